@@ -1,0 +1,81 @@
+"""What `infra.servers.{mongo,rabbitmq,minio}` share: a started server, and the error that says why there is none.
+
+Each of the modules has `start(data_dir, *, port=None, log=print) -> Server`: it takes a program from the PATH where
+there is one, installs or builds it otherwise (telling so through `log`), starts it as a child with its own data
+directory and port on loopback, and returns when it answers.
+"""
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+Log = Callable[[str], None]
+
+
+class CannotStart(Exception):
+    """The server can be neither found nor installed nor started here; the text says why and what would help."""
+
+
+@dataclass
+class Server:
+    """A running server. `url` is in the form that the settings take; `how` says which program it is, for people."""
+
+    name: str
+    url: str
+    how: str
+    process: subprocess.Popen[bytes]
+
+    def stop(self, timeout_s: float = 20.0) -> None:
+        """SIGTERM to the server's process group, SIGKILL if it does not end in time."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGTERM)
+        try:
+            self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL to the server's process group, as a crash would."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def spawn(command: list[str | Path], log_path: Path, env: dict[str, str] | None = None,
+          cwd: Path | None = None) -> subprocess.Popen[bytes]:
+    """Start a server in its own process group, its output in `log_path`."""
+    with log_path.open("ab") as log:
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, cwd=cwd,
+                                start_new_session=True)
+
+
+def wait_until(ready: Callable[[], bool], process: subprocess.Popen[bytes], name: str, log_path: Path,
+               timeout_s: float = 60.0) -> None:
+    """Return when `ready()` holds.
+
+    Raises:
+        CannotStart: the process ended, or it was not ready in time (then it is killed); with the end of its log.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not ready():
+        if process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+            continue
+        why = f"ended with {process.returncode}" if process.poll() is not None else f"not ready in {timeout_s:.0f} s"
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        tail = log_path.read_text(errors="replace")[-1500:]
+        raise CannotStart(f"{name} {why}; the end of {log_path.name}:\n{tail}")

@@ -1,0 +1,122 @@
+"""Every error that the service raises on purpose, as one tree.
+
+    AppError
+    ├── InvalidRequest            400  the request itself is wrong
+    │   └── InvalidTransition     400  the task's state does not allow the action
+    ├── Unauthorized              401
+    ├── Forbidden                 403
+    ├── NotFound                  404
+    ├── MethodNotAllowed          405
+    ├── Conflict                  409  same idempotency key, other request
+    ├── PayloadTooLarge           413
+    ├── UnsupportedMediaType      415
+    ├── TooManyRequests           429
+    ├── Unavailable               503  a dependency does not answer
+    ├── PreconditionFailed             a conditional write lost
+    └── ConversionFailed               a stage failed; becomes the task's `error`
+
+An `AppError` carries its message in both languages; the HTTP layer picks one by `Accept-Language`. Drivers'
+errors are wrapped with `raise … from`, so that no caller has to know which adapter is behind a protocol.
+"""
+from __future__ import annotations
+
+
+class AppError(Exception):
+    """Root of the tree. `zh` is what the contract's clients see, `en` what `Accept-Language: en` asks for."""
+
+    status = 500
+
+    def __init__(self, zh: str = "服务器内部错误", en: str = "internal server error") -> None:
+        super().__init__(en)
+        self.zh = zh
+        self.en = en
+
+
+class InvalidRequest(AppError):
+    """The request is malformed or names something that does not exist; nothing was changed."""
+
+    status = 400
+
+
+class InvalidTransition(InvalidRequest):
+    """The task exists, but its status does not allow the action."""
+
+
+class Unauthorized(AppError):
+    """No API key, or a wrong one."""
+
+    status = 401
+
+
+class Forbidden(AppError):
+    """The API key is good, but not for this."""
+
+    status = 403
+
+
+class NotFound(AppError):
+    """The task, the path or the object does not exist."""
+
+    status = 404
+
+
+class MethodNotAllowed(AppError):
+    """The path exists, but not with this method."""
+
+    status = 405
+
+
+class Conflict(AppError):
+    """The idempotency key was used for another request."""
+
+    status = 409
+
+
+class PayloadTooLarge(AppError):
+    """The request's body is above the limit."""
+
+    status = 413
+
+
+class UnsupportedMediaType(AppError):
+    """The request's body is not declared as JSON."""
+
+    status = 415
+
+
+class TooManyRequests(AppError):
+    """A limit of this client is used up."""
+
+    status = 429
+
+
+class Unavailable(AppError):
+    """A dependency (store, queue, files) did not answer in time. An unanswered write may have taken place."""
+
+    status = 503
+
+    def __init__(self, dependency: str, detail: str = "") -> None:
+        super().__init__(f"依赖服务不可用: {dependency}", f"dependency unavailable: {dependency}")
+        self.dependency = dependency
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.en} ({self.detail})" if self.detail else self.en
+
+
+class PreconditionFailed(AppError):
+    """A conditional write found another object than the one it named; nothing was written."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"对象已被修改: {path}", f"object was changed meanwhile: {path}")
+
+
+class ConversionFailed(AppError):
+    """A stage failed for good. `code` is stable and machine-readable, `hint` says what to change."""
+
+    def __init__(self, code: str, message: str, hint: str = "", *, stage: str = "", log_tail: str = "") -> None:
+        super().__init__(message, message)
+        self.code = code
+        self.hint = hint
+        self.stage = stage
+        self.log_tail = log_tail

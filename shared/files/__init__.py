@@ -1,0 +1,83 @@
+"""Models and artefacts as `bucket/object`: the protocol, and the choice of an adapter by URL scheme."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from shared.errors import AppError
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """A stored object. `etag` changes whenever the content does, and is opaque."""
+
+    path: str
+    size_bytes: int
+    etag: str
+
+
+@dataclass(frozen=True)
+class IfMatch:
+    """Write only over the object with this etag."""
+
+    etag: str
+
+
+@dataclass(frozen=True)
+class IfAbsent:
+    """Write only where there is no object."""
+
+
+Condition = IfMatch | IfAbsent | None
+
+
+class Files(Protocol):
+    """Paths are `bucket/key`, already checked by `shared.files.paths`. Content is streamed, never held whole in memory.
+
+    Every method raises `Unavailable("files")` when the store does not answer; thread-safe.
+    """
+
+    def stat(self, path: str) -> FileInfo | None: ...
+
+    def download(self, path: str, target: Path, *, max_bytes: int) -> FileInfo:
+        """Write the object to the local file `target`, whole or not at all.
+
+        Raises:
+            NotFound: there is no such object.
+            PayloadTooLarge: it is larger than `max_bytes`; nothing is left behind.
+        """
+
+    def upload(self, source: Path, path: str, *, condition: Condition = None) -> FileInfo:
+        """Store a local file; readers see the old object or the new one, never a part. The bucket is made if missing.
+
+        Raises:
+            PreconditionFailed: `condition` did not hold at the moment of writing; nothing was written.
+        """
+
+    def delete(self, path: str) -> None:
+        """Remove the object; none there is no error."""
+
+    def list(self, prefix: str) -> Iterator[FileInfo]:
+        """Objects whose `bucket/key` starts with `prefix` (which names at least a bucket), by name."""
+
+    def ping(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def open_files(url: str, timeout_s: float) -> Files:
+    """The object store that the URL names; nothing is connected before the first call that needs it.
+
+    Raises:
+        AppError: the scheme is unknown.
+    """
+    scheme = url.partition(":")[0]
+    if scheme == "file":
+        from shared.files.local import LocalFiles
+        return LocalFiles(Path(url.removeprefix("file:")))
+    if scheme in ("minio", "minios", "s3"):
+        from shared.files.minio import MinioFiles
+        return MinioFiles(url, timeout_s)
+    raise AppError(f"未知的文件存储类型: {scheme}", f"unknown files scheme: {scheme} (file:, minio: or s3:)")

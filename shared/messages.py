@@ -1,0 +1,56 @@
+"""What travels over the queue: doorbells, never data.
+
+A message names a task and nothing that could not be read from the store; losing, doubling or delaying one is
+harmless. Messages are untrusted input: `decode` refuses whatever does not fit exactly.
+"""
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+TaskId = Annotated[str, Field(min_length=1, max_length=128)]
+
+
+class _Envelope(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    v: Literal[1] = 1
+    task_id: TaskId
+    epoch: int = Field(ge=0)
+    msg_id: str = Field(default_factory=lambda: uuid.uuid4().hex, max_length=64)
+    created_at: float = Field(default_factory=time.time)
+
+    def encode(self) -> bytes:
+        return self.model_dump_json().encode()
+
+
+class RunTask(_Envelope):
+    """A task waits for a worker. `platform` and `priority` choose the queue."""
+
+    type: Literal["run"] = "run"
+    platform: str = Field(max_length=64)
+    priority: Literal["high", "normal", "low"]
+
+
+class ControlTask(_Envelope):
+    """A task was paused, resumed, cancelled or deleted: its owner should look at the document now."""
+
+    type: Literal["control"] = "control"
+
+
+_adapter: TypeAdapter[RunTask | ControlTask] = TypeAdapter(Annotated[RunTask | ControlTask, Field(discriminator="type")])
+
+
+def decode(body: bytes) -> RunTask | ControlTask:
+    """The message in `body`.
+
+    Raises:
+        ValueError: the bytes are no message of this version.
+    """
+    try:
+        return _adapter.validate_json(body)
+    except ValidationError as error:
+        raise ValueError(f"not a message: {error.error_count()} errors") from error

@@ -1,0 +1,279 @@
+"""The task document, and what clients send and see. All frozen, all with `extra="forbid"`."""
+from __future__ import annotations
+
+import math
+import secrets
+import time
+from datetime import datetime, timezone
+from enum import StrEnum
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+
+class Status(StrEnum):
+    """The five statuses of the contract; there is no other."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+TERMINAL = (Status.COMPLETED, Status.FAILED)
+Priority = Literal["high", "normal", "low"]
+
+# A task's place in the queue is the time of its creation, moved by its priority: high ones overtake what came less
+# than an hour before them, and no low one waits for ever.
+HEAD_START_S = {"high": 3600.0, "normal": 0.0, "low": -3600.0}
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StrictModel(BaseModel):
+    """What a client sends: no coercion (`"1"` is not a number, `true` is not 1)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+# --- the document ---------------------------------------------------------------------------------------------------
+
+
+class StageRecord(Model):
+    """One finished stage. `key` addresses its result in the cache."""
+
+    name: str
+    status: Literal["completed"] = "completed"
+    key: str
+    output_digest: str
+    seconds: float
+    cached: bool
+    peak_memory_bytes: int | None = None
+
+
+class TaskFailure(Model):
+    """Why a task failed. `code` is stable; cancel is `cancelled`."""
+
+    code: str
+    stage: str | None = None
+    vendor_code: str | None = None
+    message: str
+    hint: str = ""
+    log_tail: str = ""
+
+
+class TaskResult(Model):
+    """The published artefact. `files` are all its objects, the one at `path` first; `accuracy` is per output."""
+
+    path: str
+    files: list[str]
+    sha256: str
+    size_bytes: int
+    manifest_path: str
+    toolchain: dict[str, str] = {}
+    accuracy: dict[str, Any] | None = None
+
+
+class Task(Model):
+    """The task document. Changes go through `shared.transitions` only.
+
+    Times are seconds since the epoch (UTC). `announced` is the epoch whose doorbell the broker has confirmed, -1 where
+    one is still owed. `queue_order` sorts the waiting tasks, smallest first.
+    """
+
+    id: str
+    task_type: str
+    platform: str
+    input_path: str
+    output_path: str
+    parameters: dict[str, Any] = {}
+    priority: Priority = "normal"
+    labels: dict[str, str] = {}
+    status: Status = Status.PENDING
+    epoch: int = 0
+    owner: str | None = None
+    beat: int = 0
+    announced: int = -1
+    stage: str | None = None
+    progress: float = 0.0
+    stages: list[StageRecord] = []
+    retries: int = 0
+    next_run_at: float = 0.0
+    queue_order: float
+    error: TaskFailure | None = None
+    result: TaskResult | None = None
+    created_at: float
+    updated_at: float
+    started_at: float | None = None
+    finished_at: float | None = None
+    idempotency_key: str | None = None
+    request_hash: str | None = None
+
+
+def new_task_id(now: float | None = None) -> str:
+    """`task_<epoch seconds>_<10 random digits>`."""
+    return f"task_{int(time.time() if now is None else now)}_{secrets.randbelow(9 * 10**9) + 10**9}"
+
+
+class WorkerInfo(Model):
+    """A live worker, as GET /platforms shows it. `seen_at` is for people; no rule depends on it."""
+
+    id: str
+    host: str
+    pid: int
+    platforms: dict[str, dict[str, str]] = Field(description="target -> {tool: version}")
+    slots: int
+    started_at: float
+    seen_at: float
+
+
+# --- requests -------------------------------------------------------------------------------------------------------
+
+
+def _storable(value: str) -> str:
+    """Strings that every store can hold: no NUL, no lone surrogates."""
+    if "\0" in value:
+        raise ValueError("must not contain NUL")
+    if any("\ud800" <= char <= "\udfff" for char in value):
+        raise ValueError("must be valid Unicode")
+    return value
+
+
+def _storable_json(value: Any, depth: int = 0) -> Any:
+    if depth > 8:
+        raise ValueError("nested too deeply (more than 8 levels)")
+    if isinstance(value, str):
+        return _storable(value)
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _storable(key)
+            _storable_json(item, depth + 1)
+    elif isinstance(value, list):
+        for item in value:
+            _storable_json(item, depth + 1)
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError("integers must fit in 64 bits")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("numbers must be finite")
+    return value
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+TaskIdText = Annotated[Text, Field(min_length=1, max_length=128, examples=["task_1234567890_1234"])]
+PathText = Annotated[Text, Field(min_length=1, max_length=1024)]
+Name = Annotated[Text, Field(min_length=1, max_length=64)]
+LabelKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
+JsonObject = Annotated[dict[str, Any], AfterValidator(_storable_json)]
+
+
+class TaskRef(StrictModel):
+    task_id: TaskIdText
+
+
+class TaskRefs(StrictModel):
+    task_ids: list[TaskIdText] = Field(min_length=1, max_length=1000,
+                                       examples=[["task_1234567890_1234", "task_1234567890_5678"]])
+
+
+class ListTasks(StrictModel):
+    """A page of tasks, newest first; each filter that is given narrows the list."""
+
+    page: int = Field(1, ge=1, le=10**9, description="页码，从1开始")
+    page_size: int = Field(10, ge=1, le=100, description="每页任务数量")
+    status: Literal["pending", "running", "paused", "completed", "failed"] | None = None
+    platform: Name | None = None
+    task_type: Name | None = None
+    labels: dict[LabelKey, Annotated[Text, Field(max_length=256)]] | None = Field(None, max_length=16)
+    created_after: Annotated[Text, Field(max_length=40)] | None = Field(None, examples=["2024-01-01T12:00:00"])
+    created_before: Annotated[Text, Field(max_length=40)] | None = Field(None, examples=["2024-12-31T12:00:00"])
+
+
+class CreateTask(StrictModel):
+    task_type: Name = Field(examples=["onnx_to_openvino"])
+    platform: Name = Field(examples=["intel"])
+    input_path: PathText = Field(examples=["models/detector.onnx"])
+    output_path: PathText | None = Field(None, examples=["results/detector.xml"])
+    parameters: JsonObject = Field(default_factory=dict, examples=[{"input_shape": "1,3,480,480"}])
+    priority: Priority = "normal"
+    idempotency_key: Annotated[Text, Field(min_length=1, max_length=128)] | None = None
+    labels: dict[LabelKey, Annotated[Text, Field(max_length=256)]] = Field(default_factory=dict, max_length=16)
+
+
+# --- answers --------------------------------------------------------------------------------------------------------
+
+Data = TypeVar("Data")
+
+
+class Envelope(BaseModel, Generic[Data]):
+    success: bool = True
+    message: str
+    data: Data
+
+
+class ErrorEnvelope(BaseModel):
+    success: Literal[False] = False
+    message: str
+    data: None = None
+
+
+class StageView(Model):
+    name: str
+    status: str
+    seconds: float | None = None
+    cached: bool = False
+
+
+class TaskView(Model):
+    """What clients see of a task: the contract's seven fields first, then ours. Times are UTC."""
+
+    id: str
+    task_type: str
+    platform: str
+    status: Status
+    input_path: str
+    output_path: str
+    created_at: str
+    parameters: dict[str, Any]
+    priority: Priority
+    labels: dict[str, str]
+    progress: float
+    stage: str | None
+    stages: list[StageView]
+    error: TaskFailure | None
+    result: TaskResult | None
+    updated_at: str
+    started_at: str | None
+    finished_at: str | None
+
+
+def format_time(seconds: float | None) -> str | None:
+    """UTC in the contract's spelling, `2024-01-01T12:00:00`."""
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def parse_time(text: str) -> float:
+    """Seconds since the epoch; a time without an offset is UTC.
+
+    Raises:
+        ValueError: not an ISO 8601 time.
+    """
+    moment = datetime.fromisoformat(text)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+
+
+def view_task(task: Task) -> TaskView:
+    stages = [StageView(name=s.name, status=s.status, seconds=s.seconds, cached=s.cached) for s in task.stages]
+    if task.stage and not any(s.name == task.stage for s in task.stages):
+        status = {Status.FAILED: "failed", Status.PAUSED: "paused"}.get(task.status, "running")
+        stages.append(StageView(name=task.stage, status=status))
+    return TaskView(
+        id=task.id, task_type=task.task_type, platform=task.platform, status=task.status, input_path=task.input_path,
+        output_path=task.output_path, created_at=format_time(task.created_at), parameters=task.parameters,
+        priority=task.priority, labels=task.labels, progress=round(task.progress, 1), stage=task.stage, stages=stages,
+        error=task.error, result=task.result, updated_at=format_time(task.updated_at),
+        started_at=format_time(task.started_at), finished_at=format_time(task.finished_at))

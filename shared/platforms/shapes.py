@@ -1,0 +1,51 @@
+"""The spellings of `input_shape`, as one normal form."""
+from __future__ import annotations
+
+from typing import Any
+
+MAX_DIMENSIONS = 16
+ANY_INPUT = ""
+
+
+def _dimensions(values: list[Any]) -> list[int]:
+    if not 1 <= len(values) <= MAX_DIMENSIONS:
+        raise ValueError(f"a shape has 1 to {MAX_DIMENSIONS} dimensions")
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 2**31:
+            raise ValueError(f"a dimension is a whole number from 1 to 2147483647, not {value!r}")
+    return list(values)
+
+
+def _parse_text(text: str) -> list[int]:
+    try:
+        return _dimensions([int(part) for part in text.split(",")])
+    except ValueError as error:
+        raise ValueError(f'{text!r} is not a shape like "1,3,640,640": {error}') from error
+
+
+def parse_input_shape(value: str | list[int] | dict[str, list[int]] | None) -> dict[str, list[int]]:
+    """`{input name: dimensions}`; the name is `ANY_INPUT` where none was given (a model with one input).
+
+    `"1,3,640,640"`, `"images:1,3,640,640"`, `"a:1,3;b:1,5"`, `[1, 3, 640, 640]`, `{"images": [1, 3, 640, 640]}`.
+    An input's name may itself contain colons; the last one separates.
+
+    Raises:
+        ValueError: no spelling of a shape.
+    """
+    if value is None:
+        return {}
+    if isinstance(value, list):
+        return {ANY_INPUT: _dimensions(value)}
+    if isinstance(value, dict):
+        if not value:
+            raise ValueError("names no input")
+        return {name: _dimensions(dimensions) for name, dimensions in value.items()}
+    shapes: dict[str, list[int]] = {}
+    for part in value.split(";"):
+        name, _, dimensions = part.strip().rpartition(":")
+        if name in shapes:
+            raise ValueError(f"names the input {name!r} twice")
+        shapes[name] = _parse_text(dimensions)
+    if len(shapes) > 1 and ANY_INPUT in shapes:
+        raise ValueError("with several inputs each needs its name")
+    return shapes

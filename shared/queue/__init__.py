@@ -1,0 +1,88 @@
+"""Doorbells and control messages: the protocol, and the choice of an adapter by URL scheme.
+
+The store is the truth; a queue only buys latency and fan-out. So every sender may lose, double or delay.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from shared.errors import AppError
+from shared.messages import ControlTask, RunTask
+from shared.store import Store
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A received message. Call `ack` once a claim is journaled or lost, never after the work; `requeue` hands a
+    doorbell back. Both are called from the thread that calls `Subscription.receive`; both are safe on a dead link."""
+
+    message: RunTask | ControlTask
+    ack: Callable[[], None]
+    requeue: Callable[[], None]
+
+
+class Subscription(Protocol):
+    """A worker's ear. One thread calls `receive` and the deliveries' `ack`; the other methods are thread-safe."""
+
+    def receive(self, *, accept_runs: bool, timeout_s: float) -> Delivery | None:
+        """The next message, or None after `timeout_s` or after `wake`.
+
+        Doorbells come only with `accept_runs` (a free slot), one at a time, the high ones first but no low one
+        starved; without it none is held back from other workers. Reconnects by itself: while the link is down it
+        waits and answers None, it never raises.
+        """
+
+    def watch(self, task_id: str) -> None:
+        """Control messages of this task come here from now on."""
+
+    def unwatch(self, task_id: str) -> None: ...
+
+    def wake(self) -> None:
+        """Let a waiting `receive` return at once."""
+
+    def close(self) -> None: ...
+
+
+class Queue(Protocol):
+    """The sending side; thread-safe."""
+
+    owes_doorbells: bool  # False: waiting tasks are found without being announced (poll:)
+
+    def announce(self, message: RunTask) -> None:
+        """Durable with the broker when it returns.
+
+        Raises:
+            Unavailable: not confirmed in time. Unconfirmed is not unsent.
+        """
+
+    def control(self, message: ControlTask) -> None:
+        """To the owner, if any; nobody listening is no error.
+
+        Raises:
+            Unavailable: not confirmed in time.
+        """
+
+    def subscribe(self, worker_id: str, platforms: list[str]) -> Subscription: ...
+
+    def ping(self) -> None:
+        """Raises `Unavailable` when the broker does not answer."""
+
+    def close(self) -> None: ...
+
+
+def open_queue(url: str, store: Callable[[], Store], *, timeout_s: float, poll_s: float) -> Queue:
+    """The queue that the URL names; nothing is connected before the first call that needs it.
+
+    Raises:
+        AppError: the scheme is unknown.
+    """
+    scheme = url.partition(":")[0]
+    if scheme == "poll":
+        from shared.queue.polling import PollingQueue
+        return PollingQueue(store, poll_s)
+    if scheme in ("amqp", "amqps"):
+        from shared.queue.rabbitmq import RabbitQueue
+        return RabbitQueue(url, timeout_s)
+    raise AppError(f"未知的队列类型: {scheme}", f"unknown queue scheme: {scheme} (poll: or amqp:)")

@@ -1,0 +1,106 @@
+"""Where task documents live: the protocol, and the choice of an adapter by URL scheme."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from shared.errors import AppError
+from shared.models import Status, Task, WorkerInfo
+from shared.transitions import Change
+
+
+class DuplicateKey(Exception):
+    """A task with this idempotency key exists; `existing` is that task."""
+
+    def __init__(self, existing: Task) -> None:
+        super().__init__(existing.id)
+        self.existing = existing
+
+
+@dataclass(frozen=True)
+class TaskFilter:
+    """What `list_tasks` narrows by; None does not narrow. Times are seconds since the epoch, both ends exclusive."""
+
+    status: str | None = None
+    platform: str | None = None
+    task_type: str | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+    created_after: float | None = None
+    created_before: float | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a reaper needs to know of an owned task."""
+
+    id: str
+    owner: str
+    epoch: int
+    beat: int
+    status: Status
+    retries: int
+
+
+class Store(Protocol):
+    """Every method raises `Unavailable("store")` when the server does not answer within `dependency_timeout_s`.
+
+    All methods may be called from several threads at once, and the same documents from several processes.
+    """
+
+    def insert(self, task: Task) -> None:
+        """Durable when it returns.
+
+        Raises:
+            DuplicateKey: another task has the same `idempotency_key`; exactly one of many racing inserts succeeds.
+        """
+
+    def get(self, task_id: str) -> Task | None: ...
+
+    def get_many(self, task_ids: list[str]) -> dict[str, Task]:
+        """Those of the tasks that exist."""
+
+    def update(self, task_id: str, change: Change) -> Task | None:
+        """Apply `change` if its filter fits, atomically; the new document, or None for a miss (also: no such task)."""
+
+    def delete(self, task_id: str) -> Task | None:
+        """Remove the document; what it was, or None if there was none."""
+
+    def list(self, narrow: TaskFilter, page: int, page_size: int) -> tuple[list[Task], int]:
+        """One page (from 1), newest first, and the number of all that fit. The order is total: `created_at`, `id`."""
+
+    def waiting(self, platforms: list[str], *, limit: int, unannounced: bool = False) -> list[Task]:
+        """Tasks without an owner that are pending or running, due, and of one of these targets, by `queue_order`.
+
+        `unannounced`: only those whose doorbell is still owed (`announced` is -1).
+        """
+
+    def owned(self) -> list[Claim]:
+        """Every task that has an owner."""
+
+    def save_worker(self, worker: WorkerInfo) -> None:
+        """Insert or replace by id."""
+
+    def remove_worker(self, worker_id: str) -> None: ...
+
+    def workers(self) -> list[WorkerInfo]: ...
+
+    def ping(self) -> None:
+        """Return if the store can be read."""
+
+    def close(self) -> None: ...
+
+
+def open_store(url: str, timeout_s: float) -> Store:
+    """The store that the URL names; nothing is connected before the first call that needs it.
+
+    Raises:
+        AppError: the scheme is unknown.
+    """
+    scheme = url.partition(":")[0]
+    if scheme == "sqlite":
+        from shared.store.sqlite import SqliteStore
+        return SqliteStore(url.removeprefix("sqlite:"), timeout_s)
+    if scheme in ("mongodb", "mongodb+srv"):
+        from shared.store.mongo import MongoStore
+        return MongoStore(url, timeout_s)
+    raise AppError(f"未知的存储类型: {scheme}", f"unknown store scheme: {scheme} (sqlite: or mongodb:)")

@@ -1,0 +1,158 @@
+"""The table of task transitions (DESIGN.md, checked by protocol_model.py), as data.
+
+Each function gives a `Change`: a filter on one document and what to write if the filter still fits. A store applies it
+as one compare-and-set and answers the new document, or None for a miss; it knows nothing of tasks. A miss is never an
+error here: what it means is the caller's to say.
+
+No rule compares the clocks of two machines. `next_run_at` is a delay, not a lease: at worst it is waited for longer.
+"""
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared.models import StageRecord, Status, TaskFailure, TaskResult
+
+WAITING = (Status.PENDING, Status.RUNNING)
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Filter: the field has one of these values."""
+
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class AtMost:
+    """Filter: the field is at most this number."""
+
+    value: float
+
+
+@dataclass(frozen=True)
+class Change:
+    """One compare-and-set. `where` maps fields to a value (None: null), `OneOf` or `AtMost`.
+
+    `set` and `increment` never name the same field; values are JSON.
+    """
+
+    where: dict[str, Any]
+    set: dict[str, Any] = field(default_factory=dict)
+    increment: dict[str, int] = field(default_factory=dict)
+
+
+def _now() -> float:
+    return time.time()
+
+
+def _owned(owner: str, epoch: int, *statuses: Status) -> dict[str, Any]:
+    where: dict[str, Any] = {"owner": owner, "epoch": epoch}
+    if statuses:
+        where["status"] = OneOf(statuses) if len(statuses) > 1 else statuses[0]
+    return where
+
+
+# --- the owner ------------------------------------------------------------------------------------------------------
+
+
+def claim(worker: str) -> Change:
+    now = _now()
+    return Change({"status": OneOf(WAITING), "owner": None, "next_run_at": AtMost(now)},
+                  {"status": Status.RUNNING, "owner": worker, "beat": 0, "updated_at": now}, {"epoch": 1})
+
+
+def beat(owner: str, epoch: int, progress: float | None = None) -> Change:
+    """Also while paused: the answer tells the owner what is wanted now."""
+    return Change(_owned(owner, epoch), {} if progress is None else {"progress": progress}, {"beat": 1})
+
+
+def begin_stage(owner: str, epoch: int, stage: str, progress: float, started_at: float) -> Change:
+    return Change(_owned(owner, epoch, Status.RUNNING),
+                  {"stage": stage, "progress": progress, "started_at": started_at, "updated_at": _now()}, {"beat": 1})
+
+
+def commit_stages(owner: str, epoch: int, stages: Sequence[StageRecord], progress: float) -> Change:
+    """Record finished stages (all of the task's, in order): kept even if pause came first."""
+    return Change(_owned(owner, epoch, Status.RUNNING, Status.PAUSED),
+                  {"stages": [s.model_dump(mode="json") for s in stages], "stage": stages[-1].name, "retries": 0,
+                   "progress": progress, "updated_at": _now()}, {"beat": 1})
+
+
+def park(owner: str, epoch: int) -> Change:
+    return Change(_owned(owner, epoch, Status.PAUSED), {"owner": None, "updated_at": _now()})
+
+
+def release(owner: str, epoch: int) -> Change:
+    """Give a running task back, as a worker does that was asked to stop: a reap by the owner itself, without its
+    suspicion (retries stay as they are) and without its wait."""
+    return Change(_owned(owner, epoch, Status.RUNNING), {"owner": None, "announced": -1, "updated_at": _now()})
+
+
+def complete(owner: str, epoch: int, result: TaskResult) -> Change:
+    now = _now()
+    return Change(_owned(owner, epoch, Status.RUNNING),
+                  {"status": Status.COMPLETED, "owner": None, "result": result.model_dump(mode="json"),
+                   "progress": 100.0, "finished_at": now, "updated_at": now})
+
+
+def fail(owner: str, epoch: int, error: TaskFailure) -> Change:
+    """Misses while paused: the owner then parks, and the stage runs again after resume."""
+    now = _now()
+    return Change(_owned(owner, epoch, Status.RUNNING),
+                  {"status": Status.FAILED, "owner": None, "error": error.model_dump(mode="json"),
+                   "finished_at": now, "updated_at": now})
+
+
+# --- clients --------------------------------------------------------------------------------------------------------
+
+
+def pause() -> Change:
+    return Change({"status": Status.RUNNING}, {"status": Status.PAUSED, "updated_at": _now()})
+
+
+def resume() -> Change:
+    """If the old owner has not parked yet it simply goes on."""
+    return Change({"status": Status.PAUSED},
+                  {"status": Status.RUNNING, "announced": -1, "next_run_at": 0.0, "updated_at": _now()})
+
+
+def cancel() -> Change:
+    now = _now()
+    error = TaskFailure(code="cancelled", message="cancelled by a client")
+    return Change({"status": OneOf((Status.PENDING, Status.RUNNING, Status.PAUSED))},
+                  {"status": Status.FAILED, "owner": None, "error": error.model_dump(mode="json"),
+                   "finished_at": now, "updated_at": now})
+
+
+def retry() -> Change:
+    return Change({"status": Status.FAILED},
+                  {"status": Status.PENDING, "error": None, "retries": 0, "announced": -1, "next_run_at": 0.0,
+                   "finished_at": None, "updated_at": _now()})
+
+
+# --- housekeeping ---------------------------------------------------------------------------------------------------
+
+
+def reap(seen: Any, *, max_retries: int, delay_s: float) -> Change:
+    """Free a task whose owner is dead. `seen` (id, owner, epoch, beat, status, retries) was unchanged for a whole lease
+    of the caller's own monotonic clock."""
+    now = _now()
+    where = {"owner": seen.owner, "epoch": seen.epoch, "beat": seen.beat, "status": seen.status,
+             "retries": seen.retries}
+    effect: dict[str, Any] = {"owner": None, "announced": -1, "updated_at": now}
+    if seen.status == Status.RUNNING and seen.retries >= max_retries:
+        error = TaskFailure(code="worker_lost", message=f"its worker died {seen.retries + 1} times in this stage",
+                            hint="the stage may need more memory than the worker has")
+        return Change(where, effect | {"status": Status.FAILED, "error": error.model_dump(mode="json"),
+                                       "finished_at": now})
+    if seen.status == Status.RUNNING:
+        return Change(where, effect | {"next_run_at": now + delay_s * 2**seen.retries}, {"retries": 1})
+    return Change(where, effect)
+
+
+def mark_announced(epoch: int) -> Change:
+    """The broker has confirmed the doorbell of this epoch."""
+    return Change({"epoch": epoch, "announced": -1}, {"announced": epoch})

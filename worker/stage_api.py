@@ -1,0 +1,45 @@
+"""What a stage's code may use, inside whichever interpreter runs it. Standard library only, Python 3.8+.
+
+A stage is a module with a function `run(job)` that returns its facts: a dict of plain JSON that does not depend on
+time, machine or directory, since it enters the keys of later stages. `job` is a dict:
+
+    parameters   what the stage declared to read, as the client sent it (defaults filled in)
+    inputs       {stage name: {"dir": folder with that stage's files, "facts": its facts}}
+    output_dir   an empty folder; every file left there is part of the result
+    threads      how many threads the stage should use
+"""
+import json
+import os
+import sys
+
+_progress_fd = None  # set by the toolhost in the child
+
+
+class StageError(Exception):
+    """The conversion cannot go on, for a reason that the user should read.
+
+    `code` is stable and machine-readable (`unsupported_operator`), `message` says what is wrong with what, `hint`
+    what to change. `vendor_code` is the tool's own code, if it has one.
+    """
+
+    def __init__(self, code, message, hint="", vendor_code=None):
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+        self.vendor_code = vendor_code
+
+
+def report(percent, text=""):
+    """Tell how far the stage is, 0 to 100; shown to clients while the stage runs. Never fails."""
+    if _progress_fd is not None:
+        line = json.dumps({"percent": max(0.0, min(100.0, float(percent))), "text": str(text)[:200]}) + "\n"
+        try:
+            os.write(_progress_fd, line.encode())
+        except OSError:
+            pass
+
+
+def log(text):
+    """One line into the stage's log."""
+    print(text, file=sys.stderr, flush=True)
