@@ -46,3 +46,23 @@ lock: $(VENV)/.bootstrap  ## renew the lock files
 .PHONY: clean
 clean:  ## remove the environment and caches of this checkout
 	rm -rf $(VENV) .pytest_cache .coverage*
+
+# --- use --------------------------------------------------------------------------------------------------------------
+
+PORT ?= 8000
+DATA ?= ./data
+WORKERS ?= 1
+
+.PHONY: demo serve
+demo: toolchains  ## convert a real model, embedded profile; then everything stops
+	@$(BIN)/python -m infra.demo
+
+serve: toolchains  ## embedded profile in the foreground (PORT, DATA, WORKERS)
+	@exec $(BIN)/python -m infra.serve --port $(PORT) --data $(DATA) --workers $(WORKERS)
+
+.PHONY: up down
+up: toolchains  ## service profile (MongoDB, RabbitMQ, MinIO) in the background
+	@$(BIN)/python -m infra.up up --data $(DATA)/service --port $(PORT) --workers $(WORKERS)
+
+down: $(VENV)/.core  ## stop what make up started; data is kept
+	@$(BIN)/python -m infra.up down --data $(DATA)/service --port $(PORT)

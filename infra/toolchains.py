@@ -1,4 +1,4 @@
-"""Install toolchains' environments: `python -m infra.toolchains NAME…` (all that the targets declare, without names)."""
+"""Install toolchains' environments: `python -m infra.toolchains NAME…`; without names all that the targets declare."""
 from __future__ import annotations
 
 import fcntl

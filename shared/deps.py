@@ -1,22 +1,32 @@
-"""The one place where things are wired: each client is made on first use and kept for the process."""
+"""The one place where things are wired: each client is made on first use and kept for the process.
+
+Imports are inside the functions: most HTTP functions need the store only, and their cold start counts.
+"""
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from shared.files import Files, open_files
-from shared.queue import Queue, open_queue
 from shared.settings import get_settings
-from shared.store import Store, open_store
+
+if TYPE_CHECKING:
+    from shared.files import Files
+    from shared.queue import Queue
+    from shared.store import Store
 
 
 @lru_cache(maxsize=1)
 def get_store() -> Store:
+    from shared.store import open_store
+
     settings = get_settings()
     return open_store(settings.store_url.get_secret_value(), settings.dependency_timeout_s)
 
 
 @lru_cache(maxsize=1)
 def get_queue() -> Queue:
+    from shared.queue import open_queue
+
     settings = get_settings()
     return open_queue(settings.queue_url.get_secret_value(), get_store,
                       timeout_s=settings.dependency_timeout_s, poll_s=settings.poll_s)
@@ -24,8 +34,14 @@ def get_queue() -> Queue:
 
 @lru_cache(maxsize=1)
 def get_files() -> Files:
+    from shared.files import open_files
+
     settings = get_settings()
-    return open_files(settings.files_url.get_secret_value(), settings.dependency_timeout_s)
+    store = open_files(settings.files_url.get_secret_value(), settings.dependency_timeout_s)
+    if not settings.local_roots:
+        return store
+    from shared.files.routed import RoutedFiles
+    return RoutedFiles(store, settings.local_roots)
 
 
 def close_all() -> None:

@@ -120,3 +120,4 @@ class ConversionFailed(AppError):
         self.hint = hint
         self.stage = stage
         self.log_tail = log_tail
+        self.vendor_code: str | None = None

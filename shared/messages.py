@@ -11,11 +11,13 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+MAX_BYTES = 4096
+
 TaskId = Annotated[str, Field(min_length=1, max_length=128)]
 
 
 class _Envelope(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     v: Literal[1] = 1
     task_id: TaskId
@@ -41,7 +43,8 @@ class ControlTask(_Envelope):
     type: Literal["control"] = "control"
 
 
-_adapter: TypeAdapter[RunTask | ControlTask] = TypeAdapter(Annotated[RunTask | ControlTask, Field(discriminator="type")])
+_Message = Annotated[RunTask | ControlTask, Field(discriminator="type")]
+_adapter: TypeAdapter[RunTask | ControlTask] = TypeAdapter(_Message)
 
 
 def decode(body: bytes) -> RunTask | ControlTask:
@@ -50,6 +53,8 @@ def decode(body: bytes) -> RunTask | ControlTask:
     Raises:
         ValueError: the bytes are no message of this version.
     """
+    if len(body) > MAX_BYTES:
+        raise ValueError(f"not a message: more than {MAX_BYTES} bytes")
     try:
         return _adapter.validate_json(body)
     except ValidationError as error:

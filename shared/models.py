@@ -4,11 +4,12 @@ from __future__ import annotations
 import math
 import secrets
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 
 class Status(StrEnum):
@@ -21,6 +22,8 @@ class Status(StrEnum):
     FAILED = "failed"
 
 
+MAX_DEPTH = 8  # of what a client nests in `parameters`
+
 TERMINAL = (Status.COMPLETED, Status.FAILED)
 Priority = Literal["high", "normal", "low"]
 
@@ -29,14 +32,15 @@ Priority = Literal["high", "normal", "low"]
 HEAD_START_S = {"high": 3600.0, "normal": 0.0, "low": -3600.0}
 
 
+# Models are built at their first use: a function imports many and uses few, and its cold start counts.
 class Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class StrictModel(BaseModel):
     """What a client sends: no coercion (`"1"` is not a number, `true` is not 1)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
 
 # --- the document ---------------------------------------------------------------------------------------------------
@@ -133,18 +137,22 @@ class WorkerInfo(Model):
 # --- requests -------------------------------------------------------------------------------------------------------
 
 
+def _not_right(zh: str, en: str) -> PydanticCustomError:
+    return PydanticCustomError("bilingual", "{en}", {"zh": zh, "en": en})
+
+
 def _storable(value: str) -> str:
     """Strings that every store can hold: no NUL, no lone surrogates."""
     if "\0" in value:
-        raise ValueError("must not contain NUL")
+        raise _not_right("不得含有 NUL 字符", "must not contain NUL")
     if any("\ud800" <= char <= "\udfff" for char in value):
-        raise ValueError("must be valid Unicode")
+        raise _not_right("应为有效的 Unicode 文本", "should be valid Unicode text")
     return value
 
 
 def _storable_json(value: Any, depth: int = 0) -> Any:
-    if depth > 8:
-        raise ValueError("nested too deeply (more than 8 levels)")
+    if depth > MAX_DEPTH:
+        raise _not_right(f"嵌套不得超过 {MAX_DEPTH} 层", f"must not be nested deeper than {MAX_DEPTH} levels")
     if isinstance(value, str):
         return _storable(value)
     if isinstance(value, dict):
@@ -155,9 +163,18 @@ def _storable_json(value: Any, depth: int = 0) -> Any:
         for item in value:
             _storable_json(item, depth + 1)
     elif isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise ValueError("integers must fit in 64 bits")
+        raise _not_right("整数应在 64 位以内", "integers should fit in 64 bits")
     elif isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("numbers must be finite")
+        raise _not_right("数字应为有限值", "numbers should be finite")
+    return value
+
+
+def _time(value: str) -> str:
+    try:
+        parse_time(value)
+    except (ValueError, OverflowError):
+        raise _not_right("应为 ISO 8601 时间, 如 2024-01-01T12:00:00 (UTC)",
+                         "should be an ISO 8601 time such as 2024-01-01T12:00:00 (UTC)") from None
     return value
 
 
@@ -167,6 +184,7 @@ PathText = Annotated[Text, Field(min_length=1, max_length=1024)]
 Name = Annotated[Text, Field(min_length=1, max_length=64)]
 LabelKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
 JsonObject = Annotated[dict[str, Any], AfterValidator(_storable_json)]
+TimeText = Annotated[Text, Field(max_length=40), AfterValidator(_time)]
 
 
 class TaskRef(StrictModel):
@@ -187,16 +205,16 @@ class ListTasks(StrictModel):
     platform: Name | None = None
     task_type: Name | None = None
     labels: dict[LabelKey, Annotated[Text, Field(max_length=256)]] | None = Field(None, max_length=16)
-    created_after: Annotated[Text, Field(max_length=40)] | None = Field(None, examples=["2024-01-01T12:00:00"])
-    created_before: Annotated[Text, Field(max_length=40)] | None = Field(None, examples=["2024-12-31T12:00:00"])
+    created_after: TimeText | None = Field(None, examples=["2024-01-01T12:00:00"])
+    created_before: TimeText | None = Field(None, examples=["2024-12-31T12:00:00"])
 
 
 class CreateTask(StrictModel):
-    task_type: Name = Field(examples=["onnx_to_openvino"])
-    platform: Name = Field(examples=["intel"])
-    input_path: PathText = Field(examples=["models/detector.onnx"])
-    output_path: PathText | None = Field(None, examples=["results/detector.xml"])
-    parameters: JsonObject = Field(default_factory=dict, examples=[{"input_shape": "1,3,480,480"}])
+    task_type: Name
+    platform: Name
+    input_path: PathText = Field(description="`bucket/object`")
+    output_path: PathText | None = Field(None, description="`bucket/object`; by default in the results' bucket")
+    parameters: JsonObject = Field(default_factory=dict, description="as GET /platforms describes them")
     priority: Priority = "normal"
     idempotency_key: Annotated[Text, Field(min_length=1, max_length=128)] | None = None
     labels: dict[LabelKey, Annotated[Text, Field(max_length=256)]] = Field(default_factory=dict, max_length=16)
@@ -208,12 +226,16 @@ Data = TypeVar("Data")
 
 
 class Envelope(BaseModel, Generic[Data]):
+    model_config = ConfigDict(defer_build=True)
+
     success: bool = True
     message: str
     data: Data
 
 
 class ErrorEnvelope(BaseModel):
+    model_config = ConfigDict(defer_build=True)
+
     success: Literal[False] = False
     message: str
     data: None = None
@@ -253,7 +275,7 @@ def format_time(seconds: float | None) -> str | None:
     """UTC in the contract's spelling, `2024-01-01T12:00:00`."""
     if seconds is None:
         return None
-    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def parse_time(text: str) -> float:
@@ -263,7 +285,7 @@ def parse_time(text: str) -> float:
         ValueError: not an ISO 8601 time.
     """
     moment = datetime.fromisoformat(text)
-    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def view_task(task: Task) -> TaskView:

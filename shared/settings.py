@@ -6,7 +6,6 @@ function's whole cold start.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -62,8 +61,11 @@ class Settings(BaseModel):
     sweep_s: float = Field(5.0, gt=0, description="how often waiting tasks are looked for without a doorbell")
     retry_delay_s: float = Field(2.0, ge=0, description="pause before a task that lost its worker runs again")
     max_retries: int = Field(3, ge=0, description="lost workers since the last finished stage before a task fails")
+    stage_time_s: float = Field(6 * 3600.0, gt=0, description="longest run of one stage, whatever the task asks for")
+    stage_memory_bytes: int = Field(16 << 30, gt=0, description="of a stage's whole process group")
+    hold_s: float = Field(60.0, ge=0, description="how long a paused stage stays frozen in memory")
     grace_s: float = Field(20.0, ge=0, description="how long SIGTERM lets running stages finish")
-    work_dir: Path = Field(default_factory=lambda: Path(tempfile.gettempdir()) / "model-convert")
+    work_dir: Path = Field(default_factory=lambda: _cache_home() / "work", description="best on cache_dir's disk")
     cache_dir: Path = Field(default_factory=lambda: _cache_home() / "stages")
     cache_bytes: int = Field(20 << 30, ge=0, description="size of the local stage cache before old entries go")
     toolchains_dir: Path = Field(default_factory=lambda: _cache_home() / "toolchains")
@@ -78,8 +80,9 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     Raises:
         pydantic.ValidationError: a value does not fit its field.
     """
-    values = {name: environ[PREFIX + name.upper()] for name in Settings.model_fields if PREFIX + name.upper() in environ}
-    return Settings.model_validate(values)
+    variables = {name: PREFIX + name.upper() for name in Settings.model_fields}
+    return Settings.model_validate({name: environ[variable] for name, variable in variables.items()
+                                    if variable in environ})
 
 
 @lru_cache(maxsize=1)

@@ -85,16 +85,20 @@ def park(owner: str, epoch: int) -> Change:
     return Change(_owned(owner, epoch, Status.PAUSED), {"owner": None, "updated_at": _now()})
 
 
-def release(owner: str, epoch: int) -> Change:
+def release(owner: str, epoch: int, delay_s: float = 0.0) -> Change:
     """Give a running task back, as a worker does that was asked to stop: a reap by the owner itself, without its
-    suspicion (retries stay as they are) and without its wait."""
-    return Change(_owned(owner, epoch, Status.RUNNING), {"owner": None, "announced": -1, "updated_at": _now()})
+    suspicion (retries stay as they are). `delay_s` keeps it from being taken again at once."""
+    now = _now()
+    return Change(_owned(owner, epoch, Status.RUNNING),
+                  {"owner": None, "announced": -1, "next_run_at": now + delay_s, "updated_at": now})
 
 
-def complete(owner: str, epoch: int, result: TaskResult) -> Change:
+def complete(owner: str, epoch: int, result: TaskResult, stages: Sequence[StageRecord]) -> Change:
+    """`stages` are all of the task's: publishing counts as finished only together with the task."""
     now = _now()
     return Change(_owned(owner, epoch, Status.RUNNING),
                   {"status": Status.COMPLETED, "owner": None, "result": result.model_dump(mode="json"),
+                   "stages": [s.model_dump(mode="json") for s in stages], "stage": stages[-1].name if stages else None,
                    "progress": 100.0, "finished_at": now, "updated_at": now})
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 from worker.plan import Environment, Plan, Stage
 from worker.stages import common
 
-OPENVINO = Environment("intel", "worker/platforms/intel/requirements.lock", preload=("numpy", "openvino"),
-                       tools=("openvino",))
+OPENVINO = Environment("intel", "worker/platforms/intel/requirements.lock",
+                       preload=("numpy", "worker.platforms.intel.toolkit"), tools=("openvino",))
 
 PLAN = Plan("intel", OPENVINO, (
     common.FETCH,

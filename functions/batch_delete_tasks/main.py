@@ -1,0 +1,18 @@
+"""POST /tasks/batch-delete: delete tasks in any state, and the artefacts that the service itself found a place for."""
+from __future__ import annotations
+
+from shared.answers import TasksDeleted
+from shared.deletion import delete_tasks
+from shared.http import Message, endpoint
+from shared.models import TaskRefs
+
+
+@endpoint("POST", "/tasks/batch-delete",
+          title=Message("批量删除任务 (兼容单任务删除)", "Delete one task or many"),
+          message=Message("批量删除完成: 成功删除 {success_count}/{total_count} 个任务",
+                          "batch delete done: {success_count} of {total_count} tasks deleted"))
+def batch_delete_tasks(refs: TaskRefs) -> TasksDeleted:
+    results = delete_tasks(refs.task_ids)
+    deleted = sum(results.values())
+    return TasksDeleted(total_count=len(results), success_count=deleted, failed_count=len(results) - deleted,
+                        results=results)

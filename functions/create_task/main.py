@@ -1,0 +1,20 @@
+"""POST /tasks/create: accept a conversion. The task is safe in the store before a worker is told of it."""
+from __future__ import annotations
+
+from shared.answers import TaskState
+from shared.creation import build_task, insert_once
+from shared.doorbells import ring
+from shared.errors import Conflict
+from shared.http import Message, endpoint
+from shared.models import CreateTask, Status
+from shared.settings import get_settings
+
+
+@endpoint("POST", "/tasks/create",
+          title=Message("创建任务: 提交模型转换", "Submit a conversion"),
+          message=Message("任务创建成功", "task created"), errors=(Conflict,))
+def create_task(request: CreateTask) -> TaskState:
+    task, is_new = insert_once(build_task(request, get_settings()))
+    if is_new:
+        ring(task)
+    return TaskState(task_id=task.id, status=Status.PENDING)  # a repeated request gets the first one's answer

@@ -1,0 +1,18 @@
+"""GET /tasks/{task_id}/status: a task's status, for clients that wait."""
+from __future__ import annotations
+
+from shared.answers import TaskStatus
+from shared.errors import NotFound
+from shared.http import Message, endpoint
+from shared.models import Status, TaskRef
+from shared.tasks import require_task
+
+
+@endpoint("GET", "/tasks/{task_id}/status",
+          title=Message("获取任务状态: 获取指定任务的当前状态", "A task's current status"),
+          message=Message("获取任务状态成功", "status found"),
+          errors=(NotFound,))
+def get_task_status(ref: TaskRef) -> TaskStatus:
+    status = require_task(ref.task_id).status
+    return TaskStatus(task_id=ref.task_id, status=status, is_completed=status == Status.COMPLETED,
+                      is_failed=status == Status.FAILED)

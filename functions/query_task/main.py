@@ -1,0 +1,15 @@
+"""POST /tasks/query: everything that clients may know of a task."""
+from __future__ import annotations
+
+from shared.answers import TaskFound
+from shared.errors import NotFound
+from shared.http import Message, endpoint
+from shared.models import TaskRef, view_task
+from shared.tasks import require_task
+
+
+@endpoint("POST", "/tasks/query",
+          title=Message("单任务查询: 根据任务ID查询任务的详细信息", "A task's details, by its id"),
+          message=Message("获取任务信息成功", "task found"), errors=(NotFound,))
+def query_task(ref: TaskRef) -> TaskFound:
+    return TaskFound(task_id=ref.task_id, task_info=view_task(require_task(ref.task_id)))

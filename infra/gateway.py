@@ -1,0 +1,69 @@
+"""All functions on one port, for local use: `python -m infra.gateway --host 127.0.0.1 --port 8000`."""
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import flask
+
+from infra.api_docs import add_docs
+from infra.http_server import serve
+from shared.deps import close_all
+from shared.http import Endpoint, HttpFunction
+from shared.http_errors import answer_in_json
+from shared.logs import set_up_logs
+from shared.settings import get_settings
+
+FUNCTIONS_DIR = Path(__file__).resolve().parent.parent / "functions"
+THREADS = 16
+
+
+def load_functions(folder: Path = FUNCTIONS_DIR) -> dict[str, HttpFunction]:
+    """Every `<name>/main.py`'s function `<name>`, by its name."""
+    return {main.parent.name: _load(main) for main in sorted(folder.glob("*/main.py"))}
+
+
+def _load(main: Path) -> HttpFunction:
+    name = main.parent.name
+    spec = importlib.util.spec_from_file_location(f"model_convert_functions.{name}", main)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return getattr(module, name)
+
+
+def create_app(functions: dict[str, HttpFunction] | None = None) -> flask.Flask:
+    """The functions under their own, unmodified paths, and the documents: /docs, /redoc, /openapi.json."""
+    functions = load_functions() if functions is None else functions
+    app = flask.Flask(__name__, static_folder=None)
+    app.json.ensure_ascii = False
+    answer_in_json(app)
+    for name, function in functions.items():
+        about: Endpoint = function.endpoint
+        app.add_url_rule(about.path.replace("{", "<").replace("}", ">"), name, _view(function),
+                         methods=about.allow.split(", "), provide_automatic_options=False)
+    add_docs(app, [function.endpoint for function in functions.values()])
+    return app
+
+
+def _view(function: HttpFunction) -> Callable[..., flask.Response]:
+    return lambda **_: function(flask.request._get_current_object())
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m infra.gateway", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--processes", type=int, default=min(os.cpu_count() or 1, 4))
+    parser.add_argument("--threads", type=int, default=THREADS, help="requests that each process answers at once")
+    arguments = parser.parse_args(argv)
+    set_up_logs(get_settings().log_level, service="gateway")
+    serve(create_app(), arguments.host, arguments.port, arguments.processes, arguments.threads, at_exit=close_all)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""gunicorn, started from Python, with its own error pages in the contract's error form."""
+from __future__ import annotations
+
+import json
+import logging
+import socket
+from collections.abc import Callable
+
+import flask
+import gunicorn.util
+from gunicorn.app.base import BaseApplication
+from gunicorn.config import Config
+from gunicorn.glogging import Logger
+
+logger = logging.getLogger(__name__)
+
+
+class Server(BaseApplication):
+    """One Flask app under gunicorn. The app is made before the processes fork; clients are made after, on first use."""
+
+    def __init__(self, app: flask.Flask, options: dict[str, object]) -> None:
+        self._app = app
+        self._options = options
+        super().__init__()
+
+    def load_config(self) -> None:
+        for name, value in self._options.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> flask.Flask:
+        return self._app
+
+
+class JsonLogger(Logger):
+    """gunicorn's messages in the process's own log, where CR and LF of a malformed request are escaped."""
+
+    def setup(self, cfg: Config) -> None:
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
+
+
+def write_json_error(client: socket.socket, status: int, reason: str, detail: str) -> None:
+    """What gunicorn answers to a request that is too malformed to reach the app; `detail` quotes the request."""
+    message = f"请求无法解析: {reason}" if status < 500 else "服务器内部错误"
+    body = json.dumps({"success": False, "message": message, "data": None}, ensure_ascii=False).encode()
+    head = (f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/json; charset=utf-8\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n")
+    gunicorn.util.write_nonblock(client, head.encode("latin-1") + body)
+
+
+def serve(app: flask.Flask, host: str, port: int, processes: int, threads: int, at_exit: Callable[[], None]) -> None:
+    """Serve until SIGTERM or SIGINT; requests under way are finished first. `at_exit` runs in each process."""
+    gunicorn.util.write_error = write_json_error  # gunicorn has no hook for it; it looks the name up at each use
+    Server(app, {
+        "bind": f"{host}:{port}",
+        "workers": processes,
+        "threads": threads,
+        "worker_class": "gthread",
+        "preload_app": True,
+        "keepalive": 30,
+        "graceful_timeout": 10,
+        "limit_request_line": 8190,
+        "limit_request_field_size": 8190,
+        "limit_request_fields": 100,
+        "control_socket_disable": True,
+        "loglevel": "warning",
+        "logger_class": JsonLogger,
+        "when_ready": lambda server: logger.info("listening on http://%s:%s", host, port),
+        "worker_exit": lambda server, worker: at_exit(),
+    }).run()

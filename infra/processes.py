@@ -1,0 +1,57 @@
+"""Keeps the gateway and the workers alive as one: a supervisord with a configuration of its own."""
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Processes:
+    """What runs below `data_dir`: one gateway on host:port and `workers` workers."""
+
+    data_dir: Path
+    host: str
+    port: int
+    workers: int
+
+    @property
+    def pid_path(self) -> Path:
+        return self.data_dir / "supervisor.pid"
+
+    @property
+    def log_path(self) -> Path:
+        return self.data_dir / "service.log"
+
+    def command(self, *, foreground: bool) -> list[str]:
+        """The supervisor's command; writes its configuration. In the background everything is logged to `log_path`."""
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        configuration = self.data_dir / "supervisor.conf"
+        configuration.write_text(self._configuration("/dev/fd/1" if foreground else str(self.log_path)))
+        return [sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration),
+                *(["--nodaemon", "--silent"] if foreground else [])]
+
+    def _configuration(self, log: str) -> str:
+        python = sys.executable
+        gateway = f"{python} -m infra.gateway --host {self.host} --port {self.port}"
+        log = log.replace("%", "%%")
+        common = (f"stdout_logfile={log}\nstdout_logfile_maxbytes=0\nredirect_stderr=true\nautorestart=true\n"
+                  "startsecs=2\nstartretries=20\nkillasgroup=true\n")
+        return (f"[supervisord]\npidfile={self.pid_path}\nlogfile={self.data_dir / 'supervisor.log'}\n"
+                f"childlogdir={self.data_dir}\nuser={os.getuid()}\n\n"
+                f"[program:gateway]\ncommand={gateway}\nstopwaitsecs=10\n{common}\n"
+                f"[program:worker]\ncommand={python} -m worker\nnumprocs={self.workers}\n"
+                f"process_name=worker-%(process_num)d\nstopwaitsecs=30\n{common}")
+
+
+def embedded_environment(data_dir: Path) -> dict[str, str]:
+    """The settings of the embedded profile below `data_dir`; what the environment already names stays as it is."""
+    defaults = {
+        "MODEL_CONVERT_STORE_URL": f"sqlite:{data_dir / 'tasks.db'}",
+        "MODEL_CONVERT_QUEUE_URL": "poll:",
+        "MODEL_CONVERT_FILES_URL": f"file:{data_dir / 'buckets'}",
+        "MODEL_CONVERT_CACHE_DIR": str(data_dir / "stages"),
+        "MODEL_CONVERT_WORK_DIR": str(data_dir / "work"),
+    }
+    return defaults | dict(os.environ)

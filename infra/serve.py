@@ -1,0 +1,30 @@
+"""The embedded profile in the foreground: `python -m infra.serve --port 8000 --data ./data --workers 1`.
+
+Needs nothing but Python. Models lie at DATA/buckets/<bucket>/<object>. Ctrl-C or SIGTERM ends all of it.
+"""
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from infra.processes import Processes, embedded_environment
+
+
+def main() -> None:
+    cli = argparse.ArgumentParser(description="the embedded profile in the foreground")
+    cli.add_argument("--host", default="127.0.0.1")
+    cli.add_argument("--port", type=int, default=8000)
+    cli.add_argument("--data", type=Path, default=Path("data"))
+    cli.add_argument("--workers", type=int, default=1)
+    args = cli.parse_args()
+    data_dir = args.data.resolve()
+    command = Processes(data_dir, args.host, args.port, args.workers).command(foreground=True)
+    print(f"API http://{args.host}:{args.port}/docs   models below {data_dir / 'buckets'}/<bucket>/   Ctrl-C ends it",
+          flush=True)
+    os.execve(sys.executable, command, embedded_environment(data_dir))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""A RabbitMQ node of our own: Debian's package or what is installed, with its own name, ports, cookie and data."""
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.servers.base import CannotStart, Log, Server, free_port, spawn, wait_until
+
+SCRIPTS = Path("/usr/lib/rabbitmq/bin")  # Debian: the wrapper on the PATH would switch to another user
+POLICY = Path("/usr/sbin/policy-rc.d")  # Debian policy manual 9.3.3.1: exit 101 forbids starting a service
+NODE = "mc@localhost"  # the same for every node, so that data stays usable on another port; epmd is not shared
+
+# No shell on stdin; other nodes on loopback only; few threads, since the node shares its machine.
+ERL_ARGS = "-noinput -kernel inet_dist_use_interface {127,0,0,1} +S 2:2 +SDcpu 1:1 +SDio 4 +A 8"
+
+
+@dataclass
+class RabbitServer(Server):
+    """A running node; `env` is what its command line tools need in order to find it."""
+
+    env: dict[str, str]
+
+
+def start(data_dir: Path, *, port: int | None = None, consumer_timeout_ms: int | None = None,
+          log: Log = print) -> RabbitServer:
+    """Start a node and return when it accepts connections; its url ends in the default virtual host.
+
+    Data, logs and the cookie lie in `data_dir` and are used again by a later start there. `consumer_timeout_ms`: how
+    long a delivery may stay unacknowledged (RabbitMQ's default: 30 minutes).
+
+    Raises:
+        CannotStart: it is not installed and cannot be, or it does not come up.
+    """
+    scripts = _find() or _install(log)
+    port = port or free_port()
+    data_dir = data_dir.resolve()
+    data_dir.mkdir(parents=True, exist_ok=True)
+    env = _environment(data_dir, scripts)
+    _configure(data_dir, port, consumer_timeout_ms)
+    log_path = data_dir / "rabbitmq.out"
+    # epmd (Erlang's name server) would daemonize itself out of our reach; here it stays in the node's process group.
+    command = 'epmd & until epmd -names; do sleep 0.05; done; exec "$0"'
+    process = spawn(["/bin/sh", "-c", command, scripts / "rabbitmq-server"], log_path, env=env, cwd=data_dir)
+    url = f"amqp://guest:guest@127.0.0.1:{port}/"
+    server = RabbitServer("rabbitmq", url, f"{scripts}/rabbitmq-server", process, env)
+    try:
+        wait_until(lambda: _answers(url), process, "rabbitmq", log_path)
+    except BaseException:
+        server.kill()
+        raise
+    log(f"rabbitmq: {server.how} listens on 127.0.0.1:{port}")
+    return server
+
+
+def rabbitmqctl(server: RabbitServer, *args: str, timeout_s: float = 60.0) -> str:
+    """Run `rabbitmqctl ARGS…` against this node; what it printed.
+
+    Raises:
+        subprocess.CalledProcessError: it refused; with its output.
+    """
+    return subprocess.run([Path(server.env["RABBITMQ_SCRIPTS_DIR"]) / "rabbitmqctl", "--quiet", *args], check=True,
+                          env=server.env, capture_output=True, text=True, timeout=timeout_s).stdout
+
+
+def _find() -> Path | None:
+    """The folder with RabbitMQ's scripts."""
+    found = shutil.which("rabbitmq-server", path=os.pathsep.join([str(SCRIPTS), os.environ.get("PATH", os.defpath)]))
+    return Path(found).resolve().parent if found else None
+
+
+def _install(log: Log) -> Path:
+    """The scripts' folder of the newly installed package."""
+    apt = shutil.which("apt-get")
+    if not apt or os.geteuid() != 0:
+        raise CannotStart("rabbitmq-server is not installed, and only root on Debian can install it here; "
+                          "run: apt-get install --no-install-recommends rabbitmq-server")
+    log("rabbitmq: installing Debian's rabbitmq-server (apt-get, about a minute)")
+    command = [apt, "-y", "-q", "-o", "DPkg::Lock::Timeout=300"]
+    env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    with _no_service_start():
+        for step in (["update"], ["install", "--no-install-recommends", "rabbitmq-server"]):
+            done = subprocess.run([*command, *step], env=env, text=True, stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT)
+            if done.returncode:
+                raise CannotStart(f"apt-get {step[0]} failed with {done.returncode}:\n{done.stdout[-1500:]}")
+    return (SCRIPTS / "rabbitmq-server").resolve().parent
+
+
+@contextmanager
+def _no_service_start() -> Iterator[None]:
+    """Keep the package from starting a node of its own on the default port."""
+    if POLICY.exists():
+        yield
+        return
+    POLICY.write_text("#!/bin/sh\nexit 101\n")
+    POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        POLICY.unlink()
+
+
+def _environment(data_dir: Path, scripts: Path) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("PATH", "LANG", "TZ") if name in os.environ}
+    epmd_dirs = sorted(Path("/usr/lib/erlang").glob("erts-*/bin"))
+    return {
+        **kept,
+        "PATH": os.pathsep.join([kept.get("PATH", os.defpath), *map(str, epmd_dirs)]),
+        "LANG": kept.get("LANG", "C.UTF-8"),
+        "HOME": str(data_dir),  # the cookie's place
+        "RABBITMQ_SCRIPTS_DIR": str(scripts),
+        "RABBITMQ_NODENAME": NODE,
+        "RABBITMQ_DIST_PORT": str(free_port()),
+        "RABBITMQ_CONF_ENV_FILE": str(data_dir / "rabbitmq-env.conf"),  # not there: the machine's own is not read
+        "RABBITMQ_CONFIG_FILE": str(data_dir / "rabbitmq.conf"),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(data_dir / "enabled_plugins"),
+        "RABBITMQ_MNESIA_BASE": str(data_dir / "mnesia"),
+        "RABBITMQ_LOG_BASE": str(data_dir / "log"),
+        "RABBITMQ_ALLOW_INPUT": "1",  # the script then becomes the node instead of watching over it
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": ERL_ARGS,
+        "ERL_FLAGS": "-start_epmd false",
+        "ERL_EPMD_PORT": str(free_port()),
+        "ERL_EPMD_ADDRESS": "127.0.0.1",
+    }
+
+
+def _configure(data_dir: Path, port: int, consumer_timeout_ms: int | None) -> None:
+    lines = [f"listeners.tcp.1 = 127.0.0.1:{port}", "log.file.level = warning", "log.console = false"]
+    if consumer_timeout_ms is not None:
+        # Deliveries' ages are looked at once a tick, by default a minute.
+        lines += [f"consumer_timeout = {consumer_timeout_ms}", "channel_tick_interval = 1000"]
+    (data_dir / "rabbitmq.conf").write_text("\n".join(lines) + "\n")
+    (data_dir / "enabled_plugins").write_text("[].\n")
+
+
+def _answers(url: str) -> bool:
+    import pika
+    from pika.exceptions import AMQPError
+    parameters = pika.URLParameters(url)
+    parameters.socket_timeout = parameters.stack_timeout = 2.0
+    with suppress(AMQPError, OSError):
+        pika.BlockingConnection(parameters).close()
+        return True
+    return False

@@ -1,0 +1,138 @@
+"""The service profile in the background: `python -m infra.up up|down --data ./data/service --port 8000 --workers 2`.
+
+Servers, in this order: what MODEL_CONVERT_STORE_URL, …_QUEUE_URL and …_FILES_URL name; else a running Docker engine
+with infra/compose.yaml; else programs of this machine, installed where they are missing (infra/servers). Data is kept.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from infra.client import Client
+from infra.processes import Processes
+from infra.servers import minio, mongo, rabbitmq
+from infra.servers.base import CannotStart, Server, free_port
+
+COMPOSE = Path(__file__).with_name("compose.yaml")
+STARTERS: dict[str, tuple[str, Callable[..., Server], int]] = {
+    "mongo": ("MODEL_CONVERT_STORE_URL", mongo.start, 27017),
+    "rabbitmq": ("MODEL_CONVERT_QUEUE_URL", rabbitmq.start, 5672),
+    "minio": ("MODEL_CONVERT_FILES_URL", minio.start, 9000),
+}
+
+
+def main() -> int:
+    cli = argparse.ArgumentParser(description="the service profile in the background")
+    cli.add_argument("action", choices=("up", "down"))
+    cli.add_argument("--data", type=Path, default=Path("data/service"))
+    cli.add_argument("--host", default="127.0.0.1")
+    cli.add_argument("--port", type=int, default=8000)
+    cli.add_argument("--workers", type=int, default=1)
+    args = cli.parse_args()
+    data_dir = args.data.resolve()
+    data_dir.mkdir(parents=True, exist_ok=True)
+    processes = Processes(data_dir, args.host, args.port, args.workers)
+    try:
+        return up(processes) if args.action == "up" else down(processes)
+    except CannotStart as error:
+        print(f"cannot start: {error}", file=sys.stderr)
+        down(processes)
+        return 1
+
+
+def up(processes: Processes) -> int:
+    if _state_path(processes).exists():
+        print("it is up already (or was not taken down): make down first", file=sys.stderr)
+        return 1
+    named = {variable for variable, _, _ in STARTERS.values() if variable in os.environ}
+    if not named and docker_engine_runs():
+        subprocess.run(["docker", "compose", "-f", COMPOSE, "up", "--detach", "--build"], check=True,
+                       env=os.environ | {"PORT": str(processes.port), "WORKERS": str(processes.workers)})
+        _state_path(processes).write_text(json.dumps({"compose": True}))
+    else:
+        environment = dict(os.environ)
+        pids: dict[str, tuple[int, str]] = {}
+        for name, (variable, start, usual_port) in STARTERS.items():
+            if variable in named:
+                continue
+            server = start(processes.data_dir / name, port=usual_port if port_is_free(usual_port) else free_port())
+            pids[name] = (server.process.pid, start_time(server.process.pid))
+            _state_path(processes).write_text(json.dumps({"pids": pids}))
+            environment[variable] = server.url
+            print(f"{name}: {server.how}")
+        environment.setdefault("MODEL_CONVERT_CACHE_DIR", str(processes.data_dir / "stages"))
+        environment.setdefault("MODEL_CONVERT_WORK_DIR", str(processes.data_dir / "work"))
+        _state_path(processes).write_text(json.dumps({"pids": pids}))
+        subprocess.run(processes.command(foreground=False), env=environment, check=True)
+    Client(f"http://{processes.host}:{processes.port}").wait_until_healthy(120)
+    print(f"up: http://{processes.host}:{processes.port}/docs   log: {processes.log_path}   make down stops it")
+    return 0
+
+
+def down(processes: Processes) -> int:
+    path = _state_path(processes)
+    if not path.exists():
+        print("it is not up")
+        return 0
+    state = json.loads(path.read_text())
+    if state.get("compose"):
+        subprocess.run(["docker", "compose", "-f", COMPOSE, "down"], check=True)
+    else:
+        if processes.pid_path.exists():
+            _end(int(processes.pid_path.read_text()), group=False)
+        for pid, started in reversed(state["pids"].values()):
+            if start_time(pid) == started:  # else another process has the number by now
+                _end(pid, group=True)
+    path.unlink()
+    print("down; the data is kept")
+    return 0
+
+
+def docker_engine_runs() -> bool:
+    return shutil.which("docker") is not None and subprocess.run(
+        ["docker", "info"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=20).returncode == 0
+
+
+def port_is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def start_time(pid: int) -> str:
+    """When a process started, in ticks since boot: tells it from a later one with the same number. "" if it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""
+
+
+def _state_path(processes: Processes) -> Path:
+    return processes.data_dir / "up.json"
+
+
+def _end(pid: int, *, group: bool, timeout_s: float = 40.0) -> None:
+    """SIGTERM, and SIGKILL if it does not end in time."""
+    send = os.killpg if group else os.kill
+    with suppress(ProcessLookupError):
+        send(pid, signal.SIGTERM)
+        deadline = time.monotonic() + timeout_s
+        while start_time(pid) and time.monotonic() < deadline:
+            with suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+            time.sleep(0.1)
+        if start_time(pid):
+            send(pid, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,134 @@
+"""Objects as files of one folder: `bucket/key` lies at `root/bucket/key`."""
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from shared.errors import InvalidRequest, NotFound, PreconditionFailed, Unavailable
+from shared.files import Condition, FileInfo, IfMatch
+from shared.files.local_tree import Entry, Parts, Tree, entry_of
+from shared.files.paths import PRIVATE_DIR
+from shared.files.transfer import CHUNK_BYTES, check_size, write_whole
+
+# copy_file_range (which shares blocks where the file system can) does not work between these two files.
+NOT_IN_KERNEL = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
+NAME_TAKEN = (errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENOTEMPTY, errno.EEXIST)
+
+
+class LocalFiles:
+    """`Files` over a folder, safe between processes that share it.
+
+    With `absolute` a path is the file system's own, `root` included, and folders are the user's: they stay when they
+    become empty.
+    """
+
+    def __init__(self, root: Path, *, absolute: bool = False, lock_timeout_s: float = 10.0) -> None:
+        self._root = root.resolve()
+        self._tree = Tree(self._root, lock_timeout_s)
+        self._absolute = absolute
+
+    def stat(self, path: str) -> FileInfo | None:
+        with _reported(path):
+            found = self._tree.find(self._parts(path))
+        return self._info(found) if found else None
+
+    def download(self, path: str, target: Path, *, max_bytes: int) -> FileInfo:
+        with _reported(path):
+            parts = self._parts(path)
+            source = self._tree.open(parts)
+            if source is None:
+                raise NotFound(f"对象不存在: {path}", f"no such object: {path}")
+            try:
+                before = entry_of(parts, os.fstat(source))
+                check_size(path, before.size_bytes, max_bytes)
+                with write_whole(target) as file:
+                    _copy(source, file.fileno())
+                    # Writers of ours never touch a file in place, but somebody's `cp` into the folder does.
+                    if entry_of(parts, os.fstat(source)) != before:
+                        raise Unavailable("files", "changed while it was read")
+            finally:
+                os.close(source)
+        return self._info(before)
+
+    def upload(self, source: Path, path: str, *, condition: Condition = None) -> FileInfo:
+        parts = self._parts(path)
+        with source.open("rb") as file, _reported(path):
+            self._check(condition, parts, path)
+            with self._tree.unfinished() as (fd, name):
+                _copy(file.fileno(), fd)
+                os.fsync(fd)
+                with self._tree.locked():
+                    self._check(condition, parts, path)
+                    return self._info(self._tree.place(fd, name, parts))
+
+    def delete(self, path: str) -> None:
+        with _reported(path), self._tree.locked():
+            self._tree.remove(self._parts(path), prune=not self._absolute)
+
+    def list(self, prefix: str) -> Iterator[FileInfo]:
+        if self._absolute or "/" in prefix:
+            *base, name_start = prefix.removeprefix(str(self._root)).removeprefix("/").split("/")
+        else:
+            base, name_start = [prefix], ""
+        with _reported(prefix):
+            for entry in self._tree.walk(self._checked(tuple(base)), name_start):
+                yield self._info(entry)
+
+    def ping(self) -> None:
+        with _reported(""), self._tree.folder((), make=True) as folder:
+            os.scandir(folder).close()
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _check(self, condition: Condition, parts: Parts, path: str) -> None:
+        if condition is None:
+            return
+        found = self._tree.find(parts)
+        wanted = condition.etag if isinstance(condition, IfMatch) else None
+        if (found.etag if found else None) != wanted:
+            raise PreconditionFailed(path)
+
+    def _parts(self, path: str) -> Parts:
+        return self._checked(tuple((path.removeprefix(f"{self._root}/") if self._absolute else path).split("/")))
+
+    def _checked(self, parts: Parts) -> Parts:
+        """What came here unchecked must not climb out of the root either."""
+        if any(part in ("", ".", "..") or "\0" in part for part in parts) or parts[:1] == (PRIVATE_DIR,):
+            path = "/".join(parts)
+            raise InvalidRequest(f"路径不合法: {path!r}", f"not a valid path: {path!r}")
+        return parts
+
+    def _info(self, entry: Entry) -> FileInfo:
+        path = "/".join(entry.parts)
+        return FileInfo(f"{self._root}/{path}" if self._absolute else path, entry.size_bytes, entry.etag)
+
+
+def _copy(source: int, target: int) -> None:
+    """All of one file to another, through descriptors at their starts."""
+    while True:
+        try:
+            if not os.copy_file_range(source, target, 1 << 30):
+                return
+        except OSError as error:
+            if error.errno not in NOT_IN_KERNEL:
+                raise
+            break
+    while chunk := os.read(source, CHUNK_BYTES):
+        while chunk:
+            chunk = chunk[os.write(target, chunk):]
+
+
+@contextmanager
+def _reported(path: str) -> Iterator[None]:
+    """The file system's errors in the service's own terms, without the server's paths."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in NAME_TAKEN:
+            raise InvalidRequest(f"路径与已有的对象冲突: {path}",
+                                 f"the path runs into another object: {path}") from error
+        raise Unavailable("files", os.strerror(error.errno) if error.errno else type(error).__name__) from error

@@ -1,0 +1,170 @@
+"""Objects in MinIO, or in any server that speaks S3 with conditional writes."""
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
+
+from minio.error import MinioException, S3Error
+from urllib3.exceptions import HTTPError
+
+from shared.errors import NotFound, PreconditionFailed, Unavailable
+from shared.files import Condition, FileInfo, IfMatch
+from shared.files.minio_http import PAUSES_S, S3Connection, is_passing
+from shared.files.minio_upload import Upload
+from shared.files.transfer import CHUNK_BYTES, check_size, write_whole
+
+ABSENT = ("NoSuchKey", "NoSuchBucket")
+OWN_BUCKET = ("BucketAlreadyOwnedByYou", "BucketAlreadyExists")
+REFUSED = ("PreconditionFailed", "ConditionalRequestConflict")
+
+Result = TypeVar("Result")
+
+
+class MinioFiles:
+    """`Files` over MinIO. The URL's forms are told at `S3Connection`."""
+
+    def __init__(self, url: str, timeout_s: float) -> None:
+        self._s3 = S3Connection(url, timeout_s)
+        self._known_buckets: set[str] = set()
+
+    def stat(self, path: str) -> FileInfo | None:
+        bucket, _, key = path.partition("/")
+        with _reported(path):
+            try:
+                found = self._s3.small.stat_object(bucket, key)
+            except S3Error as error:
+                if error.code in ABSENT:
+                    return None
+                raise
+        return FileInfo(path, found.size, found.etag)
+
+    def download(self, path: str, target: Path, *, max_bytes: int) -> FileInfo:
+        with _reported(path):
+            return _repeated(lambda: self._fetch(path, target, max_bytes))
+
+    def _fetch(self, path: str, target: Path, max_bytes: int) -> FileInfo:
+        bucket, _, key = path.partition("/")
+        response = self._s3.streams.get_object(bucket, key)
+        try:
+            size_bytes = int(response.headers["content-length"])
+            check_size(path, size_bytes, max_bytes)
+            with write_whole(target) as file:
+                for chunk in response.stream(CHUNK_BYTES, decode_content=False):
+                    file.write(chunk)
+        except BaseException:
+            response.close()
+            raise
+        response.release_conn()
+        return FileInfo(path, size_bytes, response.headers["etag"].strip('"'))
+
+    def upload(self, source: Path, path: str, *, condition: Condition = None) -> FileInfo:
+        bucket, _, key = path.partition("/")
+        with source.open("rb") as file, _reported(path):
+            size_bytes = os.fstat(file.fileno()).st_size
+            self._check_early(condition, path)
+            self._need_bucket(bucket)
+            with Upload(self._s3, bucket, key, file, size_bytes, condition) as upload:
+                try:
+                    etag = self._settle(upload, path)
+                except S3Error as error:
+                    if error.code != "NoSuchBucket":
+                        raise
+                    self._known_buckets.discard(bucket)
+                    self._need_bucket(bucket)
+                    etag = self._settle(upload, path)
+        return FileInfo(path, size_bytes, etag)
+
+    def _check_early(self, condition: Condition, path: str) -> None:
+        """The write itself decides; but what has already lost need not be sent."""
+        if condition is None:
+            return
+        found = self.stat(path)
+        wanted = condition.etag if isinstance(condition, IfMatch) else None
+        if (found.etag if found else None) != wanted:
+            raise PreconditionFailed(path)
+
+    def _settle(self, upload: Upload, path: str) -> str:
+        """Send, again where the connection broke; the new etag.
+
+        An attempt whose answer was lost may have been stored. Then the next one finds our own object in its way.
+        """
+        broken = False
+        for pause_s in (*PAUSES_S, None):
+            try:
+                return upload.send()
+            except S3Error as error:
+                if error.code in (*REFUSED, *ABSENT, "NoSuchUpload") and broken and self._has(path, upload.own_etag()):
+                    return upload.own_etag()
+                if pause_s is None or not is_passing(error):
+                    raise
+            except (HTTPError, MinioException) as error:
+                if pause_s is None or not is_passing(error):
+                    raise
+            broken = True
+            time.sleep(pause_s)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _has(self, path: str, etag: str) -> bool:
+        found = self.stat(path)
+        return found is not None and found.etag == etag
+
+    def _need_bucket(self, bucket: str) -> None:
+        if bucket in self._known_buckets:
+            return
+        if not self._s3.small.bucket_exists(bucket):
+            try:
+                self._s3.small.make_bucket(bucket)
+            except S3Error as error:
+                if error.code not in OWN_BUCKET:
+                    raise
+        self._known_buckets.add(bucket)
+
+    def delete(self, path: str) -> None:
+        bucket, _, key = path.partition("/")
+        with suppress(NotFound), _reported(path):
+            self._s3.small.remove_object(bucket, key)
+
+    def list(self, prefix: str) -> Iterator[FileInfo]:
+        bucket, _, start = prefix.partition("/")
+        with suppress(NotFound), _reported(prefix):
+            for found in self._s3.small.list_objects(bucket, prefix=start, recursive=True):
+                yield FileInfo(f"{bucket}/{found.object_name}", found.size, found.etag)
+
+    def ping(self) -> None:
+        with _reported(""):
+            self._s3.small.list_buckets()
+
+    def close(self) -> None:
+        self._s3.close()
+
+
+def _repeated(action: Callable[[], Result]) -> Result:
+    for pause_s in PAUSES_S:
+        try:
+            return action()
+        except (HTTPError, MinioException) as error:
+            if not is_passing(error):
+                raise
+        time.sleep(pause_s)
+    return action()
+
+
+@contextmanager
+def _reported(path: str) -> Iterator[None]:
+    """The drivers' errors in the service's own terms. None of them carries the key or a signed URL in its text."""
+    try:
+        yield
+    except S3Error as error:
+        if error.code in REFUSED:
+            raise PreconditionFailed(path) from error
+        if error.code in ABSENT:
+            raise NotFound(f"对象不存在: {path}", f"no such object: {path}") from error
+        raise Unavailable("files", error.code or "") from error
+    except (HTTPError, MinioException) as error:
+        raise Unavailable("files", type(error).__name__) from error
+    except OSError as error:
+        raise Unavailable("files", os.strerror(error.errno) if error.errno else type(error).__name__) from error

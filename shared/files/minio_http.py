@@ -1,0 +1,128 @@
+"""How this process talks to an S3 server: bounded small requests, streamed large ones."""
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, BinaryIO, NamedTuple
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import urllib3
+from minio import Minio
+from minio.error import InvalidResponseError, S3Error, ServerError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, ReadTimeoutError
+from urllib3.response import BaseHTTPResponse
+
+from shared.errors import AppError
+from shared.files.transfer import CHUNK_BYTES
+
+PAUSES_S = (0.1, 0.4)  # before the second and the third attempt
+IDLE_TIMEOUT = urllib3.Timeout(connect=10, read=60)  # of a transfer: the longest time without a byte
+CONNECTIONS = 32
+
+
+class Clients(NamedTuple):
+    """`small` repeats requests within the time limit; `streams` waits as long as bytes come, and repeats nothing."""
+
+    small: Minio
+    streams: Minio
+    pools: tuple[urllib3.PoolManager, urllib3.PoolManager]
+
+
+class S3Connection:
+    """Clients of one server, made on first use and never shared with a forked child.
+
+    `url` is `minio://KEY:SECRET@HOST:PORT` (http), `minios://…` or `s3://…` (https), with `?region=` where it is not
+    us-east-1.
+    """
+
+    def __init__(self, url: str, timeout_s: float) -> None:
+        parts = urlsplit(url)
+        if not (parts.hostname and parts.username and parts.password):
+            raise AppError("文件存储地址不完整", "the files URL is incomplete: minio://KEY:SECRET@HOST:PORT")
+        self._options: dict[str, Any] = {
+            "endpoint": parts.netloc.rpartition("@")[2], "access_key": unquote(parts.username),
+            "secret_key": unquote(parts.password), "secure": parts.scheme != "minio",
+            "region": parse_qs(parts.query).get("region", ["us-east-1"])[0]}
+        self._timeout_s = timeout_s
+        self._made: tuple[int, Clients] | None = None
+
+    def _clients(self) -> Clients:
+        made = self._made
+        # Two processes on one socket would read each other's answers. (Two threads here at once make one set too many.)
+        if made is None or made[0] != os.getpid():
+            small = BoundedPool(self._timeout_s)
+            streams = urllib3.PoolManager(timeout=IDLE_TIMEOUT, retries=False, maxsize=CONNECTIONS,
+                                          blocksize=CHUNK_BYTES)
+            made = self._made = (os.getpid(), Clients(Minio(**self._options, http_client=small),
+                                                      Minio(**self._options, http_client=streams), (small, streams)))
+        return made[1]
+
+    @property
+    def small(self) -> Minio:
+        """For requests that carry no content: each ends within the timeout, repeated attempts included."""
+        return self._clients().small
+
+    @property
+    def streams(self) -> Minio:
+        """For content: no limit in all, one for silence."""
+        return self._clients().streams
+
+    def send(self, method: str, bucket: str, key: str, *, query: Mapping[str, str] | None = None,
+             headers: Mapping[str, str] | None = None, body: BinaryIO | bytes | None = None) -> BaseHTTPResponse:
+        """A request that minio-py has no call for: with conditions, or with a body that is not held in memory.
+
+        Raises:
+            S3Error: the server refused.
+            ServerError: it failed, without saying how.
+        """
+        _, streams, (_, pool) = self._clients()
+        url = streams.get_presigned_url(method, bucket, key, expires=timedelta(minutes=15),
+                                        extra_query_params=dict(query or {}))
+        response = pool.urlopen(method, url, body=body, headers=dict(headers or {}), redirect=False)
+        # A multipart upload that fails while it is put together answers 200, and the error.
+        if response.status >= 300 or b"<Error>" in response.data[:200]:
+            if response.headers.get("content-type", "").startswith("application/xml"):
+                raise S3Error.fromxml(response)
+            raise ServerError(f"HTTP status {response.status}", response.status)
+        return response
+
+    def close(self) -> None:
+        made, self._made = self._made, None
+        if made and made[0] == os.getpid():
+            for pool in made[1].pools:
+                pool.clear()
+
+
+class BoundedPool(urllib3.PoolManager):
+    """Repeats what failed at once, as long as there is time; each request ends within `total_s`."""
+
+    def __init__(self, total_s: float) -> None:
+        super().__init__(retries=False, maxsize=CONNECTIONS)
+        self._total_s = total_s
+
+    def urlopen(self, method: str, url: str, redirect: bool = False, **options: Any) -> BaseHTTPResponse:
+        deadline = time.monotonic() + self._total_s
+        for pause_s in (*PAUSES_S, None):
+            last = pause_s is None or time.monotonic() + pause_s >= deadline
+            timeout = urllib3.Timeout(total=max(deadline - time.monotonic(), 0.001))
+            try:
+                response = super().urlopen(method, url, redirect=False, timeout=timeout, **options)
+                if response.status < 500 or last:
+                    return response
+                response.drain_conn()
+            except HTTPError as error:
+                if last or not is_passing(error):
+                    raise
+            time.sleep(pause_s)
+        raise AssertionError("the last attempt returns or raises")
+
+
+def is_passing(error: Exception) -> bool:
+    """Whether another attempt may do better: not after a silence, which has used up the time already."""
+    if isinstance(error, HTTPError):
+        return not isinstance(error, (ReadTimeoutError, ConnectTimeoutError))
+    if isinstance(error, S3Error):
+        return error.response.status >= 500
+    return isinstance(error, (ServerError, InvalidResponseError))

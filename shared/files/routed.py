@@ -1,0 +1,48 @@
+"""One `Files` for both kinds of path: absolute ones from the file system, all others from the object store."""
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from shared.errors import InvalidRequest
+from shared.files import Condition, FileInfo, Files
+from shared.files.local import LocalFiles
+
+
+class RoutedFiles:
+    """`Files` over `store`, and over the folders `roots` for paths that start with `/`."""
+
+    def __init__(self, store: Files, roots: Sequence[Path]) -> None:
+        self._store = store
+        resolved = sorted({root.resolve() for root in roots}, key=lambda root: len(root.parts), reverse=True)
+        self._roots = [(root, LocalFiles(root, absolute=True)) for root in resolved]
+
+    def _files(self, path: str) -> Files:
+        if not path.startswith("/"):
+            return self._store
+        for root, files in self._roots:
+            if Path(path).is_relative_to(root):
+                return files
+        raise InvalidRequest("该绝对路径不在允许的目录之下", "this absolute path is not below an allowed directory")
+
+    def stat(self, path: str) -> FileInfo | None:
+        return self._files(path).stat(path)
+
+    def download(self, path: str, target: Path, *, max_bytes: int) -> FileInfo:
+        return self._files(path).download(path, target, max_bytes=max_bytes)
+
+    def upload(self, source: Path, path: str, *, condition: Condition = None) -> FileInfo:
+        return self._files(path).upload(source, path, condition=condition)
+
+    def delete(self, path: str) -> None:
+        self._files(path).delete(path)
+
+    def list(self, prefix: str) -> Iterator[FileInfo]:
+        return self._files(prefix).list(prefix)
+
+    def ping(self) -> None:
+        """The store only: a folder that is away concerns nobody but who names it."""
+        self._store.ping()
+
+    def close(self) -> None:
+        self._store.close()

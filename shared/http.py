@@ -1,0 +1,136 @@
+"""`@endpoint`: a typed function as a plain HTTP function, `(flask.Request) -> flask.Response`.
+
+The function takes the validated request (or nothing) and returns the answer's `data`; parsing, errors, languages and
+the envelope are here. What the gateway and the OpenAPI document need to know is its attribute `endpoint`.
+"""
+from __future__ import annotations
+
+import functools
+import re
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import flask
+from pydantic import BaseModel
+
+from shared.errors import AppError, Unavailable
+from shared.http_errors import (
+    answer_in_json,
+    error_response,
+    json_response,
+    language_of,
+    method_not_allowed,
+    path_not_found,
+    unexpected_response,
+)
+from shared.json_body import finish_body, read_object
+from shared.settings import get_settings
+from shared.validation_messages import validate
+
+HttpFunction = Callable[[flask.Request], flask.Response]
+
+
+@dataclass(frozen=True)
+class Message:
+    """A text in both languages; `{name}` stands for a field of the answer's data."""
+
+    zh: str
+    en: str
+
+    def fill(self, language: str, data: BaseModel) -> str:
+        return getattr(self, language).format_map(dict(data))
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """What is known of an HTTP function; `request` and `data` are its models."""
+
+    name: str
+    method: str
+    path: str
+    title: Message
+    message: Message
+    errors: tuple[type[AppError], ...]
+    request: type[BaseModel] | None
+    data: type[BaseModel]
+
+    @functools.cached_property
+    def path_parameters(self) -> tuple[str, ...]:
+        return tuple(re.findall(r"{(\w+)}", self.path))
+
+    @functools.cached_property
+    def allow(self) -> str:
+        return f"{self.method}, {'HEAD, ' if self.method == 'GET' else ''}OPTIONS"
+
+    @functools.cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        return re.compile(r"(?:/.*)?" + re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(self.path)))
+
+    def match(self, request: flask.Request) -> dict[str, str] | None:
+        """The path's parameters, or None for another path. A function alone may be mounted below any prefix, and may
+        be called at `/`: then the parameters are in the query string."""
+        if request.path == "/":
+            return {name: request.args[name] for name in self.path_parameters if name in request.args}
+        found = self._pattern.fullmatch(request.path)
+        return found.groupdict() if found else None
+
+
+def endpoint(method: str, path: str, *, title: Message, message: Message,
+             errors: tuple[type[AppError], ...] = ()) -> Callable[[Callable[..., BaseModel]], HttpFunction]:
+    """Make a function `(request model) -> data model`, or `() -> data model`, an HTTP function.
+
+    The models are its annotations. A POST's request comes from the body, a GET's from the path. `errors` are those it
+    may answer beyond the ones that every endpoint has.
+    """
+    def decorate(function: Callable[..., BaseModel]) -> HttpFunction:
+        hints = typing.get_type_hints(function)
+        data = hints.pop("return")
+        about = Endpoint(function.__name__, method, path, title, message, errors,
+                         next(iter(hints.values()), None), data)
+
+        @functools.wraps(function)
+        def view(request: flask.Request) -> flask.Response:
+            try:
+                return _answer(about, function, request)
+            finally:
+                finish_body(request)
+
+        view.endpoint = about
+        if flask.has_app_context():  # functions-framework loads a function's source inside the app that will serve it
+            answer_in_json(flask.current_app)
+        return view
+
+    return decorate
+
+
+def _answer(about: Endpoint, function: Callable[..., BaseModel], request: flask.Request) -> flask.Response:
+    try:
+        parameters = about.match(request)
+        if parameters is None:
+            raise path_not_found(request)
+        if request.method == "OPTIONS":
+            return _with_allow(flask.Response(status=204), about)
+        if request.method not in about.allow.split(", "):
+            return _with_allow(error_response(request, method_not_allowed(request, about.allow)), about)
+        data = function(*_arguments(about, parameters, request))
+        return json_response(request, {"success": True, "message": about.message.fill(language_of(request), data),
+                                       "data": data})
+    except AppError as error:
+        if error.status >= 500 and not isinstance(error, Unavailable):
+            return unexpected_response(request)
+        return error_response(request, error)
+    except Exception:
+        return unexpected_response(request)
+
+
+def _arguments(about: Endpoint, parameters: dict[str, str], request: flask.Request) -> tuple[BaseModel, ...]:
+    if about.request is None:
+        return ()
+    values = parameters if about.method == "GET" else read_object(request, get_settings().max_body_bytes)
+    return (validate(about.request, values),)
+
+
+def _with_allow(response: flask.Response, about: Endpoint) -> flask.Response:
+    response.headers["Allow"] = about.allow
+    return response

@@ -1,0 +1,83 @@
+"""The contract's error form for whatever goes wrong, in the client's language."""
+from __future__ import annotations
+
+import logging
+
+import flask
+from pydantic_core import to_json
+from werkzeug.exceptions import HTTPException
+
+from shared.errors import AppError, InvalidRequest, MethodNotAllowed, NotFound, PayloadTooLarge, Unavailable
+from shared.json_body import finish_body
+from shared.validation_messages import printable
+
+LANGUAGES = ("zh", "en")  # the first is what a client gets that asks for none of them
+
+logger = logging.getLogger(__name__)
+
+
+def language_of(request: flask.Request) -> str:
+    """`zh` or `en`, by the q-values of Accept-Language."""
+    return request.accept_languages.best_match(LANGUAGES, LANGUAGES[0])
+
+
+def json_response(request: flask.Request, payload: object, status: int = 200) -> flask.Response:
+    """`payload` (JSON or pydantic models) as UTF-8, not ASCII-escaped; a NaN becomes null."""
+    response = flask.Response(to_json(payload, inf_nan_mode="null"), status,
+                              content_type="application/json; charset=utf-8")
+    response.headers["Content-Language"] = language_of(request)
+    response.headers["Vary"] = "Accept-Language"
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+def error_response(request: flask.Request, error: AppError) -> flask.Response:
+    if isinstance(error, Unavailable):
+        logger.warning("%s %s: %s", request.method, printable(request.path, 200), error)
+    message = getattr(error, language_of(request))
+    return json_response(request, {"success": False, "message": message, "data": None}, error.status)
+
+
+def unexpected_response(request: flask.Request) -> flask.Response:
+    """For an exception that nobody foresaw, inside its `except`: the traceback is logged, the client sees no detail."""
+    logger.exception("%s %s failed", request.method, printable(request.path, 200))
+    return error_response(request, AppError())
+
+
+def path_not_found(request: flask.Request) -> NotFound:
+    path = printable(request.path, 80)
+    return NotFound(f"路径不存在: {path}", f"no such path: {path}")
+
+
+def method_not_allowed(request: flask.Request, allowed: str) -> MethodNotAllowed:
+    method = printable(request.method, 20)
+    right = ", ".join(sorted(set(allowed.split(", ")) - {"HEAD", "OPTIONS"}))
+    return MethodNotAllowed(f"不支持的请求方法: {method}, 应为 {right}",
+                            f"method not allowed: {method}; should be {right}")
+
+
+def _from_werkzeug(error: HTTPException) -> flask.Response:
+    request = flask.request
+    finish_body(request)
+    allowed = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
+    if error.code == 404:
+        return error_response(request, path_not_found(request))
+    if error.code == 405:
+        response = error_response(request, method_not_allowed(request, allowed))
+        response.headers["Allow"] = allowed
+        return response
+    if error.code == 413:
+        return error_response(request, PayloadTooLarge("请求体过大", "the body is too large"))
+    if error.code is not None and error.code < 500:
+        return error_response(request, InvalidRequest("请求无法处理", "the request cannot be understood"))
+    return unexpected_response(request)
+
+
+def answer_in_json(app: flask.Flask) -> None:
+    """Let the app itself answer in the error form where no function is reached, and never by a redirect.
+
+    To be called before the app gets its rules.
+    """
+    app.url_map.merge_slashes = False
+    app.register_error_handler(HTTPException, _from_werkzeug)

@@ -1,0 +1,100 @@
+"""The OpenAPI 3.1 document, made from the endpoints and the models that validate."""
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pydantic.json_schema import models_json_schema
+
+from shared import errors
+from shared.errors import AppError
+from shared.http import Endpoint
+from shared.models import Envelope, ErrorEnvelope
+
+EXAMPLES = Path(__file__).with_name("examples.json")  # by endpoint; the contract's, where it has the endpoint
+REF_TEMPLATE = "#/components/schemas/{model}"
+
+DESCRIPTION = """模型转换服务的任务管理接口。错误信息默认为中文; 请求头 `Accept-Language: en` 得到英文。时间均为 UTC。
+
+Task management of the model conversion service. Messages are Chinese by default, English with
+`Accept-Language: en`. Times are UTC."""
+
+EVERYWHERE: tuple[type[AppError], ...] = (AppError, errors.Unavailable)
+WITH_REQUEST: tuple[type[AppError], ...] = (errors.InvalidRequest,)
+WITH_BODY: tuple[type[AppError], ...] = (errors.PayloadTooLarge, errors.UnsupportedMediaType)
+
+REASONS = {
+    400: "请求参数错误 / the request is not right",
+    404: "任务不存在 / no such task",
+    409: "idempotency_key 已用于其他请求 / idempotency_key was used for another request",
+    413: "请求体过大 / the body is too large",
+    415: "请求体不是 JSON / the body is not JSON",
+    500: "服务器内部错误 / internal server error",
+    503: "依赖服务不可用 / a dependency does not answer",
+}
+
+
+def build_document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
+    ordered = sorted(endpoints, key=lambda about: (about.path, about.method))
+    schemas, components = _schemas(ordered)
+    examples = json.loads(EXAMPLES.read_text())
+    paths: dict[str, dict[str, Any]] = {}
+    for about in ordered:
+        paths.setdefault(about.path, {})[about.method.lower()] = _operation(
+            about, examples.get(about.name, {}), schemas, components)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "模型转换服务 / Model conversion service", "version": version("model-convert"),
+                 "description": DESCRIPTION},
+        "servers": [{"url": "/"}],
+        "tags": [{"name": "tasks", "description": "任务管理 / tasks"},
+                 {"name": "service", "description": "服务信息 / the service itself"}],
+        "paths": paths,
+        "components": {"schemas": components},
+    }
+
+
+def _schemas(endpoints: Sequence[Endpoint]) -> tuple[dict[Any, dict[str, Any]], dict[str, Any]]:
+    """References by (model, mode), and what they refer to. Answers are told as they are written out."""
+    inputs = {(about.request, "validation") for about in endpoints if about.request}
+    outputs = {(Envelope[about.data], "serialization") for about in endpoints} | {(ErrorEnvelope, "serialization")}
+    wanted = sorted(inputs | outputs, key=lambda pair: pair[0].__name__)
+    schemas, definitions = models_json_schema(wanted, ref_template=REF_TEMPLATE)
+    return schemas, definitions["$defs"]
+
+
+def _operation(about: Endpoint, example: dict[str, Any], schemas: dict[Any, dict[str, Any]],
+               components: dict[str, Any]) -> dict[str, Any]:
+    known = EVERYWHERE + about.errors
+    if about.request:
+        known += WITH_REQUEST + (WITH_BODY if about.method == "POST" else ())
+    data = example.get("data")
+    success = data and {"success": True, "message": about.message.zh.format_map(data), "data": data}
+    error_schema = schemas[ErrorEnvelope, "serialization"]
+    operation: dict[str, Any] = {
+        "operationId": about.name,
+        "tags": ["tasks" if about.path.startswith("/tasks") else "service"],
+        "summary": about.title.zh,
+        "description": about.title.en,
+        "responses": {
+            "200": {"description": f"{about.message.zh} / {about.message.en}",
+                    "content": _json(schemas[Envelope[about.data], "serialization"], success)},
+            **{str(status): {"description": REASONS[status], "content": _json(error_schema, {
+                "success": False, "message": REASONS[status].partition(" / ")[0], "data": None})}
+                for status in sorted({error.status for error in known})}},
+    }
+    if about.request and about.method == "POST":
+        operation["requestBody"] = {"required": True, "content": _json(
+            schemas[about.request, "validation"], example.get("request"))}
+    elif about.request:
+        properties = components[about.request.__name__]["properties"]
+        operation["parameters"] = [{"name": name, "in": "path", "required": True, "schema": properties[name],
+                                    "example": properties[name]["examples"][0]} for name in about.path_parameters]
+    return operation
+
+
+def _json(schema: dict[str, Any], example: object = None) -> dict[str, Any]:
+    return {"application/json": {"schema": schema} | ({} if example is None else {"example": example})}

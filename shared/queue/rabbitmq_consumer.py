@@ -1,0 +1,153 @@
+"""One connection's worth of receiving from RabbitMQ; when anything is wrong with it, it raises and is thrown away."""
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+
+from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
+from pika.exceptions import AMQPError, ConnectionWrongStateError
+from pika.spec import Basic
+
+from shared.messages import ControlTask, RunTask, decode
+from shared.queue import Delivery
+from shared.queue.mailbox import Demand, Mailbox, QueueName
+from shared.queue.topology import (
+    CONTROL_EXCHANGE,
+    PRIORITIES,
+    common_declarations,
+    control_declarations,
+    control_key,
+    declare,
+    platform_declarations,
+    run_queue,
+)
+
+TICK_S = 0.5  # how long a silently closed channel can stay unnoticed
+
+
+class ConsumingStopped(AMQPError):
+    """The channel was closed, or a queue that was consumed from is gone: pika tells neither by itself."""
+
+
+class Consumer:
+    """Fills a mailbox. Everything but `wake` and what a delivery calls belongs to one thread.
+
+    Doorbells are fetched one by one (`basic_get`), so that a worker never holds one that it has no slot for; only when
+    all queues are empty it consumes from them, to be woken at once.
+
+    Raises:
+        AMQPError: from every method, when the connection cannot go on.
+    """
+
+    def __init__(self, connection: BlockingConnection, worker_id: str, platforms: list[str], mailbox: Mailbox) -> None:
+        self._mailbox = mailbox
+        self._queues: list[QueueName] = [(platform, priority) for platform in platforms for priority in PRIORITIES]
+        self._run_tags: list[str] = []
+        self._bound: set[str] = set()
+        # A new name each time: the broker may take a while to see that the last connection is dead.
+        self._control_queue = f"mc.control.{worker_id}.{secrets.token_hex(4)}.v1"
+        self._connection = connection
+        self._channel = connection.channel()
+        declare(self._channel, common_declarations() + control_declarations(self._control_queue))
+        for platform in platforms:
+            declare(self._channel, platform_declarations(platform))
+        self._control_tag = self._channel.basic_consume(self._control_queue, self._on_control)
+        self._channel.basic_qos(prefetch_count=1)  # of each consumer from here on
+
+    def wake(self) -> None:
+        """Let `tick` look at the mailbox again; from any thread."""
+        self._call(lambda: None)
+
+    def tick(self) -> None:
+        """Do what the mailbox wants, then wait for messages, for `wake` or for a tick's length."""
+        self._check()
+        self._bind()
+        demand, linger_s = self._mailbox.demand()
+        if demand is Demand.NONE:
+            self._stop_consuming()
+            for delivery in self._mailbox.take_back():
+                delivery.requeue()
+        elif demand is Demand.MORE and not self._run_tags and not self._fetch():
+            self._run_tags = [self._channel.basic_consume(run_queue(*queue), partial(self._on_run, queue))
+                              for queue in self._queues]
+        self._connection.process_data_events(min(TICK_S, linger_s))
+
+    def flush(self) -> None:
+        """Send what was acknowledged so far."""
+        self._connection.process_data_events(0.05)
+
+    def _check(self) -> None:
+        expected = {self._control_tag, *self._run_tags}
+        if not self._channel.is_open or expected != set(self._channel.consumer_tags):
+            raise ConsumingStopped("the broker closed the channel or deleted a queue")
+
+    def _bind(self) -> None:
+        watched = self._mailbox.watched()
+        for task_id in watched - self._bound:
+            self._channel.queue_bind(self._control_queue, CONTROL_EXCHANGE, control_key(task_id))
+        for task_id in self._bound - watched:
+            self._channel.queue_unbind(self._control_queue, CONTROL_EXCHANGE, control_key(task_id))
+        if watched != self._bound:
+            self._bound = watched
+            self._mailbox.set_bound(watched)
+
+    def _fetch(self) -> bool:
+        """Put the first doorbell there is into the mailbox; False if all queues are empty."""
+        for queue in self._mailbox.order(self._queues):
+            while (got := self._channel.basic_get(run_queue(*queue)))[0]:
+                if self._on_run(queue, self._channel, *got):
+                    return True
+        return False
+
+    def _stop_consuming(self) -> None:
+        while self._run_tags:
+            self._channel.basic_cancel(self._run_tags.pop())
+
+    def _on_run(self, queue: QueueName, channel: BlockingChannel, method: Basic.Deliver | Basic.GetOk,
+                _properties: object, body: bytes) -> bool:
+        """Into the mailbox, or to the dead queue (False)."""
+        message = _parse(body)
+        if not isinstance(message, RunTask) or message.platform != queue[0]:
+            channel.basic_reject(method.delivery_tag, requeue=False)
+            return False
+        self._mailbox.put_run(queue, self._delivery(message, method.delivery_tag))
+        return True
+
+    def _on_control(self, channel: BlockingChannel, method: Basic.Deliver, _properties: object, body: bytes) -> None:
+        message = _parse(body)
+        if not isinstance(message, ControlTask):
+            channel.basic_reject(method.delivery_tag, requeue=False)
+            return
+        channel.basic_ack(method.delivery_tag)
+        self._mailbox.put_control(message)
+
+    def _delivery(self, message: RunTask, tag: int) -> Delivery:
+        settled = False
+
+        def settle(requeue: bool) -> None:
+            nonlocal settled
+            if not settled:  # a second answer would close the channel
+                settled = True
+                self._call(partial(self._settle, tag, requeue))
+
+        return Delivery(message, ack=partial(settle, False), requeue=partial(settle, True))
+
+    def _settle(self, tag: int, requeue: bool) -> None:
+        if not self._channel.is_open:
+            return  # the broker has put the message back already
+        if requeue:
+            self._channel.basic_reject(tag, requeue=True)
+        else:
+            self._channel.basic_ack(tag)
+
+    def _call(self, callback: Callable[[], None]) -> None:
+        with suppress(ConnectionWrongStateError):
+            self._connection.add_callback_threadsafe(callback)
+
+
+def _parse(body: bytes) -> RunTask | ControlTask | None:
+    with suppress(ValueError):
+        return decode(body)
+    return None

@@ -1,0 +1,72 @@
+"""RabbitMQ's exchanges, queues and bindings, as data: each declaration is a channel's method and its arguments.
+
+Queue arguments cannot be changed later (406 PRECONDITION_FAILED), hence the version in every name.
+"""
+from __future__ import annotations
+
+from typing import Any
+
+from shared.models import Priority
+
+RUN_EXCHANGE = "mc.run.v1"
+CONTROL_EXCHANGE = "mc.control.v1"
+DEAD_QUEUE = "mc.dead.v1"
+PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")
+
+DELIVERY_LIMIT = 20  # RabbitMQ 4's own default; requeues, rejects and crashes of a consumer all count
+DEAD_LENGTH = 10_000  # the oldest go: they are kept for people to look at
+
+# To the dead queue by the default exchange, which cannot be deleted nor lose a binding.
+TO_DEAD_QUEUE = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": DEAD_QUEUE}
+
+# At-least-once dead-lettering needs reject-publish (rabbitmq.com/docs/quorum-queues#activating-at-least-once).
+RUN_QUEUE_ARGUMENTS = {"x-queue-type": "quorum", "x-delivery-limit": DELIVERY_LIMIT, "x-overflow": "reject-publish",
+                       "x-dead-letter-strategy": "at-least-once", **TO_DEAD_QUEUE}
+
+Declaration = tuple[str, dict[str, Any]]
+
+
+def run_queue(platform: str, priority: Priority) -> str:
+    return f"mc.run.{platform}.{priority}.v1"
+
+
+def run_key(platform: str, priority: Priority) -> str:
+    return f"{platform}.{priority}"
+
+
+def control_key(task_id: str) -> str:
+    return f"task.{task_id}"
+
+
+def common_declarations() -> list[Declaration]:
+    """What every publisher and subscriber needs."""
+    return [
+        ("exchange_declare", {"exchange": RUN_EXCHANGE, "exchange_type": "direct", "durable": True}),
+        ("exchange_declare", {"exchange": CONTROL_EXCHANGE, "exchange_type": "topic", "durable": True}),
+        ("queue_declare", {"queue": DEAD_QUEUE, "durable": True,
+                           "arguments": {"x-queue-type": "quorum", "x-max-length": DEAD_LENGTH}}),
+    ]
+
+
+def platform_declarations(platform: str) -> list[Declaration]:
+    """A target's queues, one a priority (a quorum queue refuses `x-max-priority`), and their bindings."""
+    declarations: list[Declaration] = []
+    for priority in PRIORITIES:
+        queue = run_queue(platform, priority)
+        declarations += [
+            ("queue_declare", {"queue": queue, "durable": True, "arguments": RUN_QUEUE_ARGUMENTS}),
+            ("queue_bind", {"queue": queue, "exchange": RUN_EXCHANGE, "routing_key": run_key(platform, priority)}),
+        ]
+    return declarations
+
+
+def control_declarations(queue: str) -> list[Declaration]:
+    """A worker's own queue; it goes with the worker's connection."""
+    return [("queue_declare", {"queue": queue, "exclusive": True, "auto_delete": True, "arguments": TO_DEAD_QUEUE})]
+
+
+def declare(channel: Any, declarations: list[Declaration]) -> None:
+    """Apply them. A blocking channel waits for each; on an asynchronous one they go out in order without an answer,
+    so that what is published next on it finds them done."""
+    for method, arguments in declarations:
+        getattr(channel, method)(**arguments)

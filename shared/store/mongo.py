@@ -1,0 +1,191 @@
+"""Task documents in MongoDB; nothing here needs more than a standalone server."""
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from shared.errors import AppError, Unavailable
+from shared.models import Status, Task, WorkerInfo
+from shared.store import Claim, DuplicateKey, TaskFilter
+from shared.store.mongo_documents import encode, from_document, to_document
+from shared.transitions import WAITING, AtMost, Change, OneOf
+
+if TYPE_CHECKING:
+    from pymongo import MongoClient
+    from pymongo.database import Database
+
+DEFAULT_DATABASE = "model_convert"
+NEWEST_FIRST = [("created_at", -1), ("_id", -1)]
+QUEUE_ORDER = [("queue_order", 1), ("_id", 1)]
+
+
+class MongoStore:
+    """The `Store` of the service profile; the database is the one in the URL's path, or `model_convert`.
+
+    The client is made on first use in each process: one that was made before a fork must not be used after it
+    (https://www.mongodb.com/docs/languages/python/pymongo-driver/current/connect/#forking-processes). Writes are never
+    repeated by the driver: a compare-and-set whose answer was lost may have taken place, and only the caller can tell
+    by reading again. `client` is used as it is, for tests.
+    """
+
+    def __init__(self, url: str, timeout_s: float, client: MongoClient[dict[str, Any]] | None = None) -> None:
+        self._url = url
+        self._timeout_s = timeout_s
+        self._injected = client
+        self._clients: dict[int, MongoClient[dict[str, Any]]] = {}
+        self._indexed: set[int] = set()
+
+    def insert(self, task: Task) -> None:
+        from pymongo.errors import DuplicateKeyError
+
+        while True:
+            with self._database() as database:
+                self._ensure_indexes(database)
+                try:
+                    database.tasks.insert_one(to_document(task))
+                    return
+                except DuplicateKeyError as error:
+                    key = task.idempotency_key
+                    existing = _task_or_none(key and database.tasks.find_one({"idempotency_key": key}))
+                    if existing and existing.id != task.id:
+                        raise DuplicateKey(existing) from error
+                    if database.tasks.find_one({"_id": task.id}):
+                        raise AppError(f"任务已存在: {task.id}", f"task exists: {task.id}") from error
+            # What stood in the way was deleted in between.
+
+    def get(self, task_id: str) -> Task | None:
+        with self._database() as database:
+            return _task_or_none(database.tasks.find_one({"_id": task_id}))
+
+    def get_many(self, task_ids: list[str]) -> dict[str, Task]:
+        with self._database() as database:
+            return {doc["_id"]: _task(doc) for doc in database.tasks.find({"_id": {"$in": task_ids}})}
+
+    def update(self, task_id: str, change: Change) -> Task | None:
+        operators = {"$set": encode(change.set), "$inc": change.increment}
+        with self._database() as database:
+            return _task_or_none(database.tasks.find_one_and_update(
+                {"_id": task_id} | {name: _condition(wanted) for name, wanted in change.where.items()},
+                {operator: fields for operator, fields in operators.items() if fields}, return_document=True))
+
+    def delete(self, task_id: str) -> Task | None:
+        with self._database() as database:
+            return _task_or_none(database.tasks.find_one_and_delete({"_id": task_id}))
+
+    def list(self, narrow: TaskFilter, page: int, page_size: int) -> tuple[list[Task], int]:
+        query, skip = _narrowing(narrow), (page - 1) * page_size
+        with self._database() as database:
+            tasks = database.tasks
+            total = tasks.count_documents(query) if query else tasks.estimated_document_count()
+            if skip >= total:
+                return [], total
+            return [_task(doc) for doc in tasks.find(query).sort(NEWEST_FIRST).skip(skip).limit(page_size)], total
+
+    def waiting(self, platforms: list[str], *, limit: int, unannounced: bool = False) -> list[Task]:
+        query: dict[str, Any] = {"owner": None, "status": {"$in": list(map(str, WAITING))},
+                                 "platform": {"$in": platforms}, "next_run_at": {"$lte": time.time()}}
+        if unannounced:
+            query["announced"] = -1
+        with self._database() as database:
+            return [_task(doc) for doc in database.tasks.find(query).sort(QUEUE_ORDER).limit(limit)]
+
+    def owned(self) -> list[Claim]:
+        names = ("owner", "epoch", "beat", "status", "retries")
+        with self._database() as database:
+            documents = database.tasks.find({"owner": {"$ne": None}}, dict.fromkeys(names, 1))
+            return [Claim(**from_document(document) | {"status": Status(document["status"])}) for document in documents]
+
+    def save_worker(self, worker: WorkerInfo) -> None:
+        with self._database() as database:
+            database.workers.replace_one({"_id": worker.id}, to_document(worker), upsert=True)
+
+    def remove_worker(self, worker_id: str) -> None:
+        with self._database() as database:
+            database.workers.delete_one({"_id": worker_id})
+
+    def workers(self) -> list[WorkerInfo]:
+        with self._database() as database:
+            return [WorkerInfo.model_validate(from_document(doc)) for doc in database.workers.find().sort("_id", 1)]
+
+    def ping(self) -> None:
+        with self._database() as database:
+            database.command("ping")
+
+    def close(self) -> None:
+        client = self._clients.pop(os.getpid(), None)
+        if client is not None:
+            client.close()
+
+    @contextmanager
+    def _database(self) -> Iterator[Database[dict[str, Any]]]:
+        """The database, for operations that end within the timeout together.
+
+        Raises:
+            Unavailable: they did not, or the server refused one.
+        """
+        import pymongo
+        from pymongo.errors import PyMongoError
+
+        try:
+            with pymongo.timeout(self._timeout_s):
+                yield self._client().get_default_database(DEFAULT_DATABASE)
+        except PyMongoError as error:
+            raise Unavailable("store", str(error)) from error
+
+    def _client(self) -> MongoClient[dict[str, Any]]:
+        if self._injected is not None:
+            return self._injected
+        pid = os.getpid()
+        client = self._clients.get(pid)
+        if client is None:
+            import pymongo
+
+            # `w` is left to the URL and the server: 1 on a standalone, a majority on a replica set.
+            made = pymongo.MongoClient(self._url, connectTimeoutMS=int(self._timeout_s * 1000), journal=True,
+                                       retryWrites=False, appname="model-convert")
+            client = self._clients.setdefault(pid, made)
+            if client is not made:  # another thread was first
+                made.close()
+        return client
+
+    def _ensure_indexes(self, database: Database[dict[str, Any]]) -> None:
+        """Once per process, before its first insert: no document is older than its indexes."""
+        from pymongo import IndexModel
+
+        if os.getpid() in self._indexed:
+            return
+        waiting = [("owner", 1), ("status", 1), ("platform", 1), *QUEUE_ORDER, ("next_run_at", 1), ("announced", 1)]
+        filters = [IndexModel([(field, 1), *NEWEST_FIRST]) for field in ("status", "platform", "task_type")]
+        database.tasks.create_indexes([IndexModel([("idempotency_key", 1)], unique=True, sparse=True),
+                                       IndexModel(waiting, name="waiting"), IndexModel(NEWEST_FIRST), *filters])
+        self._indexed.add(os.getpid())
+
+
+def _task(document: dict[str, Any]) -> Task:
+    return Task.model_validate(from_document(document))
+
+
+def _task_or_none(document: dict[str, Any] | None) -> Task | None:
+    return None if document is None else _task(document)
+
+
+def _condition(wanted: Any) -> Any:
+    match wanted:
+        case OneOf(values):
+            return {"$in": [encode(value) for value in values]}
+        case AtMost(value):
+            return {"$lte": value}
+    return encode(wanted)
+
+
+def _narrowing(narrow: TaskFilter) -> dict[str, Any]:
+    fields = {"status": narrow.status, "platform": narrow.platform, "task_type": narrow.task_type}
+    query: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
+    query |= {f"labels.{key}": value for key, value in narrow.labels.items()}
+    times = {"$gt": narrow.created_after, "$lt": narrow.created_before}
+    if times := {operator: value for operator, value in times.items() if value is not None}:
+        query["created_at"] = times
+    return query

@@ -1,0 +1,204 @@
+"""Task documents in one SQLite file, shared by all processes of a machine."""
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic_core import to_json
+
+from shared.errors import AppError, Unavailable
+from shared.models import Status, Task, WorkerInfo
+from shared.store import Claim, DuplicateKey, TaskFilter
+from shared.store.sqlite_schema import WAITING, connect
+from shared.transitions import AtMost, Change, OneOf
+
+Result = TypeVar("Result")
+Condition = tuple[str, list[Any]]  # SQL, and what its question marks stand for
+
+
+class SqliteStore:
+    """The `Store` of the embedded profile.
+
+    Each call takes a connection of its own from those that this process has open and idle. Connections that were open
+    when the process forked are the parent's: the child leaves them alone, unused and unclosed
+    (https://www.sqlite.org/howtocorrupt.html, 2.6).
+    """
+
+    def __init__(self, path: str, timeout_s: float) -> None:
+        self._path = Path(path)
+        self._timeout_s = timeout_s
+        self._pid = os.getpid()
+        self._idle: deque[sqlite3.Connection] = deque()
+        self._inherited: list[deque[sqlite3.Connection]] = []
+
+    def insert(self, task: Task) -> None:
+        while True:
+            try:
+                self._rows("INSERT INTO tasks (id, doc) VALUES (?, ?)", [task.id, task.model_dump_json()])
+                return
+            except sqlite3.IntegrityError as error:
+                existing = _first(self._rows("SELECT doc FROM tasks WHERE idempotency_key = ?", [task.idempotency_key]))
+                if existing and existing.id != task.id:
+                    raise DuplicateKey(existing) from error
+                if self.get(task.id):
+                    raise AppError(f"任务已存在: {task.id}", f"task exists: {task.id}") from error
+            # What stood in the way was deleted in between.
+
+    def get(self, task_id: str) -> Task | None:
+        return _first(self._rows("SELECT doc FROM tasks WHERE id = ?", [task_id]))
+
+    def get_many(self, task_ids: list[str]) -> dict[str, Task]:
+        rows = self._rows("SELECT doc FROM tasks WHERE id IN (SELECT value FROM json_each(?))", [_json(task_ids)])
+        return {task.id: task for task in map(_task, rows)}
+
+    def update(self, task_id: str, change: Change) -> Task | None:
+        edits = [f"'$.{name}', json(?)" for name in change.set]
+        edits += [f"'$.{name}', json_extract(doc, '$.{name}') + ?" for name in change.increment]
+        conditions = [_condition(f"json_extract(doc, '$.{name}')", wanted) for name, wanted in change.where.items()]
+        where, wanted_values = _join([("id = ?", [task_id]), *conditions])
+        values = [*map(_json, change.set.values()), *change.increment.values(), *wanted_values]
+        statement = f"UPDATE tasks SET doc = json_set(doc, {', '.join(edits)}){where} RETURNING doc"
+        return _first(self._rows(statement, values))
+
+    def delete(self, task_id: str) -> Task | None:
+        return _first(self._rows("DELETE FROM tasks WHERE id = ? RETURNING doc", [task_id]))
+
+    def list(self, narrow: TaskFilter, page: int, page_size: int) -> tuple[list[Task], int]:
+        where, values = _join(_narrowing(narrow))
+        count = f"SELECT count(*) FROM tasks{where}" if where else "SELECT value FROM totals WHERE name = 'tasks'"
+        select = f"SELECT doc FROM tasks{where} ORDER BY created_at DESC, id DESC LIMIT ? OFFSET ?"
+
+        def read(connection: sqlite3.Connection) -> tuple[list[Any], int]:
+            connection.execute("BEGIN")  # one snapshot, so that the number fits the page
+            try:
+                total = connection.execute(count, values).fetchone()[0]
+                rows = connection.execute(select, [*values, page_size, (page - 1) * page_size]).fetchall()
+            finally:
+                connection.execute("ROLLBACK")
+            return rows, total
+
+        rows, total = self._run(read)
+        return [_task(row) for row in rows], total
+
+    def waiting(self, platforms: list[str], *, limit: int, unannounced: bool = False) -> list[Task]:
+        if not platforms:
+            return []
+        # One ordered read of the index per target and a merge: with all targets in one condition SQLite would sort
+        # everything that waits.
+        condition = f"platform = ? AND {WAITING} AND next_run_at <= ?" + (" AND announced = -1" if unannounced else "")
+        part = f"SELECT * FROM (SELECT doc, queue_order, id FROM tasks INDEXED BY by_waiting WHERE {condition} " \
+               "ORDER BY queue_order, id LIMIT ?)"
+        query = f"SELECT doc FROM ({' UNION ALL '.join([part] * len(platforms))}) ORDER BY queue_order, id LIMIT ?"
+        now = time.time()
+        values = [value for platform in platforms for value in (platform, now, limit)]
+        return [_task(row) for row in self._rows(query, [*values, limit])]
+
+    def owned(self) -> list[Claim]:
+        names = ("owner", "epoch", "beat", "status", "retries")
+        fields = ", ".join(f"json_extract(doc, '$.{name}')" for name in names)
+        rows = self._rows(f"SELECT id, {fields} FROM tasks WHERE owner IS NOT NULL", [])
+        return [Claim(task_id, owner, epoch, beat, Status(status), retries)
+                for task_id, owner, epoch, beat, status, retries in rows]
+
+    def save_worker(self, worker: WorkerInfo) -> None:
+        self._rows("INSERT INTO workers (id, doc) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET doc = excluded.doc",
+                   [worker.id, worker.model_dump_json()])
+
+    def remove_worker(self, worker_id: str) -> None:
+        self._rows("DELETE FROM workers WHERE id = ?", [worker_id])
+
+    def workers(self) -> list[WorkerInfo]:
+        rows = self._rows("SELECT doc FROM workers ORDER BY id", [])
+        return [WorkerInfo.model_validate_json(doc) for (doc,) in rows]
+
+    def ping(self) -> None:
+        self._rows("SELECT 1 FROM tasks LIMIT 1", [])
+
+    def close(self) -> None:
+        idle = self._connections()
+        while idle:
+            idle.pop().close()
+
+    def _rows(self, statement: str, values: list[Any]) -> list[tuple[Any, ...]]:
+        return self._run(lambda connection: connection.execute(statement, values).fetchall())
+
+    def _run(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        """What `work` answers; while another process holds the lock, again until the time is over.
+
+        SQLite's own waiting (`busy_timeout`) sleeps ever longer, up to 100 ms, and so loses the lock to newcomers for
+        seconds when eight processes write at once; short sleeps of random length give each its turn.
+        """
+        deadline = time.monotonic() + self._timeout_s
+        while True:
+            try:
+                return self._attempt(work)
+            except sqlite3.IntegrityError:
+                raise
+            except (sqlite3.Error, OSError) as error:
+                busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+                if not busy or time.monotonic() >= deadline:
+                    raise Unavailable("store", str(error)) from error
+            time.sleep(random.uniform(0.0005, 0.004))
+
+    def _attempt(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        idle = self._connections()
+        try:
+            connection = idle.pop()
+        except IndexError:
+            connection = connect(self._path)
+        try:
+            return work(connection)
+        finally:
+            idle.append(connection)
+
+    def _connections(self) -> deque[sqlite3.Connection]:
+        if self._pid != os.getpid():
+            self._inherited.append(self._idle)
+            self._idle, self._pid = deque(), os.getpid()
+        return self._idle
+
+
+def _json(value: Any) -> str:
+    return to_json(value, inf_nan_mode="null").decode()
+
+
+def _task(row: tuple[str]) -> Task:
+    return Task.model_validate_json(row[0])
+
+
+def _first(rows: list[tuple[str]]) -> Task | None:
+    return _task(rows[0]) if rows else None
+
+
+def _condition(field: str, wanted: Any) -> Condition:
+    match wanted:
+        case None:
+            return f"{field} IS NULL", []
+        case OneOf(values):
+            return f"{field} IN ({', '.join('?' * len(values))})", list(values)
+        case AtMost(value):
+            return f"{field} <= ?", [value]
+    return f"{field} = ?", [wanted]
+
+
+def _narrowing(narrow: TaskFilter) -> list[Condition]:
+    fields = {"status": narrow.status, "platform": narrow.platform, "task_type": narrow.task_type}
+    conditions = [(f"{name} = ?", [value]) for name, value in fields.items() if value is not None]
+    conditions += [("json_extract(doc, ?) = ?", [f'$.labels."{key}"', value]) for key, value in narrow.labels.items()]
+    if narrow.created_after is not None:
+        conditions.append(("created_at > ?", [narrow.created_after]))
+    if narrow.created_before is not None:
+        conditions.append(("created_at < ?", [narrow.created_before]))
+    return conditions
+
+
+def _join(conditions: list[Condition]) -> Condition:
+    """One WHERE clause, empty without conditions."""
+    where = " AND ".join(sql for sql, _ in conditions)
+    return (f" WHERE {where}" if where else ""), [value for _, values in conditions for value in values]

@@ -1,0 +1,69 @@
+"""The SQLite file's schema, and connections that have it.
+
+A task is one JSON document; what filters and orders is a virtual column computed from it, so that the document stays
+the only truth. Every index but the idempotency key's ends in `id`, which makes its order total.
+"""
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+VERSION = 1
+
+# Also literally in the queries: SQLite uses a partial index only where the query repeats the index's condition.
+WAITING = "owner IS NULL AND status IN ('pending', 'running')"
+
+SCHEMA = f"""
+BEGIN IMMEDIATE;
+CREATE TABLE IF NOT EXISTS tasks (
+    id TEXT PRIMARY KEY,
+    doc TEXT NOT NULL,
+    task_type TEXT AS (json_extract(doc, '$.task_type')),
+    platform TEXT AS (json_extract(doc, '$.platform')),
+    status TEXT AS (json_extract(doc, '$.status')),
+    owner TEXT AS (json_extract(doc, '$.owner')),
+    announced INTEGER AS (json_extract(doc, '$.announced')),
+    next_run_at REAL AS (json_extract(doc, '$.next_run_at')),
+    queue_order REAL AS (json_extract(doc, '$.queue_order')),
+    created_at REAL AS (json_extract(doc, '$.created_at')),
+    idempotency_key TEXT AS (json_extract(doc, '$.idempotency_key'))
+);
+CREATE UNIQUE INDEX IF NOT EXISTS by_key ON tasks (idempotency_key) WHERE idempotency_key IS NOT NULL;
+CREATE INDEX IF NOT EXISTS by_waiting ON tasks (platform, queue_order, id, next_run_at, announced) WHERE {WAITING};
+CREATE INDEX IF NOT EXISTS by_owner ON tasks (owner, id) WHERE owner IS NOT NULL;
+CREATE INDEX IF NOT EXISTS by_time ON tasks (created_at, id);
+CREATE INDEX IF NOT EXISTS by_status ON tasks (status, created_at, id);
+CREATE INDEX IF NOT EXISTS by_platform ON tasks (platform, created_at, id);
+CREATE INDEX IF NOT EXISTS by_type ON tasks (task_type, created_at, id);
+CREATE TABLE IF NOT EXISTS totals (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
+INSERT OR IGNORE INTO totals VALUES ('tasks', 0);
+CREATE TRIGGER IF NOT EXISTS count_insert AFTER INSERT ON tasks BEGIN
+    UPDATE totals SET value = value + 1 WHERE name = 'tasks';
+END;
+CREATE TRIGGER IF NOT EXISTS count_delete AFTER DELETE ON tasks BEGIN
+    UPDATE totals SET value = value - 1 WHERE name = 'tasks';
+END;
+CREATE TABLE IF NOT EXISTS workers (id TEXT PRIMARY KEY, doc TEXT NOT NULL);
+PRAGMA user_version = {VERSION};
+COMMIT;
+"""
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection in autocommit mode that never waits for a lock; file, folder and schema are made where missing.
+
+    Raises:
+        sqlite3.OperationalError: another process holds the lock that this needs, or the file cannot be opened.
+        OSError: the folder cannot be made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")  # a commit is on the disk when it returns
+        if connection.execute("PRAGMA user_version").fetchone()[0] < VERSION:
+            connection.executescript(SCHEMA)
+    except BaseException:
+        connection.close()
+        raise
+    return connection

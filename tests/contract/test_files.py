@@ -1,0 +1,311 @@
+"""What every `Files` keeps to: a folder and a real MinIO alike."""
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from shared.errors import NotFound, PayloadTooLarge, PreconditionFailed
+from shared.files import Files, IfAbsent, IfMatch, open_files
+
+MIB = 1 << 20
+PROCESSES = multiprocessing.get_context("fork")  # a forked child inherits the client: that has to work too
+ODD_NAMES = ["a b", " a ", "a+b", "a%20b", "100%", "%2f", "中文模型", "é", "🙂", "a?b=c&d", "a#b", "it's", '"a"', "a:b",
+             "a=b;c,d", "~a", "*", "<a>", "$HOME", "a..b", "..a", "...", "deep/er/and/deeper/a", "x" * 250]
+
+
+@pytest.fixture(params=["local", "minio"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return f"file:{tmp_path}/buckets" if request.param == "local" else request.getfixturevalue("minio_url")
+
+
+@pytest.fixture
+def files(url: str) -> Iterator[Files]:
+    opened = open_files(url, 5.0)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def store(files: Files, tmp_path: Path) -> Callable[..., object]:
+    """Upload bytes: `store("bucket/key", b"…", condition=…)`."""
+    def upload(path: str, content: bytes, **more: object) -> object:
+        source = tmp_path / f"source-{threading.get_ident()}-{os.getpid()}"
+        source.write_bytes(content)
+        return files.upload(source, path, **more)
+    return upload
+
+
+def read(files: Files, path: str, folder: Path) -> bytes:
+    target = folder / f"read-{threading.get_ident()}-{os.getpid()}"
+    files.download(path, target, max_bytes=1 << 40)
+    return target.read_bytes()
+
+
+def in_processes(count: int, work: Callable[[int], object]) -> list[object]:
+    """Results of `work(number)`, each in a process of its own, all released at one moment."""
+    barrier, results = PROCESSES.Barrier(count), PROCESSES.Queue()
+
+    def run(number: int) -> None:
+        barrier.wait()
+        try:
+            results.put(work(number))
+        except Exception as error:
+            results.put(type(error).__name__)
+
+    children = [PROCESSES.Process(target=run, args=(number,)) for number in range(count)]
+    for child in children:
+        child.start()
+    gathered = [results.get(timeout=120) for _ in children]
+    for child in children:
+        child.join()
+    return gathered
+
+
+# --- reading and writing ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [0, 1, MIB + 1, 64 * MIB, 64 * MIB + 1, 130 * MIB])
+def test_what_was_uploaded_comes_back(files: Files, store: Callable, bucket: str, tmp_path: Path, size: int) -> None:
+    content = os.urandom(min(size, MIB)) * (size // MIB) + os.urandom(size % MIB) if size > MIB else os.urandom(size)
+    info = store(f"{bucket}/a/b.onnx", content)
+    assert (info.path, info.size_bytes) == (f"{bucket}/a/b.onnx", size)
+    assert files.stat(info.path) == info
+    assert files.download(info.path, tmp_path / "out", max_bytes=size) == info
+    assert (tmp_path / "out").read_bytes() == content
+    assert list(files.list(bucket)) == [info]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_odd_names_are_names_like_any_other(files: Files, store: Callable, bucket: str, tmp_path: Path,
+                                            name: str) -> None:
+    info = store(f"{bucket}/{name}", name.encode(), condition=IfAbsent())
+    assert files.stat(f"{bucket}/{name}") == info
+    assert read(files, f"{bucket}/{name}", tmp_path) == name.encode()
+    assert list(files.list(f"{bucket}/{name}")) == [info]
+    files.delete(f"{bucket}/{name}")
+    assert list(files.list(bucket)) == []
+
+
+def test_what_is_not_there_is_not_found(files: Files, store: Callable, bucket: str, tmp_path: Path) -> None:
+    store(f"{bucket}/a", b"")
+    for path in (f"{bucket}/b", f"{bucket}/a/b", f"{bucket}-none/b"):
+        assert files.stat(path) is None
+        with pytest.raises(NotFound):
+            files.download(path, tmp_path / "out", max_bytes=9)
+        files.delete(path)
+        assert list(files.list(path)) == []
+    assert not (tmp_path / "out").exists() and files.stat(f"{bucket}/a")
+
+
+def test_a_folder_is_no_object(files: Files, store: Callable, bucket: str, tmp_path: Path) -> None:
+    store(f"{bucket}/a/b", b"x")
+    assert files.stat(f"{bucket}/a") is None
+    with pytest.raises(NotFound):
+        files.download(f"{bucket}/a", tmp_path / "out", max_bytes=9)
+    files.delete(f"{bucket}/a")
+    assert files.stat(f"{bucket}/a/b")
+
+
+def test_an_object_can_take_the_name_of_a_folder_that_became_empty(files: Files, store: Callable, bucket: str,
+                                                                   tmp_path: Path) -> None:
+    store(f"{bucket}/a/b/c", b"x")
+    files.delete(f"{bucket}/a/b/c")
+    store(f"{bucket}/a", b"y")
+    assert read(files, f"{bucket}/a", tmp_path) == b"y"
+
+
+def test_what_is_too_large_is_not_downloaded(files: Files, store: Callable, bucket: str, tmp_path: Path) -> None:
+    store(f"{bucket}/a", b"12345")
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "a").write_bytes(b"before")
+    with pytest.raises(PayloadTooLarge) as caught:
+        files.download(f"{bucket}/a", folder / "a", max_bytes=4)
+    assert "5" in caught.value.en and "4" in caught.value.zh
+    assert [(f.name, f.read_bytes()) for f in folder.iterdir()] == [("a", b"before")]
+    files.download(f"{bucket}/a", folder / "a", max_bytes=5)
+    assert (folder / "a").read_bytes() == b"12345"
+
+
+def test_a_list_is_sorted_and_keeps_to_its_prefix(files: Files, store: Callable, bucket: str) -> None:
+    keys = ["a", "a-b", "a.b/c", "a0", "b/x/1", "b/x/2", "b/x1", "b/y", "é/1", "中"]
+    for key in keys:
+        store(f"{bucket}/{key}", key.encode())
+    store(f"{bucket}-2/a", b"")
+
+    def listed(prefix: str) -> list[str]:
+        found = list(files.list(prefix))
+        assert all(files.stat(info.path) == info for info in found)
+        return [info.path.removeprefix(f"{bucket}/") for info in found]
+
+    assert listed(bucket) == listed(f"{bucket}/") == sorted(keys, key=str.encode)
+    assert listed(f"{bucket}/b/x") == ["b/x/1", "b/x/2", "b/x1"]
+    assert listed(f"{bucket}/b/x/") == ["b/x/1", "b/x/2"]
+    assert listed(f"{bucket}/a") == ["a", "a-b", "a.b/c", "a0"]
+    assert listed(f"{bucket}/none/") == listed(f"{bucket}/a/") == []
+
+
+def test_a_list_has_more_than_one_page(files: Files, store: Callable, bucket: str) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: store(f"{bucket}/{number:04}", b"x"), range(1005)))
+    assert [info.path for info in files.list(bucket)] == [f"{bucket}/{number:04}" for number in range(1005)]
+
+
+# --- conditions -------------------------------------------------------------------------------------------------------
+
+
+def test_an_etag_changes_with_the_content_even_at_once(files: Files, store: Callable, bucket: str) -> None:
+    etags = [store(f"{bucket}/a", b"%03d" % number).etag for number in range(50)]
+    assert len(set(etags)) == 50 and files.stat(f"{bucket}/a").etag == etags[-1]
+
+
+@pytest.mark.parametrize("size", [3, 65 * MIB])
+def test_a_condition_that_does_not_hold_writes_nothing(files: Files, store: Callable, bucket: str, tmp_path: Path,
+                                                       size: int) -> None:
+    old, content = store(f"{bucket}/a", b"old"), b"n" * size
+    with pytest.raises(PreconditionFailed):
+        store(f"{bucket}/a", content, condition=IfAbsent())
+    with pytest.raises(PreconditionFailed):
+        store(f"{bucket}/a", content, condition=IfMatch("another"))
+    with pytest.raises(PreconditionFailed):
+        store(f"{bucket}/b", content, condition=IfMatch(old.etag))
+    assert list(files.list(bucket)) == [old] and read(files, f"{bucket}/a", tmp_path) == b"old"
+    new = store(f"{bucket}/a", content, condition=IfMatch(old.etag))
+    also = store(f"{bucket}/b", content, condition=IfAbsent())
+    assert list(files.list(bucket)) == [new, also]
+    with pytest.raises(PreconditionFailed):
+        store(f"{bucket}/a", content, condition=IfMatch(old.etag))
+
+
+@pytest.mark.parametrize(("count", "padding"), [(20, 0), (3, 65 * MIB)])
+def test_of_many_processes_that_write_if_absent_one_wins(files: Files, store: Callable, bucket: str, tmp_path: Path,
+                                                         count: int, padding: int) -> None:
+    files.ping()  # the children inherit a client that has a connection
+    results = in_processes(count, lambda number: bool(store(
+        f"{bucket}/a", b"%02d" % number + bytes(padding), condition=IfAbsent())) and number)
+    winners = [result for result in results if result != "PreconditionFailed"]
+    assert len(winners) == 1
+    assert read(files, f"{bucket}/a", tmp_path)[:2] == b"%02d" % winners[0]
+    assert len(list(files.list(bucket))) == 1
+
+
+def test_no_update_is_lost_between_processes(files: Files, store: Callable, bucket: str, tmp_path: Path) -> None:
+    store(f"{bucket}/count", b"0")
+
+    def add(_: int) -> str:
+        for _ in range(5):
+            while True:
+                seen = files.download(f"{bucket}/count", tmp_path / f"count-{os.getpid()}", max_bytes=99)
+                count = int((tmp_path / f"count-{os.getpid()}").read_bytes())
+                try:
+                    store(f"{bucket}/count", b"%d" % (count + 1), condition=IfMatch(seen.etag))
+                    break
+                except PreconditionFailed:
+                    continue
+        return "done"
+
+    assert in_processes(6, add) == ["done"] * 6
+    assert read(files, f"{bucket}/count", tmp_path) == b"30"
+
+
+def test_readers_see_the_old_object_or_the_new_one(files: Files, store: Callable, bucket: str, tmp_path: Path) -> None:
+    store(f"{bucket}/a", b"0" * 3 * MIB)
+    stop = PROCESSES.Event()
+
+    def work(number: int) -> object:
+        if number == 0:
+            for turn in range(12):
+                store(f"{bucket}/a", b"%d" % (turn % 10) * (3 + turn % 3) * MIB)
+            stop.set()
+            return 0
+        seen = set()
+        while not stop.is_set():
+            content = read(files, f"{bucket}/a", tmp_path)
+            seen.add((len(set(content)), len(content) % MIB))
+        return seen
+
+    results = [result for result in in_processes(3, work) if result != 0]
+    assert results == [{(1, 0)}] * 2
+
+
+def test_threads_share_one_client(files: Files, store: Callable, bucket: str, tmp_path: Path) -> None:
+    def work(number: int) -> bool:
+        content = os.urandom(number * 1000)
+        store(f"{bucket}/{number}", content)
+        return read(files, f"{bucket}/{number}", tmp_path) == content
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(work, range(64)))
+
+
+# --- large and cut off ------------------------------------------------------------------------------------------------
+
+STREAM = """
+import resource, sys
+from pathlib import Path
+from shared.files import open_files
+files = open_files(sys.argv[1], 5.0)
+files.ping()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+files.upload(Path(sys.argv[2]), sys.argv[3])
+files.download(sys.argv[3], Path(sys.argv[4]), max_bytes=1 << 40)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+UPLOAD = """
+import sys
+from pathlib import Path
+from shared.files import open_files
+files = open_files(sys.argv[1], 5.0)
+files.ping()
+print("begins", flush=True)
+files.upload(Path(sys.argv[2]), sys.argv[3])
+"""
+
+
+def digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def test_a_large_object_is_streamed_in_little_memory(url: str, bucket: str, tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    with source.open("wb") as file:
+        for _ in range(200):
+            file.write(os.urandom(MIB))
+    done = subprocess.run([sys.executable, "-c", STREAM, url, source, f"{bucket}/large", target], check=True,
+                          capture_output=True, text=True)
+    assert int(done.stdout) * (1 if sys.platform == "darwin" else 1024) < 16 * MIB
+    assert digest(source) == digest(target)
+
+
+def test_an_interrupted_upload_leaves_what_was_there(url: str, files: Files, store: Callable, bucket: str,
+                                                     tmp_path: Path) -> None:
+    old = store(f"{bucket}/a", b"old")
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(1 << 40)  # sparse: longer than any machine here sends in a moment
+    for key in ("a", "b"):
+        upload = subprocess.Popen([sys.executable, "-c", UPLOAD, url, tmp_path / "large", f"{bucket}/{key}"],
+                                  stdout=subprocess.PIPE, preexec_fn=limit_file_size)
+        assert upload.stdout.readline() == b"begins\n"
+        time.sleep(0.1)
+        assert upload.poll() is None
+        upload.send_signal(signal.SIGKILL)
+        upload.communicate()
+    assert list(files.list(bucket)) == [old] and read(files, f"{bucket}/a", tmp_path) == b"old"
+
+
+def limit_file_size() -> None:
+    """Of what the child writes itself, should the test not come to kill it."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8 << 30, 8 << 30))

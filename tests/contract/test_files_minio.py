@@ -1,0 +1,288 @@
+"""What only a server can do to its client: be away, freeze, restart, break the line, answer 5xx."""
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from infra.servers import minio
+from infra.servers.base import CannotStart, Server, free_port
+from shared.errors import AppError, NotFound, PreconditionFailed, Unavailable
+from shared.files import FileInfo, IfAbsent, IfMatch
+from shared.files.minio import MinioFiles
+from tests.fixtures.common import missing
+
+MIB = 1 << 20
+TIMEOUT_S = 1.5
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[Server]:
+    try:
+        server = minio.start(tmp_path / "minio")
+    except CannotStart as why:
+        missing("MinIO", why)
+    yield server
+    server.kill()
+
+
+def calls(files: MinioFiles, folder: Path) -> dict[str, Callable[[], object]]:
+    source = folder / "source"
+    source.write_bytes(b"x")
+    return {"ping": files.ping, "stat": lambda: files.stat("bucket/a"), "delete": lambda: files.delete("bucket/a"),
+            "list": lambda: list(files.list("bucket")),
+            "download": lambda: files.download("bucket/a", folder / "target", max_bytes=9),
+            "upload": lambda: files.upload(source, "bucket/a", condition=IfAbsent())}
+
+
+@pytest.mark.parametrize("name", ["ping", "stat", "delete", "list", "download", "upload"])
+def test_a_server_that_is_away_is_unavailable(tmp_path: Path, name: str) -> None:
+    files = MinioFiles(f"minio://some-key:some-secret@127.0.0.1:{free_port()}", TIMEOUT_S)
+    begin = time.monotonic()
+    with pytest.raises(Unavailable) as caught:
+        calls(files, tmp_path)[name]()
+    assert time.monotonic() - begin < TIMEOUT_S + 0.3
+    assert caught.value.dependency == "files" and not (tmp_path / "target").exists()
+
+
+def test_a_frozen_server_is_unavailable_in_time_and_answers_again(own_server: Server, tmp_path: Path) -> None:
+    files = MinioFiles(own_server.url, TIMEOUT_S)
+    for call in calls(files, tmp_path).values():
+        with suppress(NotFound):
+            call()
+    os.kill(own_server.process.pid, signal.SIGSTOP)
+    try:
+        for name in ("ping", "stat", "delete", "list"):
+            begin = time.monotonic()
+            with pytest.raises(Unavailable):
+                calls(files, tmp_path)[name]()
+            assert time.monotonic() - begin < TIMEOUT_S + 0.3, name
+    finally:
+        os.kill(own_server.process.pid, signal.SIGCONT)
+    files.ping()
+    assert files.stat("bucket/a") is not None
+
+
+def test_a_restarted_server_is_found_again_with_its_objects(own_server: Server, tmp_path: Path) -> None:
+    files = MinioFiles(own_server.url, TIMEOUT_S)
+    (tmp_path / "source").write_bytes(b"kept")
+    info = files.upload(tmp_path / "source", "bucket/a")
+    port = int(own_server.url.rpartition(":")[2])
+    own_server.stop()
+    with pytest.raises(Unavailable):
+        files.ping()
+    again = minio.start(tmp_path / "minio", port=port)
+    try:
+        assert again.url == own_server.url
+        assert files.stat("bucket/a") == info
+        assert files.download("bucket/a", tmp_path / "target", max_bytes=9) == info
+    finally:
+        again.stop()
+
+
+def test_a_bucket_that_was_removed_meanwhile_is_made_again(own_server: Server, tmp_path: Path) -> None:
+    files = MinioFiles(own_server.url, TIMEOUT_S)
+    (tmp_path / "source").write_bytes(b"x")
+    files.upload(tmp_path / "source", "bucket/a")
+    files.delete("bucket/a")
+    files._s3.small.remove_bucket("bucket")
+    assert files.upload(tmp_path / "source", "bucket/a") == files.stat("bucket/a")
+
+
+def test_only_the_owner_can_read_the_servers_secret(own_server: Server, tmp_path: Path) -> None:
+    assert (tmp_path / "minio" / "credentials").stat().st_mode & 0o777 == 0o600
+    secret = own_server.url.split(":")[2].partition("@")[0]
+    assert len(secret) >= 32 and secret not in (tmp_path / "minio" / "minio.log").read_text()
+
+
+def test_no_error_shows_the_secret_or_a_signature(minio_url: str, bucket: str, tmp_path: Path) -> None:
+    key, _, rest = minio_url.removeprefix("minio://").partition(":")
+    server = rest.partition("@")[2]
+    for url in (f"minio://{key}:some-secret@{server}", f"minio://some-key:some-secret@{server}",
+                f"minio://some-key:some-secret@127.0.0.1:{free_port()}"):
+        files = MinioFiles(url, TIMEOUT_S)
+        for name, call in calls(files, tmp_path).items():
+            with pytest.raises(Unavailable) as caught:
+                call()
+            told = "".join(traceback.format_exception(caught.value)) + repr(files.__dict__)
+            assert "some-secret" not in told and "Signature=" not in told, name
+
+
+def test_a_url_without_credentials_is_refused() -> None:
+    with pytest.raises(AppError) as caught:
+        MinioFiles("minio://only-a-secret@127.0.0.1:9000", TIMEOUT_S)
+    assert "only-a-secret" not in caught.value.en
+
+
+# --- a bad line -------------------------------------------------------------------------------------------------------
+
+
+class BadLine(ThreadingHTTPServer):
+    """An HTTP relay to the server in which the requests of the plan, in order, go wrong.
+
+    `503` is answered without asking the server; `lose-reply` drops the server's answer; `cut-up` and `cut-down` break
+    off after 1 MiB of the request or of the answer; a function is called, then it is `503`.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, server: str, plan: list[tuple[str, str | Callable[[], object]]]) -> None:
+        super().__init__(("127.0.0.1", 0), Relay)
+        self.target, self.plan, self.seen = server, list(plan), []
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def handle_error(self, *_: object) -> None:
+        """Broken connections are what it is for."""
+
+
+class Relay(BaseHTTPRequestHandler):
+    def handle_one_request(self) -> None:
+        self.close_connection = True
+        self.raw_requestline = self.rfile.readline(65537)
+        if not self.raw_requestline or not self.parse_request():
+            return
+        line = self.server
+        line.seen.append(self.command)
+        fault = line.plan.pop(0)[1] if line.plan and line.plan[0][0] == self.command else ""
+        length = int(self.headers.get("content-length", 0))
+        if fault == "cut-up":
+            self.rfile.read(MIB)
+            return
+        body = self.rfile.read(length)
+        if callable(fault):
+            fault()
+        if fault == "503" or callable(fault):
+            self.wfile.write(b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            return
+        upstream = http.client.HTTPConnection(line.target)
+        upstream.request(self.command, self.path, body, dict(self.headers))
+        answer = upstream.getresponse()
+        content = answer.read()
+        upstream.close()
+        if fault == "lose-reply":
+            return
+        self.wfile.write(f"HTTP/1.1 {answer.status} {answer.reason}\r\n".encode())
+        for name, value in answer.getheaders():
+            self.wfile.write(f"{name}: {value}\r\n".encode("latin-1"))
+        self.wfile.write(b"Connection: close\r\n\r\n" + (content[:MIB] if fault == "cut-down" else content))
+
+
+@pytest.fixture
+def bad_line(minio_url: str) -> Iterator[Callable[..., tuple[MinioFiles, BadLine]]]:
+    """`bad_line(("PUT", "503"), …)`: files whose requests go through a relay with this plan, and the relay."""
+    lines = []
+
+    def make(*plan: tuple[str, str | Callable[[], object]]) -> tuple[MinioFiles, BadLine]:
+        account, _, server = minio_url.rpartition("@")
+        line = BadLine(server, list(plan))
+        lines.append(line)
+        return MinioFiles(f"{account}@127.0.0.1:{line.server_port}", 5.0), line
+
+    yield make
+    for line in lines:
+        line.shutdown()
+        line.server_close()
+
+
+@pytest.fixture
+def direct(minio_url: str) -> MinioFiles:
+    return MinioFiles(minio_url, 5.0)
+
+
+def source_of(tmp_path: Path, size: int) -> Path:
+    source = tmp_path / "large"
+    source.write_bytes(os.urandom(MIB) * (size // MIB))
+    return source
+
+
+def seed(direct: MinioFiles, bucket: str, tmp_path: Path, content: bytes = b"seed") -> FileInfo:
+    (tmp_path / "seed").write_bytes(content)
+    return direct.upload(tmp_path / "seed", f"{bucket}/seed")
+
+
+@pytest.mark.parametrize("fault", ["503", "cut-up", "lose-reply"])
+@pytest.mark.parametrize("size", [8 * MIB, 70 * MIB])
+def test_an_upload_survives_a_bad_line(bad_line: Callable, direct: MinioFiles, bucket: str, tmp_path: Path, fault: str,
+                                       size: int) -> None:
+    seed(direct, bucket, tmp_path)
+    files, line = bad_line(("PUT", fault), ("PUT", fault))
+    source = source_of(tmp_path, size)
+    info = files.upload(source, f"{bucket}/a")
+    assert line.plan == [] and direct.stat(f"{bucket}/a") == info
+    assert line.seen.count("PUT") == 2 + (1 if size == 8 * MIB else 2)  # a part that has arrived is not sent again
+    direct.download(f"{bucket}/a", tmp_path / "back", max_bytes=size)
+    assert (tmp_path / "back").read_bytes() == source.read_bytes()
+
+
+@pytest.mark.parametrize("faults", [["503", "503"], ["cut-down"], ["lose-reply", "cut-down"]])
+def test_a_download_survives_a_bad_line(bad_line: Callable, direct: MinioFiles, bucket: str, tmp_path: Path,
+                                        faults: list[str]) -> None:
+    source = source_of(tmp_path, 8 * MIB)
+    info = direct.upload(source, f"{bucket}/a")
+    files, line = bad_line(*[("GET", fault) for fault in faults])
+    assert files.download(f"{bucket}/a", tmp_path / "back", max_bytes=1 << 40) == info
+    assert (tmp_path / "back").read_bytes() == source.read_bytes() and line.seen == ["GET"] * (len(faults) + 1)
+
+
+@pytest.mark.parametrize("fault", ["503", "cut-down"])
+def test_a_download_gives_up_and_leaves_nothing(bad_line: Callable, direct: MinioFiles, bucket: str, tmp_path: Path,
+                                                fault: str) -> None:
+    direct.upload(source_of(tmp_path, 8 * MIB), f"{bucket}/a")
+    files, line = bad_line(*[("GET", fault)] * 9)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(Unavailable):
+        files.download(f"{bucket}/a", tmp_path / "out" / "a", max_bytes=1 << 40)
+    assert line.seen == ["GET"] * 3 and list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("fault", ["503", "cut-up"])
+@pytest.mark.parametrize("size", [8 * MIB, 70 * MIB])
+def test_an_upload_gives_up_and_leaves_nothing(bad_line: Callable, direct: MinioFiles, bucket: str, tmp_path: Path,
+                                               fault: str, size: int) -> None:
+    old = seed(direct, bucket, tmp_path)
+    files, line = bad_line(*[("PUT", fault)] * 9)
+    with pytest.raises(Unavailable):
+        files.upload(source_of(tmp_path, size), f"{bucket}/a")
+    assert line.seen.count("PUT") == 3 and list(direct.list(bucket)) == [old]
+    assert list(direct._s3.small._list_multipart_uploads(bucket).uploads) == []
+
+
+def test_small_requests_are_repeated_too(bad_line: Callable, direct: MinioFiles, bucket: str, tmp_path: Path) -> None:
+    old = seed(direct, bucket, tmp_path)
+    files, line = bad_line(("HEAD", "503"), ("HEAD", "lose-reply"), ("GET", "lose-reply"), ("DELETE", "lose-reply"))
+    assert files.stat(f"{bucket}/seed") == old and list(files.list(bucket)) == [old]
+    files.delete(f"{bucket}/seed")
+    assert line.plan == [] and direct.stat(f"{bucket}/seed") is None
+
+
+@pytest.mark.parametrize(("size", "method"), [(8 * MIB, "PUT"), (70 * MIB, "POST")])
+@pytest.mark.parametrize("over", [True, False])
+def test_an_own_write_whose_answer_was_lost_is_not_taken_for_anothers(
+        bad_line: Callable, direct: MinioFiles, bucket: str, tmp_path: Path, size: int, method: str, over: bool) -> None:
+    old = seed(direct, bucket, tmp_path)
+    begin = [("POST", "")] if method == "POST" else []  # begins the parts; the second POST makes them an object
+    files, line = bad_line(*begin, (method, "lose-reply"))
+    path, condition = (f"{bucket}/seed", IfMatch(old.etag)) if over else (f"{bucket}/a", IfAbsent())
+    info = files.upload(source_of(tmp_path, size), path, condition=condition)
+    assert line.plan == [] and direct.stat(path) == info
+
+
+@pytest.mark.parametrize(("size", "method"), [(8 * MIB, "PUT"), (70 * MIB, "POST")])
+def test_anothers_write_between_two_attempts_is_not_overwritten(
+        bad_line: Callable, direct: MinioFiles, bucket: str, tmp_path: Path, size: int, method: str) -> None:
+    old = seed(direct, bucket, tmp_path)
+    begin = [("POST", "")] if method == "POST" else []
+    files, _ = bad_line(*begin, (method, lambda: seed(direct, bucket, tmp_path, b"another's")))
+    with pytest.raises(PreconditionFailed):
+        files.upload(source_of(tmp_path, size), f"{bucket}/seed", condition=IfMatch(old.etag))
+    direct.download(f"{bucket}/seed", tmp_path / "back", max_bytes=99)
+    assert (tmp_path / "back").read_bytes() == b"another's"

@@ -1,0 +1,128 @@
+"""The worker's main loop: hears doorbells, claims tasks, gives each a slot, passes on control messages."""
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from shared import transitions
+from shared.errors import Unavailable
+from shared.messages import ControlTask, RunTask
+from shared.models import Task
+from shared.queue import Delivery, Queue
+from shared.store import Store
+from worker.control import TaskControl, Wanted
+from worker.lease import Beater, Lease
+from worker.plan import Plan
+from worker.runner import TaskRunner, Tools
+
+log = logging.getLogger(__name__)
+
+TICK_S = 1.0
+
+
+class Consumer:
+    """`run` is the main loop; `drain` may be called from a signal handler or another thread."""
+
+    def __init__(self, worker_id: str, store: Store, queue: Queue, tools: Tools, plans: dict[str, Plan],
+                 folder: Path) -> None:
+        self._id, self._store, self._tools, self._plans, self._folder = worker_id, store, tools, plans, folder
+        self._settings = tools.settings
+        self._subscription = queue.subscribe(worker_id, list(plans))
+        self._beater = Beater(self._settings.beat_s)
+        self._active: dict[str, Lease] = {}
+        self._lock = threading.Lock()
+        self._draining_since: float | None = None
+        self._next_look = 0.0
+
+    def drain(self) -> None:
+        """Take nothing new; running stages may end within the grace time, then their tasks are given back."""
+        if self._draining_since is None:
+            self._draining_since = time.monotonic()
+            self._subscription.wake()
+
+    def run(self, on_tick: Callable[[], None]) -> None:
+        """Until drained. `on_tick` is called about once a second."""
+        try:
+            while self._draining_since is None or self._active:
+                on_tick()
+                self._press_on()
+                delivery = self._subscription.receive(accept_runs=self._free_slots() > 0, timeout_s=TICK_S)
+                if delivery is not None:
+                    self._take(delivery)
+                if self._free_slots() > 0 and time.monotonic() >= self._next_look:
+                    self._look()
+        finally:
+            self._beater.close()
+            self._subscription.close()
+
+    def _free_slots(self) -> int:
+        return 0 if self._draining_since is not None else self._settings.slots - len(self._active)
+
+    def _press_on(self) -> None:
+        """While draining: give tasks back at their next boundary, frozen ones now, all after the grace time."""
+        if self._draining_since is None:
+            return
+        late = time.monotonic() - self._draining_since > self._settings.grace_s
+        with self._lock:
+            for lease in self._active.values():
+                lease.control.release()
+                lease.control.give_up = late or lease.control.wanted is Wanted.PAUSE
+
+    def _take(self, delivery: Delivery) -> None:
+        message = delivery.message
+        if isinstance(message, ControlTask):
+            self._beater.poke(message.task_id)
+            delivery.ack()
+            return
+        if self._free_slots() <= 0 or message.platform not in self._plans:
+            delivery.requeue()
+            return
+        try:
+            task = self._claim(message)
+        except Unavailable as error:
+            log.warning("the claim waits: %s", error, extra={"task_id": message.task_id})
+            delivery.requeue()
+            time.sleep(min(1.0, self._settings.poll_s * 5))
+            return
+        delivery.ack()  # journaled or lost: either way this doorbell is of no more use
+        if task is not None:
+            self._start(task)
+
+    def _look(self) -> None:
+        """Find what waits without a doorbell: it was lost, or its message is on another broker's disk."""
+        self._next_look = time.monotonic() + self._settings.sweep_s
+        try:
+            for task in self._store.waiting(list(self._plans), limit=self._free_slots()):
+                if claimed := self._store.update(task.id, transitions.claim(self._id)):
+                    self._start(claimed)
+        except Unavailable as error:
+            log.warning("the store is away: %s", error)
+
+    def _claim(self, message: RunTask) -> Task | None:
+        return self._store.update(message.task_id, transitions.claim(self._id))
+
+    def _start(self, task: Task) -> None:
+        lease = Lease(self._store, task, TaskControl(task))
+        with self._lock:
+            self._active[task.id] = lease
+        self._beater.add(lease)
+        self._subscription.watch(task.id)
+        log.info("claimed", extra={"task_id": task.id, "platform": task.platform, "epoch": task.epoch})
+        threading.Thread(target=self._run_task, args=(lease,), name=task.id, daemon=True).start()
+
+    def _run_task(self, lease: Lease) -> None:
+        task = lease.task
+        try:
+            TaskRunner(self._tools, self._plans[task.platform], lease, self._folder / f"{task.id}-{task.epoch}").run()
+        except Exception:
+            log.exception("the task's thread failed; the reaper will free it", extra={"task_id": task.id})
+        finally:
+            self._beater.remove(task.id)
+            self._subscription.unwatch(task.id)
+            with self._lock:
+                if self._active.get(task.id) is lease:
+                    del self._active[task.id]
+            self._subscription.wake()

@@ -1,0 +1,31 @@
+"""What a core stage (fetch, publish) may use: it runs inside the worker, with the worker's clients."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shared.files import Files
+from shared.models import StageRecord, Task
+from shared.settings import Settings
+from worker.cache import StageResult
+
+
+@dataclass(frozen=True)
+class CoreContext:
+    """`inputs` are the results of the stages it declares, `input_dirs` their files. `call(entry, folders)` runs a
+    function in the shared stages' environment, in a limited child, and answers its facts. `claimed_etags` are the
+    output's objects as this claim saw them ({path: etag or None})."""
+
+    task: Task
+    settings: Settings
+    files: Files
+    output_dir: Path
+    inputs: dict[str, StageResult]
+    input_dirs: dict[str, Path]
+    records: list[StageRecord]
+    results: dict[str, StageResult]
+    claimed_etags: dict[str, str | None]
+    report: Callable[[float, str], None]
+    call: Callable[[str, dict[str, Path]], dict[str, Any]]

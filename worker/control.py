@@ -1,0 +1,64 @@
+"""What is wanted of a running task: go on, stand still, give it back, or drop it."""
+from __future__ import annotations
+
+import threading
+from enum import Enum
+
+from shared.models import Status, Task
+
+
+class Wanted(Enum):
+    RUN = "run"
+    PAUSE = "pause"
+    RELEASE = "release"  # this worker is shutting down: somebody else goes on
+    STOP = "stop"  # cancelled, deleted, or another's by now: leave nothing behind
+
+
+class TaskControl:
+    """Shared by the task's thread, the beating thread and the consumer.
+
+    The store's answers may be observed out of order; each answer to an owner's write carries a higher `beat`, so an
+    older one is told by its beat and ignored.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._changed = threading.Condition()
+        self._wanted = Wanted.RUN
+        self._seen_beat = -1
+        self._owner, self._epoch = task.owner, task.epoch
+        self.progress = task.progress
+        self.progress_text = ""
+        self.give_up = False  # end the running stage now: its slot is needed, or the worker has no more time
+
+    @property
+    def wanted(self) -> Wanted:
+        return self._wanted
+
+    def observe(self, task: Task | None) -> None:
+        """Take in the document as the store last answered it; None where it is gone or no longer ours."""
+        with self._changed:
+            if self._wanted is Wanted.STOP:
+                return
+            if task is None or (task.owner, task.epoch) != (self._owner, self._epoch):
+                self._set(Wanted.STOP)
+            elif task.beat >= self._seen_beat:
+                self._seen_beat = task.beat
+                if self._wanted is not Wanted.RELEASE or task.status is Status.PAUSED:
+                    self._set(Wanted.PAUSE if task.status is Status.PAUSED else Wanted.RUN)
+
+    def release(self) -> None:
+        with self._changed:
+            if self._wanted is Wanted.RUN:
+                self._set(Wanted.RELEASE)
+
+    def stop(self) -> None:
+        with self._changed:
+            self._set(Wanted.STOP)
+
+    def _set(self, wanted: Wanted) -> None:
+        self._wanted = wanted
+        self._changed.notify_all()
+
+    def wait_for_change(self, timeout_s: float) -> None:
+        with self._changed:
+            self._changed.wait(timeout_s)

@@ -1,0 +1,140 @@
+"""An owner's writes to its task: fenced by owner and epoch, and sure of their outcome.
+
+While the store is away a write waits: the work is done, and nobody else reaps what nobody can read. A write whose
+answer was lost may have taken place; before it is tried again the document is read, and its effect looked for.
+"""
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from shared import transitions
+from shared.errors import Unavailable
+from shared.models import StageRecord, Status, Task, TaskFailure, TaskResult
+from shared.store import Store
+from shared.transitions import Change
+from worker.control import TaskControl
+
+log = logging.getLogger(__name__)
+
+
+class Lease:
+    """One claimed task. `control` learns from every answer of the store."""
+
+    def __init__(self, store: Store, task: Task, control: TaskControl) -> None:
+        self._store = store
+        self.task = task
+        self.owner, self.epoch = str(task.owner), task.epoch
+        self.control = control
+
+    def beat(self) -> None:
+        """Raises `Unavailable`: a beat that the store does not take is simply missed."""
+        change = transitions.beat(self.owner, self.epoch, self.control.progress)
+        self.control.observe(self._store.update(self.task.id, change))
+
+    def begin_stage(self, stage: str) -> bool:
+        """False where the task is not running for us any more; `control` then knows what is wanted."""
+        started = self.task.started_at or time.time()
+        self.task = self.task.model_copy(update={"started_at": started})
+        return self._write(transitions.begin_stage(self.owner, self.epoch, stage, self.control.progress, started),
+                           lambda task: False)
+
+    def commit_stages(self, stages: Sequence[StageRecord]) -> bool:
+        return self._write(transitions.commit_stages(self.owner, self.epoch, stages, self.control.progress),
+                           lambda task: False)
+
+    def park(self) -> bool:
+        return self._end(transitions.park(self.owner, self.epoch), lambda task: task.status is Status.PAUSED)
+
+    def release(self, delay_s: float = 0.0) -> bool:
+        return self._end(transitions.release(self.owner, self.epoch, delay_s),
+                         lambda task: task.status is Status.RUNNING)
+
+    def complete(self, result: TaskResult, stages: Sequence[StageRecord]) -> bool:
+        return self._end(transitions.complete(self.owner, self.epoch, result, stages),
+                         lambda task: task.status is Status.COMPLETED)
+
+    def fail(self, error: TaskFailure) -> bool:
+        return self._end(transitions.fail(self.owner, self.epoch, error),
+                         lambda task: task.status is Status.FAILED and task.error == error)
+
+    def _end(self, change: Change, took_place: Callable[[Task], bool]) -> bool:
+        """A write that gives the task up: its effect shows in a document without an owner, still of our epoch."""
+        return self._write(change, lambda task: task.owner is None and task.epoch == self.epoch and took_place(task))
+
+    def _write(self, change: Change, took_place: Callable[[Task], bool]) -> bool:
+        delay_s, uncertain = 0.1, False
+        while True:
+            try:
+                answer = self._store.update(self.task.id, change)
+                if answer is not None:
+                    if answer.owner is not None:
+                        self.control.observe(answer)
+                    return True
+                current = self._store.get(self.task.id)
+                if uncertain and current is not None and took_place(current):
+                    return True
+                self.control.observe(current)
+                return False
+            except Unavailable as error:
+                uncertain = True
+                log.warning("the store is away, the write waits: %s", error,
+                            extra={"task_id": self.task.id, "worker": self.owner})
+                time.sleep(delay_s * random.uniform(0.5, 1.5))
+                delay_s = min(delay_s * 2, 5.0)
+
+
+class Beater:
+    """Beats for all of a worker's leases, from one thread; `poke` beats for one at once (a doorbell rang)."""
+
+    def __init__(self, beat_s: float) -> None:
+        self._beat_s = beat_s
+        self._leases: dict[str, Lease] = {}
+        self._poked: set[str] = set()
+        self._wake = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="beater", daemon=True)
+        self._thread.start()
+
+    def add(self, lease: Lease) -> None:
+        with self._wake:
+            self._leases[lease.task.id] = lease
+
+    def remove(self, task_id: str) -> None:
+        with self._wake:
+            self._leases.pop(task_id, None)
+
+    def poke(self, task_id: str) -> None:
+        with self._wake:
+            self._poked.add(task_id)
+            self._wake.notify()
+
+    def close(self) -> None:
+        with self._wake:
+            self._closed = True
+            self._wake.notify()
+        self._thread.join(5.0)
+
+    def _run(self) -> None:
+        due = time.monotonic() + self._beat_s
+        while True:
+            with self._wake:
+                if not self._poked and not self._closed:
+                    self._wake.wait(max(0.0, due - time.monotonic()))
+                if self._closed:
+                    return
+                leases = [self._leases[task_id] for task_id in self._poked if task_id in self._leases]
+                self._poked.clear()
+                if time.monotonic() >= due:
+                    leases = list(self._leases.values())
+                    due = time.monotonic() + self._beat_s
+            for lease in leases:
+                try:
+                    lease.beat()
+                except Unavailable as error:
+                    log.warning("a beat was missed: %s", error, extra={"task_id": lease.task.id})
+                except Exception:
+                    log.exception("a beat failed", extra={"task_id": lease.task.id})

@@ -1,0 +1,139 @@
+"""A long-lived worker: `python -m worker`. Wires it, says that it lives, and ends it well."""
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import shutil
+import signal
+import socket
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from shared.deps import close_all, get_files, get_queue, get_store
+from shared.errors import Unavailable
+from shared.logs import set_up_logs
+from shared.models import WorkerInfo
+from shared.settings import Settings, get_settings
+from shared.store import Store
+from worker.cache import StageCache
+from worker.consumer import Consumer
+from worker.plan import Environment, Plan, get_plans
+from worker.process import ToolHost, clean_environment
+from worker.runner import Tools
+from worker.stages.common import ONNX
+from worker.sweeper import Sweeper
+from worker.toolchains import find_interpreter, lock_digest, tool_versions
+
+log = logging.getLogger(__name__)
+
+ANNOUNCE_SELF_S = 5.0
+FORGET_AFTER_S = 3600.0
+
+
+def main() -> int:
+    settings = get_settings()
+    worker_id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"  # new at each start
+    set_up_logs(settings.log_level, worker=worker_id)
+    plans = served_plans(settings)
+    if not plans:
+        log.error("no target's toolchain is installed; run: make toolchains")
+        return 1
+    folder, lock = make_work_folder(settings.work_dir, worker_id)
+    environments = {plan.environment.name: plan.environment for plan in plans.values()} | {ONNX.name: ONNX}
+    tools = wire(settings, environments)
+    for host in tools.hosts.values():
+        host.start()
+    store, queue = get_store(), get_queue()
+    consumer = Consumer(worker_id, store, queue, tools, plans, folder)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: consumer.drain())
+    sweeper = Sweeper(store, queue, settings, list(plans))
+    log.info("ready", extra={"targets": list(plans), "slots": settings.slots})
+    try:
+        consumer.run(on_tick=announcer(store, describe(worker_id, settings, plans)))
+    finally:
+        sweeper.close()
+        for host in tools.hosts.values():
+            host.close()
+        try:
+            store.remove_worker(worker_id)
+        except Unavailable:
+            log.warning("the store is away; it will forget this worker by itself")
+        shutil.rmtree(folder, ignore_errors=True)
+        lock.close()
+        close_all()
+    log.info("stopped")
+    return 0
+
+
+def served_plans(settings: Settings) -> dict[str, Plan]:
+    """The targets that this worker is to serve and whose toolchains are installed here."""
+    if find_interpreter(ONNX, settings.toolchains_dir) is None:
+        log.error("the shared stages' environment is not installed; run: make toolchains")
+        return {}
+    return {name: plan for name, plan in get_plans().items()
+            if (not settings.platforms or name in settings.platforms)
+            and find_interpreter(plan.environment, settings.toolchains_dir)}
+
+
+def wire(settings: Settings, environments: dict[str, Environment]) -> Tools:
+    """Everything that the worker's tasks share; hosts are not started."""
+    files = get_files()
+    child_environment = clean_environment(settings.toolchain_env)
+    hosts = {name: ToolHost(name, interpreter, environment.preload, child_environment)
+             for name, environment in environments.items()
+             if (interpreter := find_interpreter(environment, settings.toolchains_dir))}
+    return Tools(settings=settings, files=files,
+                 cache=StageCache(settings.cache_dir, settings.cache_bytes, files, settings.cache_bucket),
+                 hosts=hosts, versions={name: tool_versions(e) for name, e in environments.items()},
+                 lock_digests={name: lock_digest(e) for name, e in environments.items()},
+                 threads=max(1, len(os.sched_getaffinity(0)) // settings.slots))
+
+
+def describe(worker_id: str, settings: Settings, plans: dict[str, Plan]) -> WorkerInfo:
+    now = time.time()
+    return WorkerInfo(id=worker_id, host=socket.gethostname(), pid=os.getpid(), slots=settings.slots,
+                      platforms={name: tool_versions(plan.environment) | tool_versions(ONNX)
+                                 for name, plan in plans.items()}, started_at=now, seen_at=now)
+
+
+def announcer(store: Store, info: WorkerInfo) -> Callable[[], None]:
+    """A function that tells the store every few seconds that this worker lives, and forgets workers long gone."""
+    last = float("-inf")
+
+    def tell() -> None:
+        nonlocal last
+        if time.monotonic() - last < ANNOUNCE_SELF_S:
+            return
+        last = time.monotonic()
+        try:
+            store.save_worker(info.model_copy(update={"seen_at": time.time()}))
+            for other in store.workers():
+                if other.seen_at < time.time() - FORGET_AFTER_S:
+                    store.remove_worker(other.id)
+        except Unavailable as error:
+            log.warning("cannot tell that this worker lives: %s", error)
+
+    return tell
+
+
+def make_work_folder(root: Path, worker_id: str) -> tuple[Path, IO[str]]:
+    """This worker's own folder, locked as long as it lives; folders whose worker is dead are removed."""
+    root.mkdir(parents=True, exist_ok=True)
+    for lock_path in root.glob("*.lock"):
+        with lock_path.open("w") as held:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            shutil.rmtree(lock_path.with_suffix(""), ignore_errors=True)
+            lock_path.unlink(missing_ok=True)
+    lock = (root / f"{worker_id}.lock").open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    folder = root / worker_id
+    folder.mkdir()
+    return folder, lock

@@ -1,0 +1,76 @@
+"""Core stage: bring the model into the cache, with the external data files that it names.
+
+From here on the task depends on this copy only: whoever overwrites or removes the upload meanwhile changes nothing.
+"""
+from __future__ import annotations
+
+from typing import Any
+
+from shared.errors import ConversionFailed, NotFound, PayloadTooLarge
+from shared.files import Files
+from worker.context import CoreContext
+
+MODEL = "model.onnx"
+
+
+def fetch_key(files: Files, path: str, companions: dict[str, str]) -> dict[str, Any]:
+    """What the fetched bytes depend on: the model's version, and its companions' where they are known.
+
+    Raises:
+        ConversionFailed: there is no such object.
+    """
+    info = files.stat(path)
+    if info is None:
+        raise _missing(path)
+    return {"path": path, "etag": info.etag, "companions": companions}
+
+
+def companion_etags(files: Files, path: str, locations: list[str]) -> dict[str, str]:
+    """`{location: etag}` of the external data files beside the model, as they are now; "" where one is missing."""
+    folder = path.rpartition("/")[0]
+    infos = {location: files.stat(f"{folder}/{location}") for location in locations}
+    return {location: info.etag if info else "" for location, info in infos.items()}
+
+
+def run(context: CoreContext) -> dict[str, Any]:
+    """Facts: `companions`, the external data files' locations and etags.
+
+    Raises:
+        ConversionFailed: `input_not_found`, `model_too_large`, `external_data_missing`, and what the scan refuses.
+    """
+    path, files, out = context.task.input_path, context.files, context.output_dir
+    left = context.settings.max_model_bytes
+    try:
+        left -= files.download(path, out / MODEL, max_bytes=left).size_bytes
+    except NotFound as error:
+        raise _missing(path) from error
+    except PayloadTooLarge as error:
+        raise _too_large(context.settings.max_model_bytes) from error
+    context.report(60, "downloaded")
+    found = context.call("worker.stages.external_data:run", {"model": out})
+    folder = path.rpartition("/")[0]
+    companions: dict[str, str] = {}
+    for location in found["locations"]:
+        target = out / location
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            info = files.download(f"{folder}/{location}", target, max_bytes=left)
+        except NotFound as error:
+            raise ConversionFailed("external_data_missing",
+                                   f"the model's external data file {location!r} is not beside it",
+                                   f"upload it as {folder}/{location}") from error
+        except PayloadTooLarge as error:
+            raise _too_large(context.settings.max_model_bytes) from error
+        left -= info.size_bytes
+        companions[location] = info.etag
+    return {"companions": companions}
+
+
+def _missing(path: str) -> ConversionFailed:
+    return ConversionFailed("input_not_found", f"there is no object {path}",
+                            "upload the model first, then retry the task")
+
+
+def _too_large(limit_bytes: int) -> ConversionFailed:
+    return ConversionFailed("model_too_large", f"the model and its data are larger than {limit_bytes >> 20} MiB",
+                            "raise MODEL_CONVERT_MAX_MODEL_BYTES on the workers")

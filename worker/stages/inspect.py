@@ -1,0 +1,106 @@
+"""Stage: what the model is, and whether it can be converted at all. Writes no files; its facts are the result."""
+import os
+
+from worker.stage_api import StageError
+from worker.stages.messages import tidy
+from worker.stages.onnx_model import MODEL, drop_weights, model_inputs, read_model, walk_values
+from worker.stages.operators import check_operators, check_versions
+from worker.stages.tensors import check_tensors, check_value_shapes
+
+# Types that the reference run can feed and compare.
+_NUMERIC = ("float16", "float", "double", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
+            "bool")
+
+
+def run(job):
+    """Facts: versions, inputs and outputs, operators, counts and sizes, warnings. `dynamic_inputs` names the inputs
+    with a dimension that the model leaves open; a shape's open dimension is its symbol, or null without one.
+
+    Raises:
+        StageError: one of the codes of `onnx_model`, `operators`, `tensors`; `model_invalid`, `unsupported_type`.
+    """
+    folder = job["inputs"]["fetch"]["dir"]
+    path = os.path.join(folder, MODEL)
+    model = read_model(path)
+    opsets = check_versions(model)
+    check_value_shapes(walk_values(model))
+    elements, external = check_tensors(model, folder)
+    operators, warnings = check_operators(model, opsets)
+    warnings += _check_structure(model, path, job)
+    inputs = [_describe(value) for value in model_inputs(model)]
+    outputs = [_describe(value) for value in model.graph.output]
+    for entry in inputs + outputs:
+        if entry["dtype"] not in _NUMERIC:
+            raise StageError("unsupported_type",
+                             f"{entry['name']!r} is of type {entry['dtype']}, which no target takes",
+                             "convert the part of the model that works on numbers")
+    dynamic = [entry["name"] for entry in inputs if entry["shape"] is None or not all(
+        isinstance(dim, int) for dim in entry["shape"])]
+    facts = {
+        "ir_version": model.ir_version,
+        "opsets": opsets,
+        "producer": " ".join(part for part in (model.producer_name, model.producer_version) if part),
+        "inputs": inputs,
+        "outputs": outputs,
+        "dynamic_inputs": dynamic,
+        "operators": operators,
+        "nodes": sum(operators.values()),
+        "tensor_elements": elements,
+        "size_bytes": os.path.getsize(path) + sum(external.values()),
+        "external_data": [{"location": location, "size_bytes": size} for location, size in sorted(external.items())],
+        "warnings": warnings,
+    }
+    if not dynamic:
+        check_inferred_shapes(model)
+    return facts
+
+
+def check_inferred_shapes(model):
+    """Infer every value's shape and refuse absurd ones. Empties the model's large tensors in place.
+
+    Raises:
+        StageError: `tensor_too_large`.
+    """
+    import onnx
+
+    drop_weights(model)
+    try:
+        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    except onnx.shape_inference.InferenceError:
+        return  # its rules are stricter than the runtimes'; optimize loads the model for real
+    check_value_shapes(walk_values(inferred))
+
+
+def _check_structure(model, path, job):
+    """Warnings of onnx's own checker.
+
+    Raises:
+        StageError: `model_invalid`.
+    """
+    import onnx
+
+    if not model.graph.output:
+        raise StageError("model_invalid", "the model has no output", "export it with at least one output")
+    if not all(value.type.WhichOneof("value") != "tensor_type" or value.type.tensor_type.HasField("shape")
+               for value in model.graph.output):
+        return ["an output has no shape, so only ONNX Runtime checks the graph"]
+    try:
+        onnx.checker.check_model(path)
+    except onnx.checker.ValidationError as error:
+        raise StageError("model_invalid", "the model breaks ONNX's rules: " + tidy(error, job),
+                         "export the model again; onnx.checker.check_model(path) shows the same error") from error
+    return []
+
+
+def _describe(value):
+    """`{name, dtype, shape}` of a value; dtype is ONNX's (`float`, `int64`) or the kind of a non-tensor."""
+    import onnx
+
+    kind = value.type.WhichOneof("value")
+    if kind != "tensor_type":
+        return {"name": value.name, "dtype": (kind or "untyped").replace("_type", ""), "shape": None}
+    tensor = value.type.tensor_type
+    types = onnx.TensorProto.DataType
+    dtype = types.Name(tensor.elem_type).lower() if tensor.elem_type in types.values() else str(tensor.elem_type)
+    shape = [dim.dim_value if dim.dim_value > 0 else dim.dim_param or None for dim in tensor.shape.dim]
+    return {"name": value.name, "dtype": dtype, "shape": shape if tensor.HasField("shape") else None}

@@ -1,0 +1,25 @@
+"""What a vendor's error text becomes before a client reads it. Standard library only."""
+import re
+
+_OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "Failed to allocate", "cannot allocate memory", "Cannot allocate memory")
+
+
+def raise_if_out_of_memory(error):
+    """A vendor library wraps a failed allocation in an error of its own; it is no verdict on the model.
+
+    Raises:
+        MemoryError: it is one.
+    """
+    if isinstance(error, MemoryError) or any(text in str(error) for text in _OUT_OF_MEMORY):
+        raise MemoryError(str(error)[:600]) from error
+
+
+def tidy(error, job, limit=600):
+    """The text of an exception without this machine's folders and source locations, at most `limit` characters."""
+    text = str(error)
+    folders = [job["output_dir"]] + [entry["dir"] for entry in job["inputs"].values()]
+    for folder in sorted(map(str, folders), key=len, reverse=True):
+        text = text.replace(folder + "/", "").replace(folder, "")
+    text = re.sub(r"/\S+/(?=[^/\s]+\.(?:cc|cpp|h|hpp)\b)", "", text)
+    text = "\n".join(line.strip() for line in text.splitlines() if line.strip())
+    return text if len(text) <= limit else text[:limit] + " …"

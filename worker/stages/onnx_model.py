@@ -1,0 +1,120 @@
+"""Reading an ONNX model without its external data, and walking all that it holds."""
+from worker.stages import onnx_limits
+
+STANDARD = ("", "ai.onnx")
+MODEL = "model.onnx"
+
+
+def read_model(path):
+    """The parsed model, external data left where it is.
+
+    Raises:
+        StageError: see `onnx_limits.check_file`; `model_unreadable`, `model_not_onnx`, `model_too_complex`.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    from worker.stage_api import StageError
+
+    onnx_limits.check_file(path)
+    with open(path, "rb") as file:
+        data = file.read()
+    try:
+        model = onnx.ModelProto.FromString(data)
+    except DecodeError as error:
+        raise onnx_limits.unreadable(len(data)) from error
+    if not model.HasField("graph") or not model.ir_version:
+        raise StageError("model_not_onnx", "the file has no ONNX graph in it",
+                         "export the model to ONNX and send the .onnx file")
+    nodes = 0
+    for graph, depth in walk_graphs(model):
+        nodes += len(graph.node)
+        if depth > onnx_limits.MAX_NESTING:
+            raise onnx_limits.too_deep()
+    if nodes > onnx_limits.MAX_NODES:
+        raise StageError("model_too_complex",
+                         f"the model has {nodes} nodes; at most {onnx_limits.MAX_NODES} are converted",
+                         "split the model, or simplify it before the conversion")
+    return model
+
+
+def walk_graphs(model):
+    """`(graph or function, depth)` of the main graph (0), of functions (0) and of all subgraphs."""
+    pending = [(model.graph, 0)] + [(function, 0) for function in model.functions]
+    for training in model.training_info:
+        pending += [(training.initialization, 0), (training.algorithm, 0)]
+    while pending:
+        graph, depth = pending.pop()
+        yield graph, depth
+        if depth > onnx_limits.MAX_NESTING:
+            continue
+        for node in graph.node:
+            for attribute in node.attribute:
+                if attribute.HasField("g"):
+                    pending.append((attribute.g, depth + 1))
+                pending += [(inner, depth + 1) for inner in attribute.graphs]
+
+
+def walk_nodes(model):
+    for graph, _ in walk_graphs(model):
+        yield from graph.node
+
+
+def walk_values(model):
+    """Every declared input, output and intermediate value, of all graphs."""
+    for graph, _ in walk_graphs(model):
+        yield from graph.value_info
+        if hasattr(graph, "initializer"):  # a function's inputs and outputs are bare names
+            yield from graph.input
+            yield from graph.output
+
+
+def walk_tensors(model):
+    """`(name, tensor)` of every initialiser and every tensor in an attribute, sparse ones by their parts."""
+    for graph, _ in walk_graphs(model):
+        for tensor in getattr(graph, "initializer", ()):
+            yield tensor.name, tensor
+        for sparse in getattr(graph, "sparse_initializer", ()):
+            yield sparse.values.name, sparse.values
+            yield sparse.values.name, sparse.indices
+        for node in graph.node:
+            for attribute in node.attribute:
+                name = node.output[0] if node.output else node.name
+                if attribute.HasField("t"):
+                    yield name, attribute.t
+                if attribute.HasField("sparse_tensor"):
+                    yield name, attribute.sparse_tensor.values
+                    yield name, attribute.sparse_tensor.indices
+                for tensor in attribute.tensors:
+                    yield name, tensor
+                for sparse in attribute.sparse_tensors:
+                    yield name, sparse.values
+                    yield name, sparse.indices
+
+
+def is_external(tensor):
+    return tensor.data_location == tensor.EXTERNAL
+
+
+def external_entries(tensor):
+    """`{"location": …, "offset": …, "length": …}`, as text; only what is there."""
+    return {entry.key: entry.value for entry in tensor.external_data}
+
+
+def model_inputs(model):
+    """The graph's inputs that a caller must feed: an initialiser may stand among them, as before IR 4 each had to."""
+    initialised = {tensor.name for tensor in model.graph.initializer}
+    return [value for value in model.graph.input if value.name not in initialised]
+
+
+def qualified(node):
+    """`Conv`, or `com.microsoft.Gelu` outside the standard domain."""
+    return node.op_type if node.domain in STANDARD else f"{node.domain}.{node.op_type}"
+
+
+def drop_weights(model, keep_bytes=1 << 14):
+    """Empty every large tensor in place: shape inference needs small ones only, and time and memory go by bytes."""
+    for _, tensor in walk_tensors(model):
+        if tensor.ByteSize() > keep_bytes:
+            for field in ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data"):
+                tensor.ClearField(field)

@@ -1,0 +1,142 @@
+"""Stage: the model with static shapes, simplified by ONNX Runtime's portable passes."""
+import os
+import shutil
+from collections import Counter
+
+from worker.stage_api import StageError, report
+from worker.stages.inspect import check_inferred_shapes
+from worker.stages.messages import raise_if_out_of_memory, tidy
+from worker.stages.onnx_model import MODEL, model_inputs, read_model, walk_nodes
+from worker.stages.static_shapes import choose_shapes
+from worker.stages.tensors import check_value_shapes
+
+_DATA = MODEL + ".data"
+_EMBED_MAX_BYTES = 1500000000  # weights above it are saved beside the model: a protobuf ends at 2 GiB
+_FOLD_MAX_BYTES = 1 << 20  # a constant that folding would make larger is left to be computed
+
+
+def run(job):
+    """Writes model.onnx (with model.onnx.data beside it for large weights).
+
+    Facts: `inputs` and `outputs` with their shapes now, node counts before and after, `simplified`, warnings.
+
+    Raises:
+        StageError: see `static_shapes`; `tensor_too_large`, `model_invalid`.
+    """
+    source = job["inputs"]["fetch"]["dir"]
+    inspected = job["inputs"]["inspect"]["facts"]
+    parameters = job["parameters"]
+    shapes, warnings = choose_shapes(inspected["inputs"], parameters["input_shape"] or {}, parameters["auto_input_shape"])
+    model = read_model(os.path.join(source, MODEL))
+    changed = _fix_inputs(model, shapes)
+    check_value_shapes(model_inputs(model))
+    data = model.SerializeToString()
+    before = Counter(node.op_type for node in walk_nodes(model))
+    domains = {node.domain for node in walk_nodes(model)}
+    if changed:
+        check_inferred_shapes(model)
+    del model
+    report(20, "simplifying")
+
+    target = os.path.join(job["output_dir"], MODEL)
+    outside = bool(inspected["external_data"]) or inspected["size_bytes"] > _EMBED_MAX_BYTES
+    problem, outputs = _simplify(data, source, target, outside, job)
+    if problem is None:
+        problem, after = _make_portable(target, before, domains)
+    if problem is not None:
+        warnings.append("not simplified: " + problem)
+        after = before
+        _keep_unsimplified(data, source, job["output_dir"], inspected["external_data"])
+    warnings += [f"output {entry['name']!r} keeps a dimension that depends on the data"
+                 for entry in outputs if None in entry["shape"]]
+    return {
+        "inputs": [{"name": entry["name"], "dtype": entry["dtype"], "shape": shapes[entry["name"]]}
+                   for entry in inspected["inputs"]],
+        "outputs": outputs or inspected["outputs"],
+        "nodes_before": sum(before.values()),
+        "nodes_after": sum(after.values()),
+        "simplified": problem is None,
+        "warnings": warnings,
+    }
+
+
+def _fix_inputs(model, shapes):
+    """Write the shapes into the model; whether that changed any. Shapes derived from open ones are forgotten."""
+    changed = False
+    for value in model_inputs(model):
+        tensor = value.type.tensor_type
+        if [dim.dim_value for dim in tensor.shape.dim] == shapes[value.name] and tensor.HasField("shape"):
+            continue
+        changed = True
+        del tensor.shape.dim[:]
+        tensor.shape.SetInParent()
+        for dim in shapes[value.name]:
+            tensor.shape.dim.add().dim_value = dim
+    if changed:
+        del model.graph.value_info[:]
+        for value in model.graph.output:
+            for dim in value.type.tensor_type.shape.dim:
+                dim.Clear()
+    return changed
+
+
+def _simplify(data, source, target, outside, job):
+    """Let ONNX Runtime write the simplified model; `(None, outputs)` or `(why it could not, [])`."""
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as errors
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = target
+    options.intra_op_num_threads = job["threads"]
+    options.log_severity_level = 3
+    options.add_session_config_entry("optimization.constant_folding_max_output_size_in_bytes", str(_FOLD_MAX_BYTES))
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", source)
+    if outside:
+        options.add_session_config_entry("session.optimized_model_external_initializers_file_name", _DATA)
+        options.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "1024")
+    try:
+        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except (errors.InvalidGraph, errors.InvalidProtobuf, errors.InvalidArgument) as error:
+        raise StageError("model_invalid", "ONNX Runtime refuses the model: " + tidy(error, job),
+                         "export the model again and see that onnxruntime.InferenceSession(path) loads it") from error
+    except (errors.Fail, errors.NotImplemented, errors.RuntimeException) as error:
+        raise_if_out_of_memory(error)
+        return "ONNX Runtime cannot run it: " + tidy(error, job, 300), []
+    return None, [{"name": value.name, "dtype": value.type[len("tensor("):-1],  # "tensor(float)"
+                   "shape": [dim if isinstance(dim, int) else None for dim in value.shape]}
+                  for value in session.get_outputs()]
+
+
+def _make_portable(target, before, domains):
+    """Strip what only ONNX Runtime reads; `(None, operators)`, or `(why another tool could not read it, None)`."""
+    import onnx
+
+    model = onnx.load(target, load_external_data=False)
+    foreign = sorted({f"{node.domain}.{node.op_type}" for node in walk_nodes(model)
+                      if node.domain not in domains and node.domain})
+    if foreign:
+        return "it would need operators of ONNX Runtime: " + ", ".join(foreign), None
+    after = Counter(node.op_type for node in walk_nodes(model))
+    if after["Cast"] > before["Cast"]:
+        return "ONNX Runtime would run part of it in another precision", None
+    used = {node.domain for node in walk_nodes(model)} | {function.domain for function in model.functions} | {""}
+    kept = [entry for entry in model.opset_import if entry.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
+    with open(target, "wb") as file:
+        file.write(model.SerializeToString())
+    return None, after
+
+
+def _keep_unsimplified(data, source, output_dir, external):
+    for name in (MODEL, _DATA):
+        path = os.path.join(output_dir, name)
+        if os.path.exists(path):
+            os.remove(path)
+    with open(os.path.join(output_dir, MODEL), "wb") as file:
+        file.write(data)
+    for entry in external:
+        path = os.path.join(output_dir, entry["location"])
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        shutil.copyfile(os.path.join(source, entry["location"]), path)

@@ -1,0 +1,72 @@
+"""Core stage: the artefact to `output_path`, `<stem>.manifest.json` beside it.
+
+Each write is conditional on what this claim saw there: a worker that slept through its lease cannot overwrite its
+successor's result. The companions go first and the file at `output_path` after them; the manifest is last.
+"""
+from __future__ import annotations
+
+import json
+from pathlib import PurePosixPath
+from typing import Any
+
+from shared.errors import ConversionFailed, PreconditionFailed
+from shared.files import Condition, IfAbsent, IfMatch
+from shared.models import Task, format_time
+from shared.platforms import get_platforms
+from worker.context import CoreContext
+
+
+def output_paths(task: Task) -> tuple[list[str], str]:
+    """Where the artefact's files go, the one at `output_path` first, and where the manifest goes."""
+    platform = get_platforms()[task.platform]
+    stem = task.output_path.removesuffix(platform.artefact_suffix)
+    return [task.output_path, *(stem + suffix for suffix in platform.also)], f"{stem}.manifest.json"
+
+
+def run(context: CoreContext) -> dict[str, Any]:
+    """Facts: the fields of the task's `result`.
+
+    Raises:
+        ConversionFailed: `output_conflict`, somebody else wrote there meanwhile.
+    """
+    task = context.task
+    artefact, folder = context.inputs["compile"], context.input_dirs["compile"]
+    paths, manifest_path = output_paths(task)
+    by_suffix = {PurePosixPath(name).suffix: name for name in artefact.files}
+    names = {path: by_suffix[PurePosixPath(path).suffix] for path in paths}
+    for number, path in enumerate([*paths[1:], paths[0]]):
+        _put(context, folder / names[path], path)
+        context.report(90 * (number + 1) / len(paths), path)
+    manifest = context.output_dir / "manifest.json"
+    manifest.write_text(json.dumps(_manifest(context, names), indent=2, ensure_ascii=False))
+    _put(context, manifest, manifest_path)
+    first = artefact.files[names[task.output_path]]
+    verify = context.inputs["verify"].facts
+    return {"path": task.output_path, "files": paths, "sha256": first["sha256"],
+            "size_bytes": sum(f["size_bytes"] for f in artefact.files.values()), "manifest_path": manifest_path,
+            "toolchain": artefact.tools, "accuracy": verify}
+
+
+def _put(context: CoreContext, source: Any, path: str) -> None:
+    etag = context.claimed_etags[path]
+    condition: Condition = IfAbsent() if etag is None else IfMatch(etag)
+    try:
+        context.files.upload(source, path, condition=condition)
+    except PreconditionFailed as error:
+        raise ConversionFailed("output_conflict", f"{path} was written by somebody else while the task ran",
+                               "give each task an output_path of its own, then retry") from error
+
+
+def _manifest(context: CoreContext, names: dict[str, str]) -> dict[str, Any]:
+    """Enough to make the artefact again by hand: inputs, parameters, and what ran with which tool."""
+    task, artefact = context.task, context.inputs["compile"]
+    return {
+        "task_id": task.id, "task_type": task.task_type, "platform": task.platform,
+        "input": {"path": task.input_path, "files": context.results["fetch"].files},
+        "parameters": task.parameters,
+        "artefact": [{"path": path, **artefact.files[name]} for path, name in names.items()],
+        "stages": [{"name": record.name, "key": record.key, "cached": record.cached, "seconds": record.seconds,
+                    "peak_memory_bytes": record.peak_memory_bytes, "tools": context.results[record.name].tools,
+                    "facts": context.results[record.name].facts} for record in context.records],
+        "created_at": format_time(task.created_at),
+    }

@@ -1,0 +1,92 @@
+"""Stage: what the client's own model answers, by ONNX Runtime on the CPU; every target's artefact is held against it.
+
+It runs the model as it was sent, not the optimised one, so that a mistake of optimize shows as well.
+"""
+import os
+
+from worker.stage_api import StageError, report
+from worker.stages.messages import raise_if_out_of_memory, tidy
+from worker.stages.onnx_model import MODEL
+from worker.stages.samples import make_inputs
+
+_SEEDED = ("picture", "noise")  # in turn
+_EDGES = ("zeros", "ones")
+_MAX_BYTES = 1 << 30  # of all samples together
+
+
+def run(job):
+    """Writes sample_NN.npz: `input_0`, `input_1`, … and `output_0`, … in the model's order.
+
+    Facts: `skipped`, or `samples` (file, kind, how many values are not finite), `inputs`, `outputs` (name, dtype,
+    greatest magnitude), warnings.
+
+    Raises:
+        StageError: `reference_failed`: ONNX Runtime cannot load or run the model.
+    """
+    import numpy as np
+
+    verify = job["parameters"]["verify"]
+    if not verify["enabled"]:
+        return {"skipped": True}
+    inputs = job["inputs"]["optimize"]["facts"]["inputs"]
+    session = _open(os.path.join(job["inputs"]["fetch"]["dir"], MODEL), job)
+    names = [value.name for value in session.get_outputs()]
+    samples, warnings, written = [], [], 0
+    largest = [0.0] * len(names)
+    # A seeded one first, so that a model that cannot run at all is told from one that only dislikes an edge.
+    seeded = [(_SEEDED[seed % 2], seed) for seed in range(verify["samples"])]
+    plan = seeded[:1] + [(edge, 0) for edge in _EDGES] + seeded[1:]
+    for number, (kind, seed) in enumerate(plan):
+        feed = make_inputs(inputs, kind, seed)
+        try:
+            outputs = [np.asarray(output) for output in session.run(names, feed)]
+        except Exception as error:  # ONNX Runtime's errors share no base class
+            raise_if_out_of_memory(error)
+            if kind in _SEEDED:
+                raise _failed("run", error, job) from error
+            warnings.append(f"sample {kind!r} left out, the model itself fails on it: {tidy(error, job, 200)}")
+            continue
+        size = sum(array.nbytes for array in [*feed.values(), *outputs])
+        if samples and written + size > _MAX_BYTES:
+            warnings.append(f"{len(samples)} of {len(plan)} samples fit into {_MAX_BYTES} bytes")
+            break
+        written += size
+        file = f"sample_{number:02d}.npz"
+        arrays = {f"input_{i}": array for i, array in enumerate(feed.values())}
+        arrays.update((f"output_{i}", array) for i, array in enumerate(outputs))
+        np.savez(os.path.join(job["output_dir"], file), allow_pickle=False, **arrays)
+        bad = 0
+        for index, output in enumerate(outputs):
+            finite = np.isfinite(output)
+            bad += int(output.size - np.count_nonzero(finite))
+            largest[index] = max(largest[index], float(np.abs(output).max(initial=0, where=finite)))
+        samples.append({"file": file, "kind": kind, "not_finite": bad})
+        report(100 * (number + 1) / len(plan), f"{number + 1} of {len(plan)} samples")
+    if all(sample["not_finite"] for sample in samples):
+        warnings.append("the model itself gives NaN or infinity for every sample")
+    outputs = [{"name": value.name, "dtype": value.type[len("tensor("):-1], "max_abs": _round(largest[index])}
+               for index, value in enumerate(session.get_outputs())]
+    return {"skipped": False, "samples": samples, "inputs": inputs, "outputs": outputs, "warnings": warnings}
+
+
+def _open(path, job):
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = job["threads"]
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's errors share no base class
+        raise_if_out_of_memory(error)
+        raise _failed("load", error, job) from error
+
+
+def _failed(what, error, job):
+    return StageError("reference_failed", f"ONNX Runtime cannot {what} the model: {tidy(error, job)}",
+                      "see that onnxruntime.InferenceSession(path) loads and runs it with the shapes asked for; "
+                      "verify.enabled = false converts without comparing")
+
+
+def _round(value):
+    return float(f"{value:.6g}")

@@ -1,0 +1,56 @@
+"""Inputs for the reference run: seeded, the same on every machine and in every toolchain."""
+
+_DTYPES = {"float": "float32", "double": "float64"}  # ONNX's names that are not NumPy's
+_CHANNELS = (1, 3, 4)
+_PIXELS_PER_BAR = 12000
+
+
+def numpy_dtype(name):
+    """The NumPy dtype of an ONNX element type's name (`float`, `int64`)."""
+    import numpy as np
+
+    return np.dtype(_DTYPES.get(name, name))
+
+
+def make_inputs(inputs, kind, seed=0):
+    """`{name: array}` for the facts' `inputs`. `kind` is "picture", "noise", "zeros" or "ones".
+
+    Floats lie in 0..1 as images do, uint8 in 0..255. Other integers are 0 or 1: any index, mask or token type may be
+    that, while a larger number may lie outside a table. A picture is a few bars on a plain ground, where an input has
+    the shape of an image: on noise a detector answers nothing but zeros, which proves nothing (seen with PP-OCRv4).
+    """
+    return {entry["name"]: _array(entry, kind, [seed, position]) for position, entry in enumerate(inputs)}
+
+
+def _array(entry, kind, seed):
+    import numpy as np
+
+    shape, dtype = entry["shape"], numpy_dtype(entry["dtype"])
+    if kind in ("zeros", "ones"):
+        return np.full(shape, kind == "ones", dtype)
+    generator = np.random.default_rng(seed)
+    if dtype.kind != "f" and dtype != np.uint8:
+        return generator.integers(0, 2, shape).astype(dtype)
+    values = _picture(generator, shape) if kind == "picture" else None
+    if values is None:
+        values = generator.random(shape, np.float32)
+    return (values * 255 if dtype == np.uint8 else values).astype(dtype, copy=False)
+
+
+def _picture(generator, shape):
+    """Bars in random colours, 0..1, for [N, C, H, W] or [N, H, W, C]; None for another shape."""
+    import numpy as np
+
+    if len(shape) != 4 or (shape[1] not in _CHANNELS and shape[3] not in _CHANNELS):
+        return None
+    channels_first = shape[1] in _CHANNELS
+    count, height, width = shape[0], *(shape[2:] if channels_first else shape[1:3])
+    channels = shape[1] if channels_first else shape[3]
+    picture = np.empty((count, channels, height, width), np.float32)
+    for image in picture:
+        image[:] = generator.random((channels, 1, 1))
+        for _ in range(4 + height * width // _PIXELS_PER_BAR):
+            top, left = generator.integers(0, height), generator.integers(0, width)
+            bottom, right = top + generator.integers(2, 24), left + generator.integers(4, 120)
+            image[:, top:bottom, left:right] = generator.random((channels, 1, 1))
+    return picture if channels_first else np.moveaxis(picture, 1, 3)

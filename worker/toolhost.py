@@ -1,0 +1,206 @@
+"""Runs inside a toolchain's interpreter: imports the toolchain once, then forks a child per stage.
+
+Standard library only, Python 3.8+. Started by `worker.process` as
+`python -I toolhost.py ROOT SOCKET_FD MODULE…`; talks JSON lines over the inherited socket.
+
+    worker -> host   {"id", "entry", "dir", "limits"}          run a stage; its job is DIR/job.json
+    host -> worker   {"event": "ready", "seconds"}
+                     {"event": "started", "id", "pid"}          the child leads a session and group of its own
+                     {"event": "progress", "id", "percent", "text"}
+                     {"event": "exited", "id", "code", "signal", "peak_memory_bytes"}
+
+The child leaves DIR/result.json, {"facts"} or {"error"}, whole or not at all; its output is in DIR/log.txt. When the
+worker goes away the socket ends, and the host kills what it started; when the host goes away the kernel kills the
+children (PR_SET_PDEATHSIG).
+"""
+import ctypes
+import gc
+import importlib
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+import time
+import traceback
+
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def prctl(option, value):
+    ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+
+
+class Host:
+    def __init__(self, link):
+        self.link = link
+        self.jobs = {}  # pid -> job id
+        self.pipes = {}  # progress pipe -> [job id, bytes not yet a line]
+        self.wake_read, wake_write = os.pipe()
+        for end in (self.wake_read, wake_write):
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(wake_write)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+
+    def send(self, **message):
+        self.link.sendall(json.dumps(message).encode() + b"\n")
+
+    def serve(self):
+        """Until the worker closes the socket."""
+        received = b""
+        while True:
+            readable, _, _ = select.select([self.link, self.wake_read, *self.pipes], [], [])
+            for source in readable:
+                if source is self.link:
+                    data = self.link.recv(1 << 16)
+                    if not data:
+                        return
+                    *lines, received = (received + data).split(b"\n")
+                    for line in lines:
+                        self.start(json.loads(line))
+                elif source == self.wake_read:
+                    os.read(self.wake_read, 4096)
+                else:
+                    self.relay(source)
+            self.reap()
+
+    def start(self, job):
+        read_end, write_end = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(read_end)
+            run_child(job, write_end, [self.link.fileno(), self.wake_read, *self.pipes])
+        os.close(write_end)
+        self.jobs[pid] = job["id"]
+        self.pipes[read_end] = [job["id"], b""]
+        self.send(event="started", id=job["id"], pid=pid)
+
+    def relay(self, pipe):
+        job_id, rest = self.pipes[pipe]
+        data = os.read(pipe, 1 << 16)
+        if not data:
+            os.close(pipe)
+            del self.pipes[pipe]
+            return
+        *lines, self.pipes[pipe][1] = (rest + data).split(b"\n")
+        for line in lines[-1:]:  # only the newest matters
+            self.send(event="progress", id=job_id, **json.loads(line))
+
+    def reap(self):
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            job_id = self.jobs.pop(pid, None)
+            if job_id is not None:  # else an orphan of a stage, which came to us as its subreaper
+                killed = os.WIFSIGNALED(status)
+                self.send(event="exited", id=job_id, code=None if killed else os.WEXITSTATUS(status),
+                          signal=os.WTERMSIG(status) if killed else None, peak_memory_bytes=usage.ru_maxrss * 1024)
+
+    def kill_all(self):
+        for pid in self.jobs:
+            try:
+                os.killpg(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+
+def run_child(job, progress_fd, inherited):
+    """Never returns."""
+    code = 1
+    try:
+        parent = os.getppid()
+        os.setsid()
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # the host died in between
+            os._exit(1)
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        for fd in inherited:
+            os.close(fd)
+        enter(job, progress_fd)
+        write_result(job["dir"], run_stage(job))
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def enter(job, progress_fd):
+    """Move into the stage's own directory, log and limits."""
+    log = os.open(os.path.join(job["dir"], "log.txt"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.chdir(job["dir"])
+    os.environ.update(TMPDIR=job["dir"], HOME=job["dir"])
+    for name, value in job["limits"].items():
+        kind = getattr(resource, name)
+        hard = resource.getrlimit(kind)[1]
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(kind, (value, value))
+    from worker import stage_api
+    stage_api._progress_fd = progress_fd
+
+
+def run_stage(job):
+    """{"facts": …} or {"error": …}."""
+    from worker.stage_api import StageError
+    with open(os.path.join(job["dir"], "job.json"), encoding="utf-8") as file:
+        arguments = json.load(file)
+    module, _, function = job["entry"].partition(":")
+    try:
+        return {"facts": getattr(importlib.import_module(module), function)(arguments)}
+    except StageError as error:
+        return {"error": {"code": error.code, "message": error.message, "hint": error.hint,
+                          "vendor_code": error.vendor_code}}
+    except MemoryError:
+        traceback.print_exc()
+        return {"error": {"code": "out_of_memory", "message": "the stage needed more memory than its limit"}}
+    except Exception as error:
+        traceback.print_exc()
+        text = str(error)[:2000]
+        if "bad_alloc" in text or "Failed to allocate memory" in text or "bad allocation" in text:
+            return {"error": {"code": "out_of_memory", "message": text}}
+        return {"error": {"code": "stage_crashed", "message": "%s: %s" % (type(error).__name__, text)}}
+
+
+def write_result(folder, result):
+    path = os.path.join(folder, "result.json")
+    with open(path + ".part", "w", encoding="utf-8") as file:
+        json.dump(result, file, allow_nan=False)
+    os.rename(path + ".part", path)
+
+
+def main(root, link_fd, modules):
+    started = time.monotonic()
+    sys.path.insert(0, root)
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C in the terminal is the worker's to handle
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for module in modules:
+        importlib.import_module(module)
+    gc.collect()
+    gc.freeze()  # children share these pages: no collection should write to them
+    host = Host(socket.socket(fileno=link_fd))
+    host.send(event="ready", seconds=round(time.monotonic() - started, 3))
+    try:
+        host.serve()
+    except OSError:
+        pass  # the worker is gone in the middle of a message
+    finally:
+        host.kill_all()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3:])
