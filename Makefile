@@ -66,3 +66,21 @@ up: toolchains  ## service profile (MongoDB, RabbitMQ, MinIO) in the background
 
 down: $(VENV)/.core  ## stop what make up started; data is kept
 	@$(BIN)/python -m infra.up down --data $(DATA)/service --port $(PORT)
+
+# --- work on it -------------------------------------------------------------------------------------------------------
+
+TESTS ?= tests
+
+.PHONY: test lint bench
+test: $(VENV)/.dev toolchains lint  ## all tests with coverage; installs the servers and the browser they need
+	$(BIN)/python -m infra.servers.debian chromium=chromium
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest $(TESTS)
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report --skip-covered
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+
+bench: $(VENV)/.dev toolchains  ## side-by-side ratios (ROWS="a c" for some)
+	$(BIN)/python -m tests.bench $(ROWS)

@@ -18,7 +18,7 @@ from infra.models import fetch_models
 from infra.processes import Processes, embedded_environment
 from infra.servers.base import free_port
 
-MODEL = "ch_PP-OCRv4_det_infer"
+MODEL = "det"
 TITLE = "PP-OCRv4 detector, 480x480, to OpenVINO IR (FP16)"
 
 
@@ -74,9 +74,9 @@ def report(console: Console, task: dict[str, Any], buckets: Path) -> int:
         console.print(f"[red]{error['code']}[/red] in {error['stage']}: {error['message']}\n{error['hint']}")
         return 1
     result = task["result"]
-    for output, figures in result["accuracy"]["outputs"].items():
-        console.print(f"accuracy against ONNX Runtime, output {output}: cosine {figures['cosine']:.6f}, "
-                      f"largest error {figures['max_abs_error']:.2e}")
+    for output in result["accuracy"]["outputs"]:
+        console.print(f"accuracy against ONNX Runtime, output {output['name']}: cosine {output['cosine']:.6f}, "
+                      f"largest error {output['max_abs_error']:.2e}")
     for path in result["files"]:
         console.print(f"artefact  {buckets / path}")
     console.print(f"manifest  {buckets / result['manifest_path']}\nsha256    {result['sha256']}")

@@ -2,21 +2,49 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
-from shared.answers import LiveWorker, PlatformView
+from pydantic import Field
+
 from shared.deps import get_store
-from shared.models import WorkerInfo, format_time
+from shared.models import Model, WorkerInfo, format_time
 from shared.platforms import get_platforms
 from shared.platforms.base import Platform
 
 LIVE_S = 30.0  # a worker that was not seen for so long is not shown; no rule depends on it
 
 
-def list_live_platforms() -> list[PlatformView]:
+class LiveWorker(Model):
+    id: str
+    host: str
+    slots: int
+    tools: dict[str, str] = Field(description="{tool: version} of its toolchain for this target")
+    seen_at: str
+
+
+class PlatformView(Model):
+    """A target. `artefact_suffixes`: the file at `output_path` first, then those that lie beside it."""
+
+    name: str
+    title: str
+    task_types: list[str]
+    input_suffixes: list[str]
+    artefact_suffixes: list[str]
+    parameters: dict[str, Any] = Field(description="JSON Schema of `parameters` in POST /tasks/create")
+    tools: dict[str, list[str]] = Field(description="{tool: versions} of the live workers' toolchains")
+    workers: list[LiveWorker]
+
+
+class PlatformList(Model):
+    platforms: list[PlatformView]
+
+
+def list_platforms() -> PlatformList:
     since = time.time() - LIVE_S
     workers = [worker for worker in get_store().workers() if worker.seen_at >= since]
-    return [_view(platform, [worker for worker in workers if platform.name in worker.platforms])
-            for platform in get_platforms().values()]
+    return PlatformList(platforms=[
+        _view(platform, [worker for worker in workers if platform.name in worker.platforms])
+        for platform in get_platforms().values()])
 
 
 def _view(platform: Platform, workers: list[WorkerInfo]) -> PlatformView:

@@ -4,12 +4,26 @@ from __future__ import annotations
 import logging
 from pathlib import PurePosixPath
 
-from shared.deps import get_files, get_store
+from pydantic import Field
+
+from shared.deps import get_files, get_queue, get_store
 from shared.doorbells import nudge
 from shared.errors import Unavailable
-from shared.models import Task
+from shared.models import Model, StrictModel, Task, TaskIdText
 
 logger = logging.getLogger(__name__)
+
+
+class TaskRefs(StrictModel):
+    task_ids: list[TaskIdText] = Field(min_length=1, max_length=1000,
+                                       examples=[["task_1234567890_1234", "task_1234567890_5678"]])
+
+
+class TasksDeleted(Model):
+    total_count: int = Field(description="different ids in the request")
+    success_count: int
+    failed_count: int
+    results: dict[str, bool]
 
 
 def delete_tasks(task_ids: list[str]) -> dict[str, bool]:
@@ -36,7 +50,7 @@ def delete_tasks(task_ids: list[str]) -> dict[str, bool]:
         if has_own_folder(deleted) and not has_own_folder(task):  # it was completed between the two looks at it
             _empty_folder(deleted)
         if deleted.owner and queue_answers:
-            queue_answers = nudge(deleted)
+            queue_answers = nudge(deleted, get_queue())
     return results
 
 

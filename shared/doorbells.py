@@ -4,34 +4,34 @@ from __future__ import annotations
 
 import logging
 
-from shared.deps import get_queue, get_store
 from shared.errors import Unavailable
 from shared.messages import ControlTask, RunTask
 from shared.models import Task
+from shared.queue import Queue
+from shared.store import Store
 from shared.transitions import mark_announced
 
 logger = logging.getLogger(__name__)
 
 
-def ring(task: Task) -> bool:
+def ring(task: Task, store: Store, queue: Queue) -> bool:
     """Announce a task that waits for a worker; whether that was confirmed (or is not needed)."""
-    queue = get_queue()
     if not queue.owes_doorbells:
         return True
     message = RunTask(task_id=task.id, epoch=task.epoch, platform=task.platform, priority=task.priority)
     try:
         queue.announce(message)
-        get_store().update(task.id, mark_announced(task.epoch))
+        store.update(task.id, mark_announced(task.epoch))
     except Unavailable as error:
         logger.warning("task %s is not announced: %s", task.id, error)
         return False
     return True
 
 
-def nudge(task: Task) -> bool:
+def nudge(task: Task, queue: Queue) -> bool:
     """Let the task's owner look at the document now instead of at its next beat; whether that was confirmed."""
     try:
-        get_queue().control(ControlTask(task_id=task.id, epoch=task.epoch))
+        queue.control(ControlTask(task_id=task.id, epoch=task.epoch))
     except Unavailable as error:
         logger.warning("the owner of task %s is not told: %s", task.id, error)
         return False

@@ -4,13 +4,25 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Literal
 
-from shared.answers import DependencyHealth
 from shared.deps import get_files, get_queue, get_store
 from shared.errors import AppError, Unavailable
+from shared.models import Model
 from shared.settings import get_settings
 
 SLACK_S = 0.3  # what an answer takes on top of the slowest dependency's own time limit
+
+
+class DependencyHealth(Model):
+    state: Literal["up"] = "up"
+    latency_ms: float
+
+
+class Health(Model):
+    """Every dependency answers; where one does not, the answer is 503 in the error form and its message names it."""
+
+    dependencies: dict[str, DependencyHealth]
 
 
 def _ping(get: Callable[[], object]) -> float:
@@ -20,8 +32,8 @@ def _ping(get: Callable[[], object]) -> float:
     return round((time.perf_counter() - began) * 1000, 2)
 
 
-def ping_dependencies() -> dict[str, DependencyHealth]:
-    """The health of each dependency by its name.
+def check_health() -> Health:
+    """The health of each dependency.
 
     Raises:
         Unavailable: one does not answer in time. The error form has no data, so its message names all of them with
@@ -39,7 +51,7 @@ def ping_dependencies() -> dict[str, DependencyHealth]:
         waited_ms = round((time.perf_counter() - began) * 1000)
         down = [f"{name} down {waited_ms} ms" for name in pings if name not in up]
         raise Unavailable(", ".join(down + [f"{name} up {latency_ms:g} ms" for name, latency_ms in up.items()]))
-    return {name: DependencyHealth(latency_ms=latency_ms) for name, latency_ms in up.items()}
+    return Health(dependencies={name: DependencyHealth(latency_ms=latency_ms) for name, latency_ms in up.items()})
 
 
 def _failed(ping: Future[float]) -> bool:

@@ -19,7 +19,7 @@ TaskId = Annotated[str, Field(min_length=1, max_length=128)]
 class _Envelope(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
-    v: Literal[1] = 1
+    v: int = Field(1, ge=1, le=1)  # as a Literal it would let `true` pass
     task_id: TaskId
     epoch: int = Field(ge=0)
     msg_id: str = Field(default_factory=lambda: uuid.uuid4().hex, max_length=64)

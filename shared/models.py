@@ -6,7 +6,7 @@ import secrets
 import time
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -178,35 +178,22 @@ def _time(value: str) -> str:
     return value
 
 
-Text = Annotated[str, AfterValidator(_storable)]
-TaskIdText = Annotated[Text, Field(min_length=1, max_length=128, examples=["task_1234567890_1234"])]
-PathText = Annotated[Text, Field(min_length=1, max_length=1024)]
-Name = Annotated[Text, Field(min_length=1, max_length=64)]
+def _text(**limits: Any) -> Any:
+    return Annotated[str, Field(**limits), AfterValidator(_storable)]
+
+
+TaskIdText = _text(min_length=1, max_length=128, examples=["task_1234567890_1234"])
+PathText = _text(min_length=1, max_length=1024)
+Name = _text(min_length=1, max_length=64)
+KeyText = _text(min_length=1, max_length=128)
 LabelKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
+LabelValue = _text(max_length=256)
 JsonObject = Annotated[dict[str, Any], AfterValidator(_storable_json)]
-TimeText = Annotated[Text, Field(max_length=40), AfterValidator(_time)]
+TimeText = Annotated[_text(max_length=40), AfterValidator(_time)]
 
 
 class TaskRef(StrictModel):
     task_id: TaskIdText
-
-
-class TaskRefs(StrictModel):
-    task_ids: list[TaskIdText] = Field(min_length=1, max_length=1000,
-                                       examples=[["task_1234567890_1234", "task_1234567890_5678"]])
-
-
-class ListTasks(StrictModel):
-    """A page of tasks, newest first; each filter that is given narrows the list."""
-
-    page: int = Field(1, ge=1, le=10**9, description="页码，从1开始")
-    page_size: int = Field(10, ge=1, le=100, description="每页任务数量")
-    status: Literal["pending", "running", "paused", "completed", "failed"] | None = None
-    platform: Name | None = None
-    task_type: Name | None = None
-    labels: dict[LabelKey, Annotated[Text, Field(max_length=256)]] | None = Field(None, max_length=16)
-    created_after: TimeText | None = Field(None, examples=["2024-01-01T12:00:00"])
-    created_before: TimeText | None = Field(None, examples=["2024-12-31T12:00:00"])
 
 
 class CreateTask(StrictModel):
@@ -216,30 +203,11 @@ class CreateTask(StrictModel):
     output_path: PathText | None = Field(None, description="`bucket/object`; by default in the results' bucket")
     parameters: JsonObject = Field(default_factory=dict, description="as GET /platforms describes them")
     priority: Priority = "normal"
-    idempotency_key: Annotated[Text, Field(min_length=1, max_length=128)] | None = None
-    labels: dict[LabelKey, Annotated[Text, Field(max_length=256)]] = Field(default_factory=dict, max_length=16)
+    idempotency_key: KeyText | None = None
+    labels: dict[LabelKey, LabelValue] = Field(default_factory=dict, max_length=16)
 
 
 # --- answers --------------------------------------------------------------------------------------------------------
-
-Data = TypeVar("Data")
-
-
-class Envelope(BaseModel, Generic[Data]):
-    model_config = ConfigDict(defer_build=True)
-
-    success: bool = True
-    message: str
-    data: Data
-
-
-class ErrorEnvelope(BaseModel):
-    model_config = ConfigDict(defer_build=True)
-
-    success: Literal[False] = False
-    message: str
-    data: None = None
-
 
 class StageView(Model):
     name: str

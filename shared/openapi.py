@@ -5,14 +5,14 @@ import json
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Literal, TypeVar
 
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from shared import errors
 from shared.errors import AppError
 from shared.http import Endpoint
-from shared.models import Envelope, ErrorEnvelope
 
 EXAMPLES = Path(__file__).with_name("examples.json")  # by endpoint; the contract's, where it has the endpoint
 REF_TEMPLATE = "#/components/schemas/{model}"
@@ -35,6 +35,20 @@ REASONS = {
     500: "服务器内部错误 / internal server error",
     503: "依赖服务不可用 / a dependency does not answer",
 }
+
+Data = TypeVar("Data")
+
+
+class Envelope(BaseModel, Generic[Data]):
+    success: bool = True
+    message: str
+    data: Data
+
+
+class ErrorEnvelope(BaseModel):
+    success: Literal[False] = False
+    message: str
+    data: None = None
 
 
 def build_document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:

@@ -5,10 +5,15 @@ from collections.abc import Callable
 
 from shared.deps import get_store
 from shared.errors import InvalidTransition, NotFound, Unavailable
-from shared.models import Status, Task
+from shared.models import Model, Status, Task
 from shared.transitions import Change
 
 ATTEMPTS = 3
+
+
+class TaskState(Model):
+    task_id: str
+    status: Status
 
 
 def require_task(task_id: str) -> Task:

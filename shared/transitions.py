@@ -74,11 +74,13 @@ def begin_stage(owner: str, epoch: int, stage: str, progress: float, started_at:
                   {"stage": stage, "progress": progress, "started_at": started_at, "updated_at": _now()}, {"beat": 1})
 
 
-def commit_stages(owner: str, epoch: int, stages: Sequence[StageRecord], progress: float) -> Change:
-    """Record finished stages (all of the task's, in order): kept even if pause came first."""
+def commit_stages(owner: str, epoch: int, stages: Sequence[StageRecord], progress: float,
+                  running: str | None = None) -> Change:
+    """Record finished stages (all of the task's, in order): kept even if pause came first. `running` is the stage that
+    has begun meanwhile."""
     return Change(_owned(owner, epoch, Status.RUNNING, Status.PAUSED),
-                  {"stages": [s.model_dump(mode="json") for s in stages], "stage": stages[-1].name, "retries": 0,
-                   "progress": progress, "updated_at": _now()}, {"beat": 1})
+                  {"stages": [s.model_dump(mode="json") for s in stages], "stage": running or stages[-1].name,
+                   "retries": 0, "progress": progress, "updated_at": _now()}, {"beat": 1})
 
 
 def park(owner: str, epoch: int) -> Change:

@@ -85,8 +85,8 @@ def to_invalid_request(error: ValidationError, model: type[BaseModel], where: st
             of_en.append(en)
     shown = list(fields.items())[:MAX_FIELDS]
     rest = len(fields) - len(shown)
-    zh = "; ".join(f"{name} {' 或 '.join(of_zh)}" for name, (of_zh, _) in shown)
-    en = "; ".join(f"{name} {' or '.join(of_en)}" for name, (_, of_en) in shown)
+    zh = "; ".join(f"{name or '请求体'} {' 或 '.join(of_zh)}" for name, (of_zh, _) in shown)
+    en = "; ".join(f"{name or 'the body'} {' or '.join(of_en)}" for name, (_, of_en) in shown)
     return InvalidRequest(f"请求参数错误: {zh}" + (f"; 另有 {rest} 个字段错误" if rest else ""),
                           f"invalid request: {en}" + (f"; and {rest} more fields" if rest else ""))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from shared import transitions
 from shared.errors import Unavailable
-from shared.messages import ControlTask, RunTask
+from shared.messages import ControlTask
 from shared.models import Task
 from shared.queue import Delivery, Queue
 from shared.store import Store
@@ -21,6 +21,7 @@ from worker.runner import TaskRunner, Tools
 log = logging.getLogger(__name__)
 
 TICK_S = 1.0
+LAST_WORD_S = 10.0  # after the grace time: what has not ended by then is left to the reaper
 
 
 class Consumer:
@@ -32,21 +33,24 @@ class Consumer:
         self._settings = tools.settings
         self._subscription = queue.subscribe(worker_id, list(plans))
         self._beater = Beater(self._settings.beat_s)
-        self._active: dict[str, Lease] = {}
+        self._active: set[Lease] = set()  # a task may for a moment have two: an old claim that ends, and the next
+        self._unanswered: set[str] = set()  # tasks whose claim may have taken place
         self._lock = threading.Lock()
         self._draining_since: float | None = None
         self._next_look = 0.0
 
     def drain(self) -> None:
-        """Take nothing new; running stages may end within the grace time, then their tasks are given back."""
+        """Take nothing new; running stages may end within the grace time, then their tasks are given back.
+
+        Takes no lock, since a signal may interrupt the main loop while it holds one: seen at the next tick.
+        """
         if self._draining_since is None:
             self._draining_since = time.monotonic()
-            self._subscription.wake()
 
     def run(self, on_tick: Callable[[], None]) -> None:
         """Until drained. `on_tick` is called about once a second."""
         try:
-            while self._draining_since is None or self._active:
+            while self._goes_on():
                 on_tick()
                 self._press_on()
                 delivery = self._subscription.receive(accept_runs=self._free_slots() > 0, timeout_s=TICK_S)
@@ -54,9 +58,21 @@ class Consumer:
                     self._take(delivery)
                 if self._free_slots() > 0 and time.monotonic() >= self._next_look:
                     self._look()
+                if self._unanswered and self._free_slots() > 0:
+                    self._settle_claims()
         finally:
             self._beater.close()
             self._subscription.close()
+
+    def _goes_on(self) -> bool:
+        if self._draining_since is None:
+            return True
+        overdue = time.monotonic() - self._draining_since > self._settings.grace_s + LAST_WORD_S
+        with self._lock:
+            left = [lease.task.id for lease in self._active]
+        if left and overdue:
+            log.warning("tasks are left to the reaper: %s", left)
+        return bool(left) and not overdue
 
     def _free_slots(self) -> int:
         return 0 if self._draining_since is not None else self._settings.slots - len(self._active)
@@ -67,7 +83,7 @@ class Consumer:
             return
         late = time.monotonic() - self._draining_since > self._settings.grace_s
         with self._lock:
-            for lease in self._active.values():
+            for lease in self._active:
                 lease.control.release()
                 lease.control.give_up = late or lease.control.wanted is Wanted.PAUSE
 
@@ -81,7 +97,7 @@ class Consumer:
             delivery.requeue()
             return
         try:
-            task = self._claim(message)
+            task = self._claim(message.task_id)
         except Unavailable as error:
             log.warning("the claim waits: %s", error, extra={"task_id": message.task_id})
             delivery.requeue()
@@ -96,20 +112,36 @@ class Consumer:
         self._next_look = time.monotonic() + self._settings.sweep_s
         try:
             for task in self._store.waiting(list(self._plans), limit=self._free_slots()):
-                if claimed := self._store.update(task.id, transitions.claim(self._id)):
+                if claimed := self._claim(task.id):
                     self._start(claimed)
         except Unavailable as error:
             log.warning("the store is away: %s", error)
 
-    def _claim(self, message: RunTask) -> Task | None:
-        return self._store.update(message.task_id, transitions.claim(self._id))
+    def _claim(self, task_id: str) -> Task | None:
+        try:
+            return self._store.update(task_id, transitions.claim(self._id))
+        except Unavailable:
+            self._unanswered.add(task_id)
+            raise
+
+    def _settle_claims(self) -> None:
+        """Take up the tasks whose claim took place although its answer was lost."""
+        try:
+            for task_id, task in self._store.get_many(list(self._unanswered)).items():
+                with self._lock:
+                    held = any((lease.task.id, lease.epoch) == (task_id, task.epoch) for lease in self._active)
+                if task.owner == self._id and not held:
+                    self._start(task)
+            self._unanswered.clear()
+        except Unavailable:
+            return
 
     def _start(self, task: Task) -> None:
         lease = Lease(self._store, task, TaskControl(task))
         with self._lock:
-            self._active[task.id] = lease
+            self._active.add(lease)
+            self._subscription.watch(task.id)
         self._beater.add(lease)
-        self._subscription.watch(task.id)
         log.info("claimed", extra={"task_id": task.id, "platform": task.platform, "epoch": task.epoch})
         threading.Thread(target=self._run_task, args=(lease,), name=task.id, daemon=True).start()
 
@@ -120,9 +152,9 @@ class Consumer:
         except Exception:
             log.exception("the task's thread failed; the reaper will free it", extra={"task_id": task.id})
         finally:
-            self._beater.remove(task.id)
-            self._subscription.unwatch(task.id)
+            self._beater.remove(lease)
             with self._lock:
-                if self._active.get(task.id) is lease:
-                    del self._active[task.id]
+                self._active.discard(lease)
+                if not any(other.task.id == task.id for other in self._active):
+                    self._subscription.unwatch(task.id)
             self._subscription.wake()

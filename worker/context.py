@@ -12,11 +12,17 @@ from shared.settings import Settings
 from worker.cache import StageResult
 
 
+class InputChanged(Exception):
+    """The model or a file beside it is not the one any more that the stage's key speaks of."""
+
+
 @dataclass(frozen=True)
 class CoreContext:
     """`inputs` are the results of the stages it declares, `input_dirs` their files. `call(entry, folders)` runs a
-    function in the shared stages' environment, in a limited child, and answers its facts. `claimed_etags` are the
-    output's objects as this claim saw them ({path: etag or None})."""
+    function in the shared stages' environment, in a limited child, and answers its facts. `report` raises `Interrupted`
+    where the task is not to go on. `fetch_inputs` is what fetch's key was made of. `claimed_etags` are the output's
+    objects as this claim saw them ({path: etag or None}), `published` those that it wrote ({path: etag}); `is_ours`
+    asks the store whether the claim still holds."""
 
     task: Task
     settings: Settings
@@ -26,6 +32,9 @@ class CoreContext:
     input_dirs: dict[str, Path]
     records: list[StageRecord]
     results: dict[str, StageResult]
+    fetch_inputs: dict[str, Any]
     claimed_etags: dict[str, str | None]
+    published: dict[str, str]
+    is_ours: Callable[[], bool]
     report: Callable[[float, str], None]
     call: Callable[[str, dict[str, Path]], dict[str, Any]]

@@ -22,12 +22,11 @@ class TaskControl:
     """
 
     def __init__(self, task: Task) -> None:
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._wanted = Wanted.RUN
         self._seen_beat = -1
         self._owner, self._epoch = task.owner, task.epoch
         self.progress = task.progress
-        self.progress_text = ""
         self.give_up = False  # end the running stage now: its slot is needed, or the worker has no more time
 
     @property
@@ -36,29 +35,17 @@ class TaskControl:
 
     def observe(self, task: Task | None) -> None:
         """Take in the document as the store last answered it; None where it is gone or no longer ours."""
-        with self._changed:
+        with self._lock:
             if self._wanted is Wanted.STOP:
                 return
             if task is None or (task.owner, task.epoch) != (self._owner, self._epoch):
-                self._set(Wanted.STOP)
+                self._wanted = Wanted.STOP
             elif task.beat >= self._seen_beat:
                 self._seen_beat = task.beat
                 if self._wanted is not Wanted.RELEASE or task.status is Status.PAUSED:
-                    self._set(Wanted.PAUSE if task.status is Status.PAUSED else Wanted.RUN)
+                    self._wanted = Wanted.PAUSE if task.status is Status.PAUSED else Wanted.RUN
 
     def release(self) -> None:
-        with self._changed:
+        with self._lock:
             if self._wanted is Wanted.RUN:
-                self._set(Wanted.RELEASE)
-
-    def stop(self) -> None:
-        with self._changed:
-            self._set(Wanted.STOP)
-
-    def _set(self, wanted: Wanted) -> None:
-        self._wanted = wanted
-        self._changed.notify_all()
-
-    def wait_for_change(self, timeout_s: float) -> None:
-        with self._changed:
-            self._changed.wait(timeout_s)
+                self._wanted = Wanted.RELEASE

@@ -10,6 +10,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from shared import transitions
 from shared.errors import Unavailable
@@ -20,6 +21,8 @@ from worker.control import TaskControl
 
 log = logging.getLogger(__name__)
 
+Answer = TypeVar("Answer")
+
 
 class Lease:
     """One claimed task. `control` learns from every answer of the store."""
@@ -29,22 +32,32 @@ class Lease:
         self.task = task
         self.owner, self.epoch = str(task.owner), task.epoch
         self.control = control
+        self._stage: str | None = None
+        self._stage_lock = threading.Lock()
 
     def beat(self) -> None:
         """Raises `Unavailable`: a beat that the store does not take is simply missed."""
         change = transitions.beat(self.owner, self.epoch, self.control.progress)
         self.control.observe(self._store.update(self.task.id, change))
 
+    def confirm(self) -> bool:
+        """Whether the claim still holds; a beat that waits for the store."""
+        return self._write(transitions.beat(self.owner, self.epoch, self.control.progress), lambda task: False)
+
     def begin_stage(self, stage: str) -> bool:
         """False where the task is not running for us any more; `control` then knows what is wanted."""
         started = self.task.started_at or time.time()
         self.task = self.task.model_copy(update={"started_at": started})
-        return self._write(transitions.begin_stage(self.owner, self.epoch, stage, self.control.progress, started),
-                           lambda task: False)
+        with self._stage_lock:
+            self._stage = stage
+            return self._write(transitions.begin_stage(self.owner, self.epoch, stage, self.control.progress, started),
+                               lambda task: False)
 
     def commit_stages(self, stages: Sequence[StageRecord]) -> bool:
-        return self._write(transitions.commit_stages(self.owner, self.epoch, stages, self.control.progress),
-                           lambda task: False)
+        with self._stage_lock:  # else a record that is late would turn the document's stage back
+            running = None if any(record.name == self._stage for record in stages) else self._stage
+            return self._write(transitions.commit_stages(self.owner, self.epoch, stages, self.control.progress,
+                                                         running), lambda task: False)
 
     def park(self) -> bool:
         return self._end(transitions.park(self.owner, self.epoch), lambda task: task.status is Status.PAUSED)
@@ -61,27 +74,42 @@ class Lease:
         return self._end(transitions.fail(self.owner, self.epoch, error),
                          lambda task: task.status is Status.FAILED and task.error == error)
 
+    def was_dropped(self) -> bool:
+        """Whether the task is gone or failed (cancelled), rather than somebody else's by now."""
+        current = self._patiently(lambda: self._store.get(self.task.id))
+        return current is None or current.status is Status.FAILED
+
     def _end(self, change: Change, took_place: Callable[[Task], bool]) -> bool:
         """A write that gives the task up: its effect shows in a document without an owner, still of our epoch."""
         return self._write(change, lambda task: task.owner is None and task.epoch == self.epoch and took_place(task))
 
     def _write(self, change: Change, took_place: Callable[[Task], bool]) -> bool:
-        delay_s, uncertain = 0.1, False
+        tries = 0
+
+        def attempt() -> bool:
+            nonlocal tries
+            tries += 1
+            answer = self._store.update(self.task.id, change)
+            if answer is not None:
+                if answer.owner is not None:
+                    self.control.observe(answer)
+                return True
+            current = self._store.get(self.task.id)
+            if tries > 1 and current is not None and took_place(current):
+                return True
+            self.control.observe(current)
+            return False
+
+        return self._patiently(attempt)
+
+    def _patiently(self, attempt: Callable[[], Answer]) -> Answer:
+        """What `attempt` answers, once the store is there."""
+        delay_s = 0.1
         while True:
             try:
-                answer = self._store.update(self.task.id, change)
-                if answer is not None:
-                    if answer.owner is not None:
-                        self.control.observe(answer)
-                    return True
-                current = self._store.get(self.task.id)
-                if uncertain and current is not None and took_place(current):
-                    return True
-                self.control.observe(current)
-                return False
+                return attempt()
             except Unavailable as error:
-                uncertain = True
-                log.warning("the store is away, the write waits: %s", error,
+                log.warning("the store is away, the task waits: %s", error,
                             extra={"task_id": self.task.id, "worker": self.owner})
                 time.sleep(delay_s * random.uniform(0.5, 1.5))
                 delay_s = min(delay_s * 2, 5.0)
@@ -92,7 +120,7 @@ class Beater:
 
     def __init__(self, beat_s: float) -> None:
         self._beat_s = beat_s
-        self._leases: dict[str, Lease] = {}
+        self._leases: set[Lease] = set()  # a task may for a moment have two: an old claim that ends, and the next
         self._poked: set[str] = set()
         self._wake = threading.Condition()
         self._closed = False
@@ -101,11 +129,11 @@ class Beater:
 
     def add(self, lease: Lease) -> None:
         with self._wake:
-            self._leases[lease.task.id] = lease
+            self._leases.add(lease)
 
-    def remove(self, task_id: str) -> None:
+    def remove(self, lease: Lease) -> None:
         with self._wake:
-            self._leases.pop(task_id, None)
+            self._leases.discard(lease)
 
     def poke(self, task_id: str) -> None:
         with self._wake:
@@ -126,10 +154,10 @@ class Beater:
                     self._wake.wait(max(0.0, due - time.monotonic()))
                 if self._closed:
                     return
-                leases = [self._leases[task_id] for task_id in self._poked if task_id in self._leases]
+                leases = [lease for lease in self._leases if lease.task.id in self._poked]
                 self._poked.clear()
                 if time.monotonic() >= due:
-                    leases = list(self._leases.values())
+                    leases = list(self._leases)
                     due = time.monotonic() + self._beat_s
             for lease in leases:
                 try:

@@ -64,6 +64,7 @@ def main() -> int:
         except Unavailable:
             log.warning("the store is away; it will forget this worker by itself")
         shutil.rmtree(folder, ignore_errors=True)
+        Path(lock.name).unlink(missing_ok=True)
         lock.close()
         close_all()
     log.info("stopped")
@@ -130,10 +131,16 @@ def make_work_folder(root: Path, worker_id: str) -> tuple[Path, IO[str]]:
                 fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue
+            if not os.fstat(held.fileno()).st_nlink:
+                continue  # somebody else removed it just now; the name may be a new worker's
             shutil.rmtree(lock_path.with_suffix(""), ignore_errors=True)
             lock_path.unlink(missing_ok=True)
-    lock = (root / f"{worker_id}.lock").open("w")
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    while True:
+        lock = (root / f"{worker_id}.lock").open("w")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if os.fstat(lock.fileno()).st_nlink:
+            break
+        lock.close()  # another worker took it for a dead one's before it was locked
     folder = root / worker_id
     folder.mkdir()
     return folder, lock

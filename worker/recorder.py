@@ -1,16 +1,27 @@
 """Shares finished stages and records them in the task, beside the next stage's run.
 
 A stage is recorded only when its result can be had by every worker: what the document calls finished never runs again.
-Stages that finish meanwhile (or come from the cache) are recorded in one write.
+Stages that finish meanwhile (or come from the cache) are recorded in one write. While the object store is away a result
+waits, as a write to the task does; only who needs the outcome now (`settle`) cuts the waiting short.
 """
 from __future__ import annotations
 
+import logging
 import queue
 import threading
+from pathlib import Path
 
+from shared.errors import Unavailable
 from shared.models import StageRecord
 from worker.cache import StageCache, StageResult
 from worker.lease import Lease
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 0.2
+LONGEST_RETRY_S = 10.0
+
+_Item = tuple[list[StageRecord], StageResult | None, Path | None]
 
 
 class Recorder:
@@ -18,16 +29,25 @@ class Recorder:
 
     def __init__(self, cache: StageCache, lease: Lease) -> None:
         self._cache, self._lease = cache, lease
-        self.records: list[StageRecord] = []
-        self._queue: queue.SimpleQueue[tuple[StageResult | None, list[StageRecord] | None]] = queue.SimpleQueue()
+        self._records: dict[str, StageRecord] = {}
+        self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
+        self._backlog: list[_Item] = []  # what could not be shared when it had to be at once
         self._pending = 0
         self._settled = threading.Condition()
+        self._hurry = threading.Event()
         self._error: Exception | None = None
         self._thread: threading.Thread | None = None
 
-    def add(self, record: StageRecord, result: StageResult, *, new: bool, known: bool) -> None:
-        """Take in a finished stage: `new` results are shared first; `known` ones are in the document already."""
-        self.records.append(record)
+    @property
+    def records(self) -> list[StageRecord]:
+        """All of the task's finished stages, in order."""
+        return list(self._records.values())
+
+    def add(self, record: StageRecord, *, known: bool, result: StageResult | None = None,
+            folder: Path | None = None) -> None:
+        """Take in a finished stage. A `result` (its files below `folder`) is new and shared first; what is `known` is
+        in the document already, or has no place there yet."""
+        self._records[record.name] = record
         if known:
             return
         if self._thread is None:
@@ -35,12 +55,18 @@ class Recorder:
             self._thread.start()
         with self._settled:
             self._pending += 1
-        self._queue.put((result if new else None, list(self.records)))
+        self._queue.put((self.records, result, folder))
+
+    def forget(self, name: str) -> None:
+        """The stage's work was undone."""
+        self._records.pop(name, None)
 
     def settle(self) -> None:
-        """Wait until everything added is recorded, or cannot be."""
+        """Wait until everything added is recorded, or cannot be now."""
+        self._hurry.set()
         with self._settled:
             self._settled.wait_for(lambda: self._pending == 0)
+        self._hurry.clear()
 
     def flush(self) -> list[StageRecord]:
         """Settle, and answer all of the task's records.
@@ -55,30 +81,46 @@ class Recorder:
 
     def close(self) -> None:
         if self._thread is not None:
-            self._queue.put((None, None))
+            self._hurry.set()
+            self._queue.put(None)
             self._thread.join()
 
     def _run(self) -> None:
-        while True:
+        ended = False
+        while not ended:
             items = [self._queue.get()]
             while not self._queue.empty():
                 items.append(self._queue.get())
-            ended = items[-1][1] is None
-            work = [item for item in items if item[1] is not None]
+            ended = items[-1] is None
+            work = [item for item in items if item is not None]
             try:
                 self._record(work)
+                self._error = None
             except Exception as error:
-                self._error = self._error or error
+                log.warning("finished stages are not recorded: %s", error, extra={"task_id": self._lease.task.id})
+                self._error = error
             with self._settled:
                 self._pending -= len(work)
                 self._settled.notify_all()
-            if ended:
-                return
 
-    def _record(self, work: list[tuple[StageResult | None, list[StageRecord] | None]]) -> None:
-        if not work or self._error is not None:
-            return
-        for result, _ in work:
-            if result is not None:
-                self._cache.share(result)
-        self._lease.commit_stages(work[-1][1] or [])
+    def _record(self, work: list[_Item]) -> None:
+        self._backlog += work
+        for _, result, folder in self._backlog:
+            if result is not None and folder is not None:
+                self._share(result, folder)
+        if self._backlog:
+            self._lease.commit_stages(self._backlog[-1][0])
+            self._backlog = []
+
+    def _share(self, result: StageResult, folder: Path) -> None:
+        delay_s = RETRY_S
+        while True:
+            last = self._hurry.is_set()
+            try:
+                return self._cache.share(result, folder)
+            except Unavailable as error:
+                if last:
+                    raise
+                log.warning("a finished stage waits to be shared: %s", error, extra={"task_id": self._lease.task.id})
+            self._hurry.wait(delay_s)
+            delay_s = min(delay_s * 2, LONGEST_RETRY_S)

@@ -4,34 +4,43 @@ Nothing here knows a target: the plan is the target's own.
 """
 from __future__ import annotations
 
+import errno
 import logging
 import shutil
 import time
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-from shared.errors import AppError, ConversionFailed, Unavailable
+from shared.errors import AppError, ConversionFailed, NotFound, Unavailable
 from shared.files import Files
 from shared.models import StageRecord, Task, TaskFailure, TaskResult
 from shared.platforms.shapes import parse_input_shape
 from shared.settings import Settings
-from worker.cache import StageCache, StageResult, describe_files
-from worker.context import CoreContext
+from worker.cache import StageCache, StageResult, describe_files, place_files, seal
+from worker.context import CoreContext, InputChanged
 from worker.control import TaskControl, Wanted
 from worker.keys import stage_key
 from worker.lease import Lease
 from worker.plan import CORE, Plan, Stage
-from worker.process import Interrupted, StageLimits, StageRun, ToolHost
+from worker.process import ToolHost
 from worker.recorder import Recorder
 from worker.stages.common import ONNX
 from worker.stages.fetch import companion_etags, fetch_key
-from worker.stages.publish import output_paths
+from worker.stages.publish import output_paths, withdraw
+from worker.watch import Interrupted, StageLimits, StageRun
 
 log = logging.getLogger(__name__)
 
 STAGE_DISK_BYTES = 32 << 30
+KILLED_ATTEMPTS = 3  # of a stage that somebody else killed, most often the kernel for want of memory
+AGAIN_LIMIT = 5  # how often a task's input may change, or its cached results be lost, under its feet
+
+
+class ResultLost(Exception):
+    """A finished stage's files are in no cache any more: the stage has to run again."""
 
 
 @dataclass(frozen=True)
@@ -57,63 +66,81 @@ class TaskRunner:
         self._parameters = dict(self._task.parameters)
         if "input_shape" in self._parameters:
             self._parameters["input_shape"] = parse_input_shape(self._parameters["input_shape"])
+        self._recorded = {record.name: record for record in self._task.stages}
         self._results: dict[str, StageResult] = {}
+        self._held: dict[str, Path] = {}  # files of results that may be in no shared cache yet
         self._recorder = Recorder(tools.cache, lease)
-        self._done_weight = 0
         self._claimed_etags: dict[str, str | None] = {}
+        self._published: dict[str, str] = {}
+        self._fetch_inputs: dict[str, Any] = {}
+        self._looked = False
+        self._times_again = 0
         self._stage: str | None = None
 
     def run(self) -> None:
-        """To the end, or to wherever the task stops being ours. Never raises; leaves no directory and no process."""
+        """To the end, or to wherever the task stops being ours. Leaves no directory and no process."""
         try:
             self._folder.mkdir(parents=True)
-            while True:
-                try:
-                    self._look_at_output()
-                    self._run_stages()
-                    return self._complete()
-                except Interrupted:
-                    self._recorder.settle()
-                    if self._leave():
-                        return None
+            self._run_to_an_end()
         except ConversionFailed as error:
-            self._recorder.settle()
             self._fail(TaskFailure(code=error.code, stage=error.stage or self._stage, vendor_code=error.vendor_code,
                                    message=str(error), hint=error.hint, log_tail=error.log_tail))
         except Unavailable as error:
             log.warning("a dependency is away, the task is given back: %s", error, extra=self._labels())
-            self._recorder.settle()
-            self._control.release()
-            self._leave(delay_s=self._tools.settings.retry_delay_s)
+            self._give_back()
         except Exception as error:
             log.exception("the stage failed inside the worker", extra=self._labels())
-            text = error.en if isinstance(error, AppError) else type(error).__name__
-            self._fail(TaskFailure(code="internal_error", stage=self._stage, message=f"internal error: {text}",
-                                   hint="the worker's log has the details"))
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                self._fail(TaskFailure(code="disk_full", stage=self._stage, message="the worker's disk is full",
+                                       hint="make room there, then retry"))
+            else:
+                text = error.en if isinstance(error, AppError) else type(error).__name__
+                self._fail(TaskFailure(code="internal_error", stage=self._stage, message=f"internal error: {text}",
+                                       hint="the worker's log has the details"))
         finally:
             self._recorder.close()
+            if self._published and self._control.wanted is Wanted.STOP and self._lease.was_dropped():
+                self._withdraw()
             shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _run_to_an_end(self) -> None:
+        while True:
+            try:
+                self._look_at_output()
+                self._run_stages()
+                return self._complete()
+            except Interrupted:
+                self._recorder.settle()
+                if self._leave():
+                    return None
 
     def _look_at_output(self) -> None:
         """What lies at the output now. The write that follows proves that this claim was still the newest."""
-        if not self._claimed_etags:
-            paths, manifest_path = output_paths(self._task)
-            for path in [*paths, manifest_path]:
-                info = self._tools.files.stat(path)
-                self._claimed_etags[path] = info.etag if info else None
-        recorded = {record.name for record in self._task.stages}
-        self._begin(next(stage for stage in self._plan.stages if stage.name not in recorded))
+        if self._looked:
+            return
+        paths, manifest_path = output_paths(self._task)
+        for path in [*paths, manifest_path]:
+            info = self._tools.files.stat(path)
+            self._claimed_etags[path] = info.etag if info else None
+        self._begin(next(stage for stage in self._plan.stages if stage.name not in self._recorded))
+        self._looked = True
 
     def _run_stages(self) -> None:
-        for stage in self._plan.stages:
-            if stage.name not in self._results:
+        while stage := next((s for s in self._plan.stages if s.name not in self._results), None):
+            try:
                 self._run_stage(stage)
+            except (ResultLost, InputChanged) as reason:
+                self._times_again += 1
+                if self._times_again > AGAIN_LIMIT:
+                    raise ConversionFailed("input_unstable", f"gave up after {AGAIN_LIMIT} new starts: {reason}",
+                                           "retry when nobody writes to the model or the stage cache") from reason
+                log.warning("starting again: %s", reason, extra=self._labels())
 
     # --- one stage --------------------------------------------------------------------------------------------------
 
     def _run_stage(self, stage: Stage) -> None:
         self._check_boundary()
-        recorded = next((r for r in self._task.stages if r.name == stage.name), None)
+        recorded = self._recorded.get(stage.name)
         key = recorded.key if recorded else self._key(stage)
         result = self._tools.cache.find(key) if stage.cached else None
         if result is not None and recorded is None and stage.name == "fetch":
@@ -121,14 +148,20 @@ class TaskRunner:
         cached = result is not None
         if result is None:
             self._begin(stage)
-            result = self._compute(stage, key)
+            result = self._compute(stage, self._key(stage) if recorded else key)
+        elif recorded is None and not self._tools.cache.is_shared(key):
+            self._hold(result)
         self._results[stage.name] = result
-        self._done_weight += stage.weight
         self._control.progress = self._percent(0, 0)
-        record = recorded or StageRecord(name=stage.name, key=key, output_digest=result.output_digest,
-                                         seconds=result.seconds, cached=cached,
-                                         peak_memory_bytes=result.peak_memory_bytes)
-        self._recorder.add(record, result, new=not cached and stage.cached, known=recorded is not None)
+        record = recorded if recorded and cached else StageRecord(
+            name=stage.name, key=result.key, output_digest=result.output_digest, seconds=result.seconds, cached=cached,
+            peak_memory_bytes=result.peak_memory_bytes)
+        folder = self._held.get(stage.name)
+        # Publishing counts as finished only together with the task.
+        self._recorder.add(record, known=not stage.cached or record is recorded, result=result if folder else None,
+                           folder=folder)
+        log.info("stage finished", extra=self._labels() | {"stage": stage.name, "seconds": record.seconds,
+                                                           "cached": cached, "key": result.key})
 
     def _begin(self, stage: Stage) -> None:
         if self._stage == stage.name:
@@ -139,11 +172,12 @@ class TaskRunner:
 
     def _compute(self, stage: Stage, key: str) -> StageResult:
         folder = self._folder / stage.name
+        shutil.rmtree(folder, ignore_errors=True)  # an interrupted run's
         out = folder / "run" / "out"
         out.mkdir(parents=True)
         input_dirs = {name: folder / "in" / name for name in stage.inputs}
         for name, path in input_dirs.items():
-            self._tools.cache.place(self._results[name], path)
+            self._place(self._results[name], path)
         if stage.environment == CORE:
             run = self._run_core(stage, out, input_dirs)
         else:
@@ -152,37 +186,77 @@ class TaskRunner:
         result = StageResult(key, stage.name, describe_files(out), run.facts, run.seconds, run.peak_memory_bytes,
                              self._tools.versions.get(stage.environment, {}))
         if stage.cached:
+            seal(result, out)
             self._tools.cache.keep(result, out)
+            self._held[stage.name] = self._held_folder(stage.name)
+            out.rename(self._held[stage.name])
         shutil.rmtree(folder, ignore_errors=True)
         return result
 
+    def _held_folder(self, name: str) -> Path:
+        folder = self._folder / "held" / name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.parent.mkdir(exist_ok=True)
+        return folder
+
+    def _hold(self, result: StageResult) -> None:
+        """Keep hold of a result that only this machine has, until it is shared."""
+        folder = self._held_folder(result.stage)
+        self._place(result, folder)
+        self._held[result.stage] = folder
+
+    def _place(self, result: StageResult, target: Path) -> None:
+        try:
+            held = self._held.get(result.stage)
+            if held:
+                place_files(result, held, target)
+            else:
+                self._tools.cache.place(result, target)
+        except NotFound as error:
+            for known in (self._recorded, self._results, self._held):
+                known.pop(result.stage, None)
+            raise ResultLost(error.en) from error
+
     def _run_core(self, stage: Stage, out: Path, input_dirs: dict[str, Path]) -> StageRun:
         def call(entry: str, folders: dict[str, Path]) -> dict[str, Any]:
-            scan = self._folder / f"{stage.name}-call"
+            scan = out.parent / "call"
             scan.mkdir()
-            job = {"parameters": {}, "output_dir": str(scan), "threads": 1,
+            job = {"parameters": {}, "output_dir": str(scan / "out"), "threads": 1,
                    "inputs": {name: {"dir": str(path), "facts": {}} for name, path in folders.items()}}
             return self._run_child(ONNX.name, entry, scan, job, 0).facts
+
+        def report(percent: float, text: str) -> None:
+            self._report(stage.weight, percent, text)
+            if self._control.wanted is Wanted.STOP or self._control.give_up:
+                raise Interrupted
 
         started = time.monotonic()
         module, _, function = stage.entry.partition(":")
         facts = getattr(import_module(module), function)(CoreContext(
             task=self._task, settings=self._tools.settings, files=self._tools.files, output_dir=out,
             inputs={name: self._results[name] for name in stage.inputs}, input_dirs=input_dirs,
-            records=self._recorder.records, results=self._results, claimed_etags=self._claimed_etags,
-            report=lambda percent, text: self._report(stage.weight, percent, text), call=call))
+            records=self._recorder.records, results=self._results, fetch_inputs=self._fetch_inputs,
+            claimed_etags=self._claimed_etags, published=self._published, is_ours=self._lease.confirm, report=report,
+            call=call))
         return StageRun(facts, round(time.monotonic() - started, 3), 0)
 
     def _run_child(self, environment: str, entry: str, folder: Path, job: dict[str, Any], weight: int) -> StageRun:
-        limits = self._parameters.get("limits", {})
-        settings = self._tools.settings
-        return self._tools.hosts[environment].run(
-            entry, folder, job,
-            StageLimits(time_s=min(limits.get("stage_time_s", settings.stage_time_s), settings.stage_time_s),
-                        memory_bytes=min(limits.get("stage_memory_bytes", settings.stage_memory_bytes),
-                                         settings.stage_memory_bytes),
-                        disk_bytes=STAGE_DISK_BYTES, hold_s=settings.hold_s),
-            self._control, lambda percent, text: self._report(weight, percent, text))
+        asked, settings = self._parameters.get("limits", {}), self._tools.settings
+        limits = StageLimits(
+            time_s=min(asked.get("stage_time_s", settings.stage_time_s), settings.stage_time_s),
+            memory_bytes=min(asked.get("stage_memory_bytes", settings.stage_memory_bytes), settings.stage_memory_bytes),
+            disk_bytes=STAGE_DISK_BYTES, hold_s=settings.hold_s)
+        for attempt in count(1):
+            shutil.rmtree(folder)
+            Path(job["output_dir"]).mkdir(parents=True)
+            try:
+                return self._tools.hosts[environment].run(
+                    entry, folder, job, limits, self._control,
+                    lambda percent, text: self._report(weight, percent, text))
+            except ConversionFailed as error:
+                if error.code != "killed" or attempt == KILLED_ATTEMPTS:
+                    raise
+                log.warning("a stage was killed from outside, it runs again", extra=self._labels())
 
     def _job(self, stage: Stage, out: Path, input_dirs: dict[str, Path]) -> dict[str, Any]:
         return {"parameters": self._read_parameters(stage), "output_dir": str(out), "threads": self._tools.threads,
@@ -197,7 +271,7 @@ class TaskRunner:
     def _key(self, stage: Stage, companions: dict[str, str] | None = None) -> str:
         inputs: Any = {name: self._results[name].output_digest for name in stage.inputs}
         if stage.name == "fetch":
-            inputs = fetch_key(self._tools.files, self._task.input_path, companions or {})
+            inputs = self._fetch_inputs = fetch_key(self._tools.files, self._task.input_path, companions or {})
         return stage_key(stage, self._plan.platform, self._tools.lock_digests.get(stage.environment),
                          self._read_parameters(stage), inputs)
 
@@ -213,12 +287,13 @@ class TaskRunner:
     # --- progress ---------------------------------------------------------------------------------------------------
 
     def _percent(self, weight: int, stage_percent: float) -> float:
+        done = sum(stage.weight for stage in self._plan.stages if stage.name in self._results)
         total = sum(stage.weight for stage in self._plan.stages)
-        return round(100.0 * (self._done_weight + weight * stage_percent / 100.0) / total, 1)
+        return round(100.0 * (done + weight * stage_percent / 100.0) / total, 1)
 
     def _report(self, weight: int, percent: float, text: str) -> None:
         self._control.progress = self._percent(weight, percent)
-        self._control.progress_text = text
+        log.debug("progress: %s", text, extra=self._labels())
 
     def _labels(self) -> dict[str, str | None]:
         return {"task_id": self._task.id, "stage": self._stage, "platform": self._task.platform,
@@ -235,14 +310,21 @@ class TaskRunner:
         records = self._recorder.flush()
         result = TaskResult.model_validate(self._results["publish"].facts)
         while not self._lease.complete(result, records):
-            if self._leave():
-                return
+            self._check_boundary()
 
     def _fail(self, error: TaskFailure) -> None:
         log.info("the task failed: %s", error.message, extra=self._labels() | {"code": error.code})
+        self._recorder.settle()
+        self._withdraw_while_ours()
         while not self._lease.fail(error):
             if self._leave():
                 return
+
+    def _give_back(self) -> None:
+        self._recorder.settle()
+        self._control.release()
+        while not self._leave(delay_s=self._tools.settings.retry_delay_s):
+            self._control.release()
 
     def _leave(self, delay_s: float = 0.0) -> bool:
         """Park, release or just go, as is wanted; False where the task is to go on here (a resume came first)."""
@@ -250,5 +332,21 @@ class TaskRunner:
             wanted = self._control.wanted
             if wanted in (Wanted.STOP, Wanted.RUN):
                 return wanted is Wanted.STOP
+            self._withdraw_while_ours()
             if self._lease.park() if wanted is Wanted.PAUSE else self._lease.release(delay_s):
                 return True
+
+    def _withdraw_while_ours(self) -> None:
+        """Before the task is given up: no later claim has seen what is removed."""
+        if self._published and self._lease.confirm():
+            self._withdraw()
+
+    def _withdraw(self) -> None:
+        """Remove what this claim has published: without the task's completion nobody would know of it."""
+        self._results.pop("publish", None)
+        self._recorder.forget("publish")
+        try:
+            withdraw(self._tools.files, self._published, self._claimed_etags)
+        except Unavailable as error:
+            log.warning("published files cannot be removed: %s", error, extra=self._labels() | {
+                "files": list(self._published)})

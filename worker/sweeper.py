@@ -6,9 +6,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from shared.doorbells import ring
-
 from shared import transitions
+from shared.doorbells import ring
 from shared.errors import Unavailable
 from shared.queue import Queue
 from shared.settings import Settings
@@ -40,13 +39,13 @@ class Reaper:
             self._first_seen.clear()
         try:
             claims = self._store.owned()
+            self._last_look = self._clock()
+            self._first_seen = {claim: self._first_seen.get(claim, self._last_look) for claim in claims}
+            return [claim.id for claim, since in self._first_seen.items()
+                    if now - since >= self._settings.lease_s and self._reap(claim)]
         except Unavailable:
             self._first_seen.clear()
             raise
-        self._last_look = self._clock()
-        self._first_seen = {claim: self._first_seen.get(claim, self._last_look) for claim in claims}
-        return [claim.id for claim, since in self._first_seen.items()
-                if now - since >= self._settings.lease_s and self._reap(claim)]
 
     def _reap(self, claim: Claim) -> bool:
         change = transitions.reap(claim, max_retries=self._settings.max_retries, delay_s=self._settings.retry_delay_s)

@@ -9,9 +9,10 @@ Standard library only, Python 3.8+. Started by `worker.process` as
                      {"event": "progress", "id", "percent", "text"}
                      {"event": "exited", "id", "code", "signal", "peak_memory_bytes"}
 
-The child leaves DIR/result.json, {"facts"} or {"error"}, whole or not at all; its output is in DIR/log.txt. When the
-worker goes away the socket ends, and the host kills what it started; when the host goes away the kernel kills the
-children (PR_SET_PDEATHSIG).
+The child leaves DIR/result.json, {"facts"} or {"error"}, whole or not at all; its output is in DIR/log.txt. It adopts
+its own orphans, so whatever the host itself adopts was left by a dead child and is killed. When the worker goes away
+the socket ends, and the host kills all that descends from it; when the host goes away the kernel kills the children
+(PR_SET_PDEATHSIG), and the worker the rest.
 """
 import ctypes
 import gc
@@ -28,6 +29,7 @@ import traceback
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
+MAX_LINE_BYTES = 1 << 16  # of progress: what a child writes is not trusted
 
 
 def prctl(option, value):
@@ -69,10 +71,11 @@ class Host:
 
     def start(self, job):
         read_end, write_end = os.pipe()
+        host = os.getpid()
         pid = os.fork()
         if pid == 0:
             os.close(read_end)
-            run_child(job, write_end, [self.link.fileno(), self.wake_read, *self.pipes])
+            run_child(job, host, write_end, [self.link.fileno(), self.wake_read, *self.pipes])
         os.close(write_end)
         self.jobs[pid] = job["id"]
         self.pipes[read_end] = [job["id"], b""]
@@ -85,9 +88,16 @@ class Host:
             os.close(pipe)
             del self.pipes[pipe]
             return
-        *lines, self.pipes[pipe][1] = (rest + data).split(b"\n")
+        *lines, rest = (rest + data).split(b"\n")
+        self.pipes[pipe][1] = rest[:MAX_LINE_BYTES]
         for line in lines[-1:]:  # only the newest matters
-            self.send(event="progress", id=job_id, **json.loads(line))
+            try:
+                told = json.loads(line)
+                percent, text = float(told["percent"]), str(told["text"])
+            except (ValueError, TypeError, KeyError):
+                continue  # the tool wrote into a descriptor that is not its own
+            if 0.0 <= percent <= 100.0:
+                self.send(event="progress", id=job_id, percent=percent, text=text[:200])
 
     def reap(self):
         while True:
@@ -98,27 +108,27 @@ class Host:
             if pid == 0:
                 return
             job_id = self.jobs.pop(pid, None)
-            if job_id is not None:  # else an orphan of a stage, which came to us as its subreaper
+            if job_id is not None:  # else an orphan that we killed
+                self.kill_all(spare=self.jobs)
                 killed = os.WIFSIGNALED(status)
                 self.send(event="exited", id=job_id, code=None if killed else os.WEXITSTATUS(status),
                           signal=os.WTERMSIG(status) if killed else None, peak_memory_bytes=usage.ru_maxrss * 1024)
 
-    def kill_all(self):
-        for pid in self.jobs:
-            try:
-                os.killpg(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+    @staticmethod
+    def kill_all(spare=()):
+        """Kill whatever descends from this host but for the children to `spare`, and theirs."""
+        from worker import groups
+        groups.kill(lambda: groups.find_descendants(os.getpid(), spare))
 
 
-def run_child(job, progress_fd, inherited):
+def run_child(job, host, progress_fd, inherited):
     """Never returns."""
     code = 1
     try:
-        parent = os.getppid()
         os.setsid()
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # the host died in between
+        prctl(PR_SET_CHILD_SUBREAPER, 1)
+        if os.getppid() != host:  # it died in between
             os._exit(1)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -147,8 +157,9 @@ def enter(job, progress_fd):
     for name, value in job["limits"].items():
         kind = getattr(resource, name)
         hard = resource.getrlimit(kind)[1]
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(kind, (value, value))
+        soft = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        # At the hard limit of CPU time the kernel kills at once; at the soft one it says why (SIGXCPU).
+        resource.setrlimit(kind, (soft, hard if name == "RLIMIT_CPU" else soft))
     from worker import stage_api
     stage_api._progress_fd = progress_fd
 

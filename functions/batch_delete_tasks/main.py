@@ -1,10 +1,8 @@
 """POST /tasks/batch-delete: delete tasks in any state, and the artefacts that the service itself found a place for."""
 from __future__ import annotations
 
-from shared.answers import TasksDeleted
-from shared.deletion import delete_tasks
+from shared.deletion import TaskRefs, TasksDeleted, delete_tasks
 from shared.http import Message, endpoint
-from shared.models import TaskRefs
 
 
 @endpoint("POST", "/tasks/batch-delete",

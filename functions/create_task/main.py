@@ -1,13 +1,14 @@
 """POST /tasks/create: accept a conversion. The task is safe in the store before a worker is told of it."""
 from __future__ import annotations
 
-from shared.answers import TaskState
 from shared.creation import build_task, insert_once
+from shared.deps import get_queue, get_store
 from shared.doorbells import ring
 from shared.errors import Conflict
 from shared.http import Message, endpoint
 from shared.models import CreateTask, Status
 from shared.settings import get_settings
+from shared.tasks import TaskState
 
 
 @endpoint("POST", "/tasks/create",
@@ -16,5 +17,5 @@ from shared.settings import get_settings
 def create_task(request: CreateTask) -> TaskState:
     task, is_new = insert_once(build_task(request, get_settings()))
     if is_new:
-        ring(task)
+        ring(task, get_store(), get_queue())
     return TaskState(task_id=task.id, status=Status.PENDING)  # a repeated request gets the first one's answer

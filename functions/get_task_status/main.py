@@ -1,11 +1,17 @@
 """GET /tasks/{task_id}/status: a task's status, for clients that wait."""
 from __future__ import annotations
 
-from shared.answers import TaskStatus
 from shared.errors import NotFound
 from shared.http import Message, endpoint
-from shared.models import Status, TaskRef
+from shared.models import Model, Status, TaskRef
 from shared.tasks import require_task
+
+
+class TaskStatus(Model):
+    task_id: str
+    status: Status
+    is_completed: bool
+    is_failed: bool
 
 
 @endpoint("GET", "/tasks/{task_id}/status",

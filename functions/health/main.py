@@ -1,8 +1,7 @@
 """GET /health: whether each dependency answers, and how fast; 503 when one does not."""
 from __future__ import annotations
 
-from shared.answers import Health
-from shared.health import ping_dependencies
+from shared.health import Health, check_health
 from shared.http import Message, endpoint
 
 
@@ -10,4 +9,4 @@ from shared.http import Message, endpoint
           title=Message("健康检查: 各依赖服务的状态与延迟", "Each dependency's state and latency"),
           message=Message("服务正常", "all dependencies answer"))
 def health() -> Health:
-    return Health(dependencies=ping_dependencies())
+    return check_health()

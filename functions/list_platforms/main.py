@@ -1,13 +1,12 @@
 """GET /platforms: what there is to convert to, with which parameters, and who is there to do it."""
 from __future__ import annotations
 
-from shared.answers import PlatformList
-from shared.catalog import list_live_platforms
+from shared import catalog
 from shared.http import Message, endpoint
 
 
 @endpoint("GET", "/platforms",
           title=Message("获取平台列表: 目标平台、参数与在线工作节点", "Targets, their parameters and live workers"),
           message=Message("获取平台列表成功", "platforms listed"))
-def list_platforms() -> PlatformList:
-    return PlatformList(platforms=list_live_platforms())
+def list_platforms() -> catalog.PlatformList:
+    return catalog.list_platforms()

@@ -1,12 +1,12 @@
 """POST /tasks/pause: a running task is paused at once; its owner is told, and parks it."""
 from __future__ import annotations
 
-from shared.answers import TaskState
+from shared.deps import get_queue
 from shared.doorbells import nudge
 from shared.errors import NotFound
 from shared.http import Message, endpoint
 from shared.models import Status, TaskRef
-from shared.tasks import change_task
+from shared.tasks import TaskState, change_task
 from shared.transitions import pause
 
 
@@ -16,5 +16,5 @@ from shared.transitions import pause
 def pause_task(ref: TaskRef) -> TaskState:
     task = change_task(ref.task_id, pause, Status.RUNNING, "暂停", "pause")
     if task.owner:
-        nudge(task)
+        nudge(task, get_queue())
     return TaskState(task_id=task.id, status=task.status)

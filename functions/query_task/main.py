@@ -1,11 +1,15 @@
 """POST /tasks/query: everything that clients may know of a task."""
 from __future__ import annotations
 
-from shared.answers import TaskFound
 from shared.errors import NotFound
 from shared.http import Message, endpoint
-from shared.models import TaskRef, view_task
+from shared.models import Model, TaskRef, TaskView, view_task
 from shared.tasks import require_task
+
+
+class TaskFound(Model):
+    task_id: str
+    task_info: TaskView
 
 
 @endpoint("POST", "/tasks/query",

@@ -1,12 +1,12 @@
 """POST /tasks/resume: a paused task goes on, with its owner if that has not parked it yet, else with any worker."""
 from __future__ import annotations
 
-from shared.answers import TaskState
+from shared.deps import get_queue, get_store
 from shared.doorbells import nudge, ring
 from shared.errors import NotFound
 from shared.http import Message, endpoint
 from shared.models import Status, TaskRef
-from shared.tasks import change_task
+from shared.tasks import TaskState, change_task
 from shared.transitions import resume
 
 
@@ -16,7 +16,7 @@ from shared.transitions import resume
 def resume_task(ref: TaskRef) -> TaskState:
     task = change_task(ref.task_id, resume, Status.PAUSED, "恢复", "resume")
     if task.owner:
-        nudge(task)
+        nudge(task, get_queue())
     else:
-        ring(task)
+        ring(task, get_store(), get_queue())
     return TaskState(task_id=task.id, status=task.status)

@@ -36,25 +36,24 @@ def start(data_dir: Path, *, port: int | None = None, log: Log = print) -> Serve
         CannotStart: there is neither program, nor can one be installed, or it does not come up.
     """
     mongod = shutil.which("mongod")
-    return start_mongod(Path(mongod), data_dir, port, log) if mongod else start_java_server(data_dir, port, log)
-
-
-def start_mongod(program: Path, data_dir: Path, port: int | None, log: Log) -> Server:
+    if mongod is None:
+        return start_java_server(data_dir, port=port, log=log)
     port = port or free_port()
     database = data_dir / "mongod"
     database.mkdir(parents=True, exist_ok=True)
-    command = [program, "--dbpath", database, "--bind_ip", "127.0.0.1", "--port", str(port),
+    command = [mongod, "--dbpath", database, "--bind_ip", "127.0.0.1", "--port", str(port),
                "--wiredTigerCacheSizeGB", "0.25", "--nounixsocket"]
-    return _launch(command, data_dir, port, f"{program} (from the PATH)", log)
+    return _launch(command, data_dir, port, f"{mongod} (from the PATH)", log)
 
 
-def start_java_server(data_dir: Path, port: int | None, log: Log) -> Server:
+def start_java_server(data_dir: Path, *, port: int | None = None, log: Log = print) -> Server:
+    """As `start`, whatever is on the PATH."""
     port = port or free_port()
     folder, java = install_java_server(log)
     data_dir.mkdir(parents=True, exist_ok=True)
     command = [java, *JAVA_OPTIONS, "-cp", f"{folder}/classes:{folder}/jars/*", "Launcher", data_dir / "tasks.mv",
                str(port)]
-    return _launch(command, data_dir, port, "mongo-java-server, as there is no mongod on the PATH", log)
+    return _launch(command, data_dir, port, "mongo-java-server", log)
 
 
 def install_java_server(log: Log) -> tuple[Path, str]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.servers.base import CannotStart, Log, Server, free_port, spawn, wait_until
+from infra.servers.base import Log, Server, spawn, wait_until
+from infra.servers.debian import install
+from infra.servers.ports import reserve_port
 
 SCRIPTS = Path("/usr/lib/rabbitmq/bin")  # Debian: the wrapper on the PATH would switch to another user
-POLICY = Path("/usr/sbin/policy-rc.d")  # Debian policy manual 9.3.3.1: exit 101 forbids starting a service
 NODE = "mc@localhost"  # the same for every node, so that data stays usable on another port; epmd is not shared
 
 # No shell on stdin; other nodes on loopback only; few threads, since the node shares its machine.
@@ -36,12 +36,17 @@ def start(data_dir: Path, *, port: int | None = None, consumer_timeout_ms: int |
     Raises:
         CannotStart: it is not installed and cannot be, or it does not come up.
     """
-    scripts = _find() or _install(log)
-    port = port or free_port()
+    scripts = _find()
+    if scripts is None:
+        install(["rabbitmq-server"], log)
+        scripts = _find()
+    port = port or reserve_port()
     data_dir = data_dir.resolve()
     data_dir.mkdir(parents=True, exist_ok=True)
     env = _environment(data_dir, scripts)
     _configure(data_dir, port, consumer_timeout_ms)
+    if consumer_timeout_ms is not None:  # otherwise a channel looks once a minute how old its deliveries are
+        env["RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"] += " -rabbit channel_tick_interval 1000"
     log_path = data_dir / "rabbitmq.out"
     # epmd (Erlang's name server) would daemonize itself out of our reach; here it stays in the node's process group.
     command = 'epmd & until epmd -names; do sleep 0.05; done; exec "$0"'
@@ -73,38 +78,6 @@ def _find() -> Path | None:
     return Path(found).resolve().parent if found else None
 
 
-def _install(log: Log) -> Path:
-    """The scripts' folder of the newly installed package."""
-    apt = shutil.which("apt-get")
-    if not apt or os.geteuid() != 0:
-        raise CannotStart("rabbitmq-server is not installed, and only root on Debian can install it here; "
-                          "run: apt-get install --no-install-recommends rabbitmq-server")
-    log("rabbitmq: installing Debian's rabbitmq-server (apt-get, about a minute)")
-    command = [apt, "-y", "-q", "-o", "DPkg::Lock::Timeout=300"]
-    env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    with _no_service_start():
-        for step in (["update"], ["install", "--no-install-recommends", "rabbitmq-server"]):
-            done = subprocess.run([*command, *step], env=env, text=True, stdout=subprocess.PIPE,
-                                  stderr=subprocess.STDOUT)
-            if done.returncode:
-                raise CannotStart(f"apt-get {step[0]} failed with {done.returncode}:\n{done.stdout[-1500:]}")
-    return (SCRIPTS / "rabbitmq-server").resolve().parent
-
-
-@contextmanager
-def _no_service_start() -> Iterator[None]:
-    """Keep the package from starting a node of its own on the default port."""
-    if POLICY.exists():
-        yield
-        return
-    POLICY.write_text("#!/bin/sh\nexit 101\n")
-    POLICY.chmod(0o755)
-    try:
-        yield
-    finally:
-        POLICY.unlink()
-
-
 def _environment(data_dir: Path, scripts: Path) -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "TZ") if name in os.environ}
     epmd_dirs = sorted(Path("/usr/lib/erlang").glob("erts-*/bin"))
@@ -115,7 +88,7 @@ def _environment(data_dir: Path, scripts: Path) -> dict[str, str]:
         "HOME": str(data_dir),  # the cookie's place
         "RABBITMQ_SCRIPTS_DIR": str(scripts),
         "RABBITMQ_NODENAME": NODE,
-        "RABBITMQ_DIST_PORT": str(free_port()),
+        "RABBITMQ_DIST_PORT": str(reserve_port()),
         "RABBITMQ_CONF_ENV_FILE": str(data_dir / "rabbitmq-env.conf"),  # not there: the machine's own is not read
         "RABBITMQ_CONFIG_FILE": str(data_dir / "rabbitmq.conf"),
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(data_dir / "enabled_plugins"),
@@ -124,7 +97,7 @@ def _environment(data_dir: Path, scripts: Path) -> dict[str, str]:
         "RABBITMQ_ALLOW_INPUT": "1",  # the script then becomes the node instead of watching over it
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": ERL_ARGS,
         "ERL_FLAGS": "-start_epmd false",
-        "ERL_EPMD_PORT": str(free_port()),
+        "ERL_EPMD_PORT": str(reserve_port()),
         "ERL_EPMD_ADDRESS": "127.0.0.1",
     }
 
@@ -132,8 +105,7 @@ def _environment(data_dir: Path, scripts: Path) -> dict[str, str]:
 def _configure(data_dir: Path, port: int, consumer_timeout_ms: int | None) -> None:
     lines = [f"listeners.tcp.1 = 127.0.0.1:{port}", "log.file.level = warning", "log.console = false"]
     if consumer_timeout_ms is not None:
-        # Deliveries' ages are looked at once a tick, by default a minute.
-        lines += [f"consumer_timeout = {consumer_timeout_ms}", "channel_tick_interval = 1000"]
+        lines.append(f"consumer_timeout = {consumer_timeout_ms}")
     (data_dir / "rabbitmq.conf").write_text("\n".join(lines) + "\n")
     (data_dir / "enabled_plugins").write_text("[].\n")
 

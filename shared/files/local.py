@@ -69,10 +69,12 @@ class LocalFiles:
             self._tree.remove(self._parts(path), prune=not self._absolute)
 
     def list(self, prefix: str) -> Iterator[FileInfo]:
-        if self._absolute or "/" in prefix:
+        if self._absolute:
             *base, name_start = prefix.removeprefix(str(self._root)).removeprefix("/").split("/")
         else:
-            base, name_start = [prefix], ""
+            bucket, _, rest = prefix.partition("/")
+            *below, name_start = rest.split("/")
+            base = [bucket, *below]
         with _reported(prefix):
             for entry in self._tree.walk(self._checked(tuple(base)), name_start):
                 yield self._info(entry)
@@ -109,14 +111,13 @@ class LocalFiles:
 
 def _copy(source: int, target: int) -> None:
     """All of one file to another, through descriptors at their starts."""
-    while True:
-        try:
-            if not os.copy_file_range(source, target, 1 << 30):
-                return
-        except OSError as error:
-            if error.errno not in NOT_IN_KERNEL:
-                raise
-            break
+    try:
+        while os.copy_file_range(source, target, 1 << 30):
+            pass
+    except OSError as error:
+        if error.errno not in NOT_IN_KERNEL:
+            raise
+    # Also what is left after an early zero, which some file systems answer where they cannot do it.
     while chunk := os.read(source, CHUNK_BYTES):
         while chunk:
             chunk = chunk[os.write(target, chunk):]

@@ -14,8 +14,9 @@ class RoutedFiles:
 
     def __init__(self, store: Files, roots: Sequence[Path]) -> None:
         self._store = store
-        resolved = sorted({root.resolve() for root in roots}, key=lambda root: len(root.parts), reverse=True)
-        self._roots = [(root, LocalFiles(root, absolute=True)) for root in resolved]
+        resolved = {root.resolve() for root in roots}
+        outermost = [root for root in resolved if resolved.isdisjoint(root.parents)]
+        self._roots = [(root, LocalFiles(root, absolute=True)) for root in outermost]
 
     def _files(self, path: str) -> Files:
         if not path.startswith("/"):

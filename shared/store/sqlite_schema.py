@@ -1,7 +1,7 @@
 """The SQLite file's schema, and connections that have it.
 
 A task is one JSON document; what filters and orders is a virtual column computed from it, so that the document stays
-the only truth. Every index but the idempotency key's ends in `id`, which makes its order total.
+the only truth. `id` after what an index orders by makes the order total.
 """
 from __future__ import annotations
 

@@ -61,6 +61,9 @@ def test_a_frozen_server_is_unavailable_in_time_and_answers_again(own_server: Se
             call()
     os.kill(own_server.process.pid, signal.SIGSTOP)
     try:
+        while any(thread.read_text().split(") ")[1][0] != "T"
+                  for thread in Path(f"/proc/{own_server.process.pid}/task").glob("*/stat")):
+            time.sleep(0.01)
         for name in ("ping", "stat", "delete", "list"):
             begin = time.monotonic()
             with pytest.raises(Unavailable):
@@ -253,7 +256,7 @@ def test_an_upload_gives_up_and_leaves_nothing(bad_line: Callable, direct: Minio
     with pytest.raises(Unavailable):
         files.upload(source_of(tmp_path, size), f"{bucket}/a")
     assert line.seen.count("PUT") == 3 and list(direct.list(bucket)) == [old]
-    assert list(direct._s3.small._list_multipart_uploads(bucket).uploads) == []
+    assert direct._s3.small._list_multipart_uploads(bucket, prefix="a").uploads == []
 
 
 def test_small_requests_are_repeated_too(bad_line: Callable, direct: MinioFiles, bucket: str, tmp_path: Path) -> None:
@@ -267,7 +270,8 @@ def test_small_requests_are_repeated_too(bad_line: Callable, direct: MinioFiles,
 @pytest.mark.parametrize(("size", "method"), [(8 * MIB, "PUT"), (70 * MIB, "POST")])
 @pytest.mark.parametrize("over", [True, False])
 def test_an_own_write_whose_answer_was_lost_is_not_taken_for_anothers(
-        bad_line: Callable, direct: MinioFiles, bucket: str, tmp_path: Path, size: int, method: str, over: bool) -> None:
+        bad_line: Callable, direct: MinioFiles, bucket: str, tmp_path: Path, size: int, method: str,
+        over: bool) -> None:
     old = seed(direct, bucket, tmp_path)
     begin = [("POST", "")] if method == "POST" else []  # begins the parts; the second POST makes them an object
     files, line = bad_line(*begin, (method, "lose-reply"))
@@ -286,3 +290,48 @@ def test_anothers_write_between_two_attempts_is_not_overwritten(
         files.upload(source_of(tmp_path, size), f"{bucket}/seed", condition=IfMatch(old.etag))
     direct.download(f"{bucket}/seed", tmp_path / "back", max_bytes=99)
     assert (tmp_path / "back").read_bytes() == b"another's"
+
+
+# --- the server's program ---------------------------------------------------------------------------------------------
+
+
+def fake_go(folder: Path, version: str, install: str) -> None:
+    folder.mkdir()
+    go = folder / "go"
+    go.write_text(f'#!/bin/sh\nif [ "$1" = env ]; then echo {version}; exit; fi\n{install}\n')
+    go.chmod(0o755)
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", f"{tmp_path}/programs:/usr/bin:/bin")
+    return tmp_path / "cache" / "model-convert" / "minio"
+
+
+def test_a_failed_build_says_why_and_leaves_nothing(empty_cache: Path, tmp_path: Path) -> None:
+    fake_go(tmp_path / "programs", "go1.26.8", "echo no such module >&2; exit 1")
+    with pytest.raises(CannotStart, match="no such module"):
+        minio.find_program(lambda text: None)
+    assert [path.name for path in empty_cache.iterdir()] == [".lock"]
+
+
+def test_the_program_is_built_once(empty_cache: Path, tmp_path: Path) -> None:
+    fake_go(tmp_path / "programs", "go1.24", f'echo built >>{tmp_path}/log; mkdir -p $GOBIN; echo x >$GOBIN/minio')
+    programs = [minio.find_program(lambda text: None)[0] for _ in range(2)]
+    assert programs[0] == programs[1] and programs[0].read_text() == "x\n"
+    assert (tmp_path / "log").read_text() == "built\n"
+
+
+def test_a_go_that_is_too_old_is_not_used(tmp_path: Path, empty_cache: Path) -> None:
+    fake_go(tmp_path / "programs", "go1.23.12", "exit 1")
+    assert minio._installed_go() is None
+    (tmp_path / "programs" / "go").write_text("#!/bin/sh\necho go1.24rc1")
+    assert minio._installed_go() == tmp_path / "programs" / "go"
+
+
+def test_a_program_on_the_path_comes_first(empty_cache: Path, tmp_path: Path) -> None:
+    fake_go(tmp_path / "programs", "go1.26", "exit 1")
+    (tmp_path / "programs" / "go").rename(tmp_path / "programs" / "minio")
+    assert minio.find_program(lambda text: None)[0] == tmp_path / "programs" / "minio"
+    assert not empty_cache.exists()

@@ -1,10 +1,13 @@
 """The accuracy gate, for every target: an artefact's outputs against the reference's. NumPy only."""
 import os
+from math import isfinite
 
 from worker.stage_api import StageError
 
 DEFAULT_MIN_COSINE = {"fp32": 0.9999, "fp16": 0.999}
-_NEGLIGIBLE = 2.0**-10  # of an output's own scale: the precision of FP16
+# Two values that are both smaller have no direction to compare: a share of the output's scale (FP16's precision), and
+# an absolute one for outputs that are nothing but zeros.
+_NEGLIGIBLE = 2.0**-10
 _NEGLIGIBLE_ABS = 1e-6
 
 
@@ -19,88 +22,101 @@ def read_samples(reference):
         yield sample["kind"], inputs, outputs
 
 
-def compare(expected, actual, scale):
-    """Figures of one output for one sample: `{cosine, max_abs_error, max_rel_error, not_finite_mismatch}`.
+class _Output:
+    """Running figures of one output. `scale` is its greatest magnitude in the reference."""
 
-    `scale` is the greatest magnitude of this output over all samples of the reference: the relative error is against
-    it, and two outputs that are both far below it have no direction to compare: their cosine is 1. Cosine and errors
-    are over the values that are finite on both sides; a value that is finite on one side only is a mismatch. Shapes
-    must be equal, but for dimensions of one.
+    def __init__(self, name, scale):
+        self.name = name
+        self.scale = max(scale, _NEGLIGIBLE_ABS)
+        self.sums = [0.0, 0.0, 0.0]  # of a·b, a·a and b·b over all samples
+        self.worst_cosine = 1.0
+        self.max_abs_error = 0.0
+        self.mismatches = 0
 
-    Raises:
-        StageError: `accuracy_too_low`: other shapes.
-    """
-    import numpy as np
+    def add(self, expected, actual):
+        """One sample. Only values that are finite on both sides have an error and a direction."""
+        import numpy as np
 
-    expected, actual = np.asarray(expected), np.asarray(actual)
-    if [dim for dim in expected.shape if dim != 1] != [dim for dim in actual.shape if dim != 1]:
-        raise StageError("accuracy_too_low", f"the artefact gives an output of shape {list(actual.shape)}, "
-                                             f"the model one of shape {list(expected.shape)}",
-                         "an output whose shape depends on the data cannot be compared; end the model before it")
-    a, b = expected.ravel().astype(np.float64), actual.ravel().astype(np.float64)
-    finite_a, finite_b = np.isfinite(a), np.isfinite(b)
-    both = finite_a & finite_b
-    if not both.all():
-        a, b = a[both], b[both]
-    error = float(np.abs(a - b).max(initial=0.0))
-    return {"cosine": _cosine(a, b, max(scale * _NEGLIGIBLE, _NEGLIGIBLE_ABS)), "max_abs_error": error,
-            "max_rel_error": error / max(scale, _NEGLIGIBLE_ABS),
-            "not_finite_mismatch": int(np.count_nonzero(finite_a != finite_b))}
+        if [dim for dim in expected.shape if dim != 1] != [dim for dim in actual.shape if dim != 1]:
+            raise StageError("accuracy_too_low",
+                             f"output {self.name!r} of the artefact has the shape {list(actual.shape)}, "
+                             f"the model's {list(expected.shape)}",
+                             "an output whose shape depends on the data cannot be compared; end the model before it")
+        a, b = expected.ravel().astype(np.float64), actual.ravel().astype(np.float64)
+        sums = [float(a @ b), float(a @ a), float(b @ b)]
+        if not np.isfinite(sums).all():
+            finite_a, finite_b = np.isfinite(a), np.isfinite(b)
+            self.mismatches += int(np.count_nonzero(finite_a != finite_b))
+            both = finite_a & finite_b
+            a, b = a[both], b[both]
+            sums = [float(a @ b), float(a @ a), float(b @ b)]
+        self.sums = [total + sums[index] for index, total in enumerate(self.sums)]
+        if max(_greatest(a), _greatest(b)) > _NEGLIGIBLE * self.scale:
+            self.worst_cosine = min(self.worst_cosine, _cosine(*sums))
+        self.max_abs_error = max(self.max_abs_error, _greatest(np.subtract(a, b, out=a)))
+
+    def figures(self):
+        negligible = self.scale <= _NEGLIGIBLE_ABS and self.max_abs_error <= _NEGLIGIBLE_ABS
+        return {"name": self.name, "cosine": 1.0 if negligible else _cosine(*self.sums),
+                "worst_sample_cosine": self.worst_cosine, "max_abs_error": self.max_abs_error,
+                "max_rel_error": self.max_abs_error / self.scale, "not_finite_mismatch": self.mismatches}
 
 
-def _cosine(a, b, negligible):
-    import numpy as np
+def _cosine(dot, square_a, square_b):
+    if not square_a or not square_b:
+        return 1.0 if square_a == square_b else 0.0
+    cosine = dot / (square_a**0.5 * square_b**0.5)
+    return max(-1.0, min(1.0, cosine)) if isfinite(cosine) else 0.0  # squares beyond 1e308
 
-    greatest_a, greatest_b = float(np.abs(a).max(initial=0.0)), float(np.abs(b).max(initial=0.0))
-    if max(greatest_a, greatest_b) <= negligible:
-        return 1.0
-    if not greatest_a or not greatest_b:
-        return 0.0
-    a, b = a / greatest_a, b / greatest_b  # else squares of very large values overflow
-    return max(-1.0, min(1.0, float(a @ b) / (float(a @ a) ** 0.5 * float(b @ b) ** 0.5)))
+
+def _greatest(values):
+    """The greatest magnitude, without a copy of the array."""
+    return max(float(values.max()), -float(values.min())) if values.size else 0.0
 
 
 class Gate:
-    """Collects the figures of all samples, then judges: the worst of each output counts.
+    """Collects the outputs of all samples, then judges each output by its cosine over all of them.
 
-    `outputs` are those of the reference's facts.
+    All, not the worst: a classifier's sample on the edge between two classes falls to the other side by rounding
+    alone, while what a conversion breaks shows in most samples. The worst is told beside it. A value that is finite on
+    one side only always fails.
     """
 
     def __init__(self, outputs):
-        self._scales = [entry["max_abs"] for entry in outputs]
-        self._worst = [{"name": entry["name"], "cosine": 1.0, "max_abs_error": 0.0, "max_rel_error": 0.0,
-                        "not_finite_mismatch": 0} for entry in outputs]
+        """`outputs` are those of the reference's facts."""
+        self._outputs = [_Output(entry["name"], entry["max_abs"]) for entry in outputs]
         self._samples = 0
 
     def add(self, expected, actual):
-        """One sample: the outputs expected and given, in the same order."""
+        """One sample: the outputs expected and given, in the same order.
+
+        Raises:
+            StageError: `accuracy_too_low`: another number of outputs, or another shape.
+        """
         if len(expected) != len(actual):
             raise StageError("accuracy_too_low", f"the artefact has {len(actual)} outputs, the model {len(expected)}",
                              "report this: the conversion lost or added an output")
-        for index, worst in enumerate(self._worst):
-            figures = compare(expected[index], actual[index], self._scales[index])
-            worst["cosine"] = min(worst["cosine"], figures["cosine"])
-            for key in ("max_abs_error", "max_rel_error"):
-                worst[key] = max(worst[key], figures[key])
-            worst["not_finite_mismatch"] += figures["not_finite_mismatch"]
+        for index, output in enumerate(self._outputs):
+            output.add(expected[index], actual[index])
         self._samples += 1
 
     def judge(self, min_cosine, accept):
-        """The facts of verify.
+        """The facts of verify. `max_rel_error` is against the output's greatest magnitude in the reference.
 
         Raises:
             StageError: `accuracy_too_low`, unless `accept`: the client takes the artefact as it is.
         """
-        failed = [entry for entry in self._worst if entry["cosine"] < min_cosine or entry["not_finite_mismatch"]]
+        outputs = [output.figures() for output in self._outputs]
+        failed = [entry for entry in outputs if entry["cosine"] < min_cosine or entry["not_finite_mismatch"]]
         if failed and not accept:
             raise StageError("accuracy_too_low",
-                             f"{len(failed)} of {len(self._worst)} outputs are too far from the model's (least cosine "
+                             f"{len(failed)} of {len(outputs)} outputs are too far from the model's (least cosine "
                              f"allowed: {min_cosine:g}): {'; '.join(map(_tell, failed[:5]))}",
                              "try a higher precision (fp32), lower verify.min_cosine, or send accept_accuracy = true "
                              "to take the artefact as it is")
         return {"skipped": False, "samples": self._samples, "min_cosine": min_cosine, "passed": not failed,
                 "accepted": bool(failed),
-                "outputs": [{key: _rounded(value) for key, value in entry.items()} for entry in self._worst]}
+                "outputs": [{key: _rounded(value) for key, value in entry.items()} for entry in outputs]}
 
 
 def _tell(entry):

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from worker.plan import CORE, Environment, Stage
 
-ONNX = Environment("onnx", "worker/stages/requirements.lock", preload=("numpy", "onnx", "onnxruntime"),
+ONNX = Environment("onnx", "worker/stages/requirements.lock", preload=("worker.stages.preload",),
                    tools=("onnx", "onnxruntime"))
 
 FETCH = Stage("fetch", "worker.stages.fetch:run", CORE, common=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from shared.errors import ConversionFailed, NotFound, PayloadTooLarge
 from shared.files import Files
-from worker.context import CoreContext
+from worker.context import CoreContext, InputChanged
 
 MODEL = "model.onnx"
 
@@ -37,15 +37,19 @@ def run(context: CoreContext) -> dict[str, Any]:
 
     Raises:
         ConversionFailed: `input_not_found`, `model_too_large`, `external_data_missing`, and what the scan refuses.
+        InputChanged: what was downloaded is not what the key names.
     """
     path, files, out = context.task.input_path, context.files, context.output_dir
     left = context.settings.max_model_bytes
     try:
-        left -= files.download(path, out / MODEL, max_bytes=left).size_bytes
+        model = files.download(path, out / MODEL, max_bytes=left)
     except NotFound as error:
         raise _missing(path) from error
     except PayloadTooLarge as error:
         raise _too_large(context.settings.max_model_bytes) from error
+    if model.etag != context.fetch_inputs["etag"]:
+        raise InputChanged(f"{path} was written to meanwhile")
+    left -= model.size_bytes
     context.report(60, "downloaded")
     found = context.call("worker.stages.external_data:run", {"model": out})
     folder = path.rpartition("/")[0]
@@ -63,6 +67,8 @@ def run(context: CoreContext) -> dict[str, Any]:
             raise _too_large(context.settings.max_model_bytes) from error
         left -= info.size_bytes
         companions[location] = info.etag
+    if context.fetch_inputs["companions"] not in ({}, companions):
+        raise InputChanged(f"a file beside {path} was written to meanwhile")
     return {"companions": companions}
 
 

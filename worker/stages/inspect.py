@@ -81,9 +81,9 @@ def _check_structure(model, path, job):
 
     if not model.graph.output:
         raise StageError("model_invalid", "the model has no output", "export it with at least one output")
-    if not all(value.type.WhichOneof("value") != "tensor_type" or value.type.tensor_type.HasField("shape")
-               for value in model.graph.output):
-        return ["an output has no shape, so only ONNX Runtime checks the graph"]
+    if any(value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape")
+           for value in [*model.graph.input, *model.graph.output]):
+        return ["an input or output has no shape, which onnx's checker refuses: only ONNX Runtime checks the graph"]
     try:
         onnx.checker.check_model(path)
     except onnx.checker.ValidationError as error:

@@ -1,7 +1,7 @@
 """What a vendor's error text becomes before a client reads it. Standard library only."""
 import re
 
-_OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "Failed to allocate", "cannot allocate memory", "Cannot allocate memory")
+_OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "Failed to allocate", "annot allocate memory")
 
 
 def raise_if_out_of_memory(error):

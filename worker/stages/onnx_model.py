@@ -107,9 +107,9 @@ def model_inputs(model):
     return [value for value in model.graph.input if value.name not in initialised]
 
 
-def qualified(node):
+def shown(domain, name):
     """`Conv`, or `com.microsoft.Gelu` outside the standard domain."""
-    return node.op_type if node.domain in STANDARD else f"{node.domain}.{node.op_type}"
+    return name if domain in STANDARD else f"{domain}.{name}"
 
 
 def drop_weights(model, keep_bytes=1 << 14):

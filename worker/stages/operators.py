@@ -3,7 +3,7 @@ from collections import Counter
 from functools import lru_cache
 
 from worker.stage_api import StageError
-from worker.stages.onnx_model import STANDARD, qualified, walk_nodes
+from worker.stages.onnx_model import STANDARD, shown, walk_nodes
 
 
 def check_versions(model):
@@ -47,15 +47,13 @@ def check_operators(model, opsets):
         version = opsets.get(domain or "ai.onnx", 1)
         if onnx.defs.has(name, version, standard) and not onnx.defs.get_schema(name, version, standard).deprecated:
             continue
-        shown = name if not standard else f"{domain}.{name}"
-        (extra if standard and (domain, name) in _runtime_operators() else unknown).append(shown)
+        (extra if standard and (domain, name) in _runtime_operators() else unknown).append(shown(domain, name))
     if unknown:
         raise StageError("unsupported_operator",
                          f"no known operators in opset {opsets.get('ai.onnx', 1)}: {', '.join(unknown)}",
                          "replace them by standard ONNX operators, or export with an opset that has them")
     warnings = ["outside the ONNX standard, so it depends on the target: " + ", ".join(extra)] if extra else []
-    histogram = Counter(qualified(node) for node in walk_nodes(model))
-    return dict(sorted(histogram.items())), warnings
+    return {shown(*operator): count for operator, count in sorted(used.items())}, warnings
 
 
 @lru_cache(maxsize=1)

@@ -6,7 +6,7 @@ from collections import Counter
 from worker.stage_api import StageError, report
 from worker.stages.inspect import check_inferred_shapes
 from worker.stages.messages import raise_if_out_of_memory, tidy
-from worker.stages.onnx_model import MODEL, model_inputs, read_model, walk_nodes
+from worker.stages.onnx_model import MODEL, model_inputs, shown, walk_nodes
 from worker.stages.static_shapes import choose_shapes
 from worker.stages.tensors import check_value_shapes
 
@@ -21,20 +21,20 @@ def run(job):
     Facts: `inputs` and `outputs` with their shapes now, node counts before and after, `simplified`, warnings.
 
     Raises:
-        StageError: see `static_shapes`; `tensor_too_large`, `model_invalid`.
+        StageError: see `static_shapes`; `input_shape_mismatch`, `tensor_too_large`, `model_invalid`.
     """
+    import onnx
+
     source = job["inputs"]["fetch"]["dir"]
     inspected = job["inputs"]["inspect"]["facts"]
     parameters = job["parameters"]
-    shapes, warnings = choose_shapes(inspected["inputs"], parameters["input_shape"] or {}, parameters["auto_input_shape"])
-    model = read_model(os.path.join(source, MODEL))
+    shapes, warnings = choose_shapes(inspected["inputs"], parameters["input_shape"] or {},
+                                     parameters["auto_input_shape"])
+    model = onnx.load(os.path.join(source, MODEL), load_external_data=False)  # inspect found it within all limits
     changed = _fix_inputs(model, shapes)
     check_value_shapes(model_inputs(model))
     data = model.SerializeToString()
-    before = Counter(node.op_type for node in walk_nodes(model))
-    domains = {node.domain for node in walk_nodes(model)}
-    if changed:
-        check_inferred_shapes(model)
+    before = Counter((node.domain, node.op_type) for node in walk_nodes(model))
     del model
     report(20, "simplifying")
 
@@ -42,11 +42,14 @@ def run(job):
     outside = bool(inspected["external_data"]) or inspected["size_bytes"] > _EMBED_MAX_BYTES
     problem, outputs = _simplify(data, source, target, outside, job)
     if problem is None:
-        problem, after = _make_portable(target, before, domains)
+        problem, model = _make_portable(target, before)
     if problem is not None:
         warnings.append("not simplified: " + problem)
-        after = before
         _keep_unsimplified(data, source, job["output_dir"], inspected["external_data"])
+        model = onnx.load(target, load_external_data=False)
+    nodes_after = sum(1 for _ in walk_nodes(model))
+    if changed:  # else inspect has looked already
+        check_inferred_shapes(model)
     warnings += [f"output {entry['name']!r} keeps a dimension that depends on the data"
                  for entry in outputs if None in entry["shape"]]
     return {
@@ -54,7 +57,7 @@ def run(job):
                    for entry in inspected["inputs"]],
         "outputs": outputs or inspected["outputs"],
         "nodes_before": sum(before.values()),
-        "nodes_after": sum(after.values()),
+        "nodes_after": nodes_after,
         "simplified": problem is None,
         "warnings": warnings,
     }
@@ -97,10 +100,15 @@ def _simplify(data, source, target, outside, job):
         options.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "1024")
     try:
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except (errors.InvalidGraph, errors.InvalidProtobuf, errors.InvalidArgument) as error:
+    except (errors.Fail, errors.InvalidGraph, errors.InvalidProtobuf, errors.InvalidArgument) as error:
+        raise_if_out_of_memory(error)
+        if "ShapeInferenceError" in str(error):
+            raise StageError("input_shape_mismatch", "the model does not fit its input shapes: " + tidy(error, job),
+                             "send an input_shape that the model can work with, such as the one it was trained with; "
+                             "many networks need multiples of 32") from error
         raise StageError("model_invalid", "ONNX Runtime refuses the model: " + tidy(error, job),
                          "export the model again and see that onnxruntime.InferenceSession(path) loads it") from error
-    except (errors.Fail, errors.NotImplemented, errors.RuntimeException) as error:
+    except (errors.NotImplemented, errors.RuntimeException) as error:
         raise_if_out_of_memory(error)
         return "ONNX Runtime cannot run it: " + tidy(error, job, 300), []
     return None, [{"name": value.name, "dtype": value.type[len("tensor("):-1],  # "tensor(float)"
@@ -108,25 +116,25 @@ def _simplify(data, source, target, outside, job):
                   for value in session.get_outputs()]
 
 
-def _make_portable(target, before, domains):
-    """Strip what only ONNX Runtime reads; `(None, operators)`, or `(why another tool could not read it, None)`."""
+def _make_portable(target, before):
+    """Strip what only ONNX Runtime reads; `(None, model)`, or `(why another tool could not read it, None)`."""
     import onnx
 
     model = onnx.load(target, load_external_data=False)
-    foreign = sorted({f"{node.domain}.{node.op_type}" for node in walk_nodes(model)
-                      if node.domain not in domains and node.domain})
+    after = Counter((node.domain, node.op_type) for node in walk_nodes(model))
+    known = {domain for domain, _ in before} | {""}
+    foreign = sorted(shown(*operator) for operator in after if operator[0] not in known)
     if foreign:
         return "it would need operators of ONNX Runtime: " + ", ".join(foreign), None
-    after = Counter(node.op_type for node in walk_nodes(model))
-    if after["Cast"] > before["Cast"]:
+    if after["", "Cast"] > before["", "Cast"]:
         return "ONNX Runtime would run part of it in another precision", None
-    used = {node.domain for node in walk_nodes(model)} | {function.domain for function in model.functions} | {""}
+    used = {domain for domain, _ in after} | {function.domain for function in model.functions} | {""}
     kept = [entry for entry in model.opset_import if entry.domain in used]
     del model.opset_import[:]
     model.opset_import.extend(kept)
     with open(target, "wb") as file:
         file.write(model.SerializeToString())
-    return None, after
+    return None, model
 
 
 def _keep_unsimplified(data, source, output_dir, external):

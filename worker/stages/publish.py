@@ -6,13 +6,15 @@ successor's result. The companions go first and the file at `output_path` after 
 from __future__ import annotations
 
 import json
-from pathlib import PurePosixPath
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from shared.errors import ConversionFailed, PreconditionFailed
-from shared.files import Condition, IfAbsent, IfMatch
+from shared.errors import ConversionFailed, NotFound, PayloadTooLarge, PreconditionFailed
+from shared.files import Condition, Files, IfAbsent, IfMatch
 from shared.models import Task, format_time
 from shared.platforms import get_platforms
+from worker.cache import file_digest
 from worker.context import CoreContext
 
 
@@ -35,11 +37,12 @@ def run(context: CoreContext) -> dict[str, Any]:
     by_suffix = {PurePosixPath(name).suffix: name for name in artefact.files}
     names = {path: by_suffix[PurePosixPath(path).suffix] for path in paths}
     for number, path in enumerate([*paths[1:], paths[0]]):
-        _put(context, folder / names[path], path)
+        digest = artefact.files[names[path]]["sha256"]
+        _put(context, folder / names[path], path, lambda there, digest=digest: file_digest(there) == digest)
         context.report(90 * (number + 1) / len(paths), path)
     manifest = context.output_dir / "manifest.json"
     manifest.write_text(json.dumps(_manifest(context, names), indent=2, ensure_ascii=False))
-    _put(context, manifest, manifest_path)
+    _put(context, manifest, manifest_path, lambda there: _is_manifest_of(task, there))
     first = artefact.files[names[task.output_path]]
     verify = context.inputs["verify"].facts
     return {"path": task.output_path, "files": paths, "sha256": first["sha256"],
@@ -47,14 +50,49 @@ def run(context: CoreContext) -> dict[str, Any]:
             "toolchain": artefact.tools, "accuracy": verify}
 
 
-def _put(context: CoreContext, source: Any, path: str) -> None:
-    etag = context.claimed_etags[path]
+def withdraw(files: Files, published: dict[str, str], claimed_etags: dict[str, str | None]) -> None:
+    """Remove what this claim has published, and nothing that somebody else has put in its place.
+
+    Raises:
+        Unavailable: what is left in `published` may still be there.
+    """
+    for path, etag in list(published.items()):
+        info = files.stat(path)
+        if info is not None and info.etag == etag:
+            files.delete(path)
+            info = None
+        claimed_etags[path] = info.etag if info else None
+        del published[path]
+
+
+def _put(context: CoreContext, source: Path, path: str, is_same: Callable[[Path], bool]) -> None:
+    """Upload on the condition that nothing but this task's own (`is_same`, by an earlier claim) came there since."""
+    etag = context.published.get(path, context.claimed_etags[path])
     condition: Condition = IfAbsent() if etag is None else IfMatch(etag)
     try:
-        context.files.upload(source, path, condition=condition)
+        info = context.files.upload(source, path, condition=condition)
     except PreconditionFailed as error:
-        raise ConversionFailed("output_conflict", f"{path} was written by somebody else while the task ran",
-                               "give each task an output_path of its own, then retry") from error
+        there = context.output_dir / "there"
+        try:
+            condition = IfMatch(context.files.download(path, there, max_bytes=source.stat().st_size * 2).etag)
+            if not context.is_ours() or not is_same(there):
+                raise _conflict(path) from error
+            info = context.files.upload(source, path, condition=condition)
+        except (NotFound, PayloadTooLarge, PreconditionFailed):
+            raise _conflict(path) from error
+    context.published[path] = info.etag
+
+
+def _conflict(path: str) -> ConversionFailed:
+    return ConversionFailed("output_conflict", f"{path} was written by somebody else while the task ran",
+                            "give each task an output_path of its own, then retry")
+
+
+def _is_manifest_of(task: Task, path: Path) -> bool:
+    try:
+        return json.loads(path.read_bytes())["task_id"] == task.id
+    except (ValueError, TypeError, KeyError):
+        return False
 
 
 def _manifest(context: CoreContext, names: dict[str, str]) -> dict[str, Any]:

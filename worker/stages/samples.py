@@ -2,7 +2,7 @@
 
 _DTYPES = {"float": "float32", "double": "float64"}  # ONNX's names that are not NumPy's
 _CHANNELS = (1, 3, 4)
-_PIXELS_PER_BAR = 12000
+_PIXELS_PER_LINE = 24000
 
 
 def numpy_dtype(name):
@@ -16,8 +16,8 @@ def make_inputs(inputs, kind, seed=0):
     """`{name: array}` for the facts' `inputs`. `kind` is "picture", "noise", "zeros" or "ones".
 
     Floats lie in 0..1 as images do, uint8 in 0..255. Other integers are 0 or 1: any index, mask or token type may be
-    that, while a larger number may lie outside a table. A picture is a few bars on a plain ground, where an input has
-    the shape of an image: on noise a detector answers nothing but zeros, which proves nothing (seen with PP-OCRv4).
+    that, while a larger number may lie outside a table. A picture looks like a printed page, where an input has the
+    shape of an image: on noise a detector answers nothing but zeros, which proves nothing (seen with PP-OCRv4).
     """
     return {entry["name"]: _array(entry, kind, [seed, position]) for position, entry in enumerate(inputs)}
 
@@ -38,19 +38,25 @@ def _array(entry, kind, seed):
 
 
 def _picture(generator, shape):
-    """Bars in random colours, 0..1, for [N, C, H, W] or [N, H, W, C]; None for another shape."""
+    """Lines of dark dot-matrix characters on a light ground, 0..1, for [N, C, H, W] or [N, H, W, C]; None for another
+    shape."""
     import numpy as np
 
     if len(shape) != 4 or (shape[1] not in _CHANNELS and shape[3] not in _CHANNELS):
         return None
     channels_first = shape[1] in _CHANNELS
-    count, height, width = shape[0], *(shape[2:] if channels_first else shape[1:3])
+    height, width = shape[2:] if channels_first else shape[1:3]
     channels = shape[1] if channels_first else shape[3]
-    picture = np.empty((count, channels, height, width), np.float32)
-    for image in picture:
-        image[:] = generator.random((channels, 1, 1))
-        for _ in range(4 + height * width // _PIXELS_PER_BAR):
-            top, left = generator.integers(0, height), generator.integers(0, width)
-            bottom, right = top + generator.integers(2, 24), left + generator.integers(4, 120)
-            image[:, top:bottom, left:right] = generator.random((channels, 1, 1))
-    return picture if channels_first else np.moveaxis(picture, 1, 3)
+    pictures = np.empty((shape[0], channels, height, width), np.float32)
+    for picture in pictures:
+        picture[:] = 1 - 0.4 * generator.random((channels, 1, 1))
+        for _ in range(1 + height * width // _PIXELS_PER_LINE):
+            dots = generator.random((7, int(generator.integers(24, 120)))) < 0.5
+            dots[:, 5::6] = False
+            size = int(generator.integers(1, 5))
+            top = int(generator.integers(0, max(1, height - 7 * size + 1)))
+            left = int(generator.integers(0, 1 + width // 2))
+            ink = np.kron(dots, np.ones((size, size), bool))[:height - top, :width - left]
+            area = picture[:, top:top + ink.shape[0], left:left + ink.shape[1]]
+            area[:, ink] = 0.4 * generator.random((channels, 1))
+    return pictures if channels_first else np.moveaxis(pictures, 1, 3)

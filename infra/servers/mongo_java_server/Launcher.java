@@ -44,7 +44,7 @@ public final class Launcher {
         }
     };
 
-    private static final int CACHE_MB = 1024;
+    private static final int CACHE_MB = 640;
 
     public static void main(String[] args) {
         MVStore store = new MVStore.Builder().fileName(args[0]).autoCommitDisabled().cacheSize(CACHE_MB).open();

@@ -5,7 +5,7 @@ from worker.plan import Environment, Plan, Stage
 from worker.stages import common
 
 OPENVINO = Environment("intel", "worker/platforms/intel/requirements.lock",
-                       preload=("numpy", "worker.platforms.intel.toolkit"), tools=("openvino",))
+                       preload=("worker.platforms.intel.preload",), tools=("openvino",))
 
 PLAN = Plan("intel", OPENVINO, (
     common.FETCH,

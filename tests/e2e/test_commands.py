@@ -1,0 +1,94 @@
+"""What the Makefile's targets run, as a user sees it."""
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import openvino
+import pytest
+
+from infra.client import Client
+from infra.servers.base import free_port
+from tests.e2e.services import Service, known_workers, processes_that_mention
+
+Served = tuple[subprocess.Popen[bytes], Client, Path]
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """Without the settings of whoever runs the tests."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("MODEL_CONVERT_")}
+
+
+def test_the_demo_converts_a_real_model_and_leaves_no_process(tmp_path: Path, environment: dict[str, str]) -> None:
+    data_dir = tmp_path / "demo"
+    demo = subprocess.run([sys.executable, "-m", "infra.demo", "--data", data_dir], env=environment,
+                          capture_output=True, text=True, timeout=120)
+    assert demo.returncode == 0, demo.stdout + demo.stderr
+    for stage in ("fetch", "inspect", "optimize", "reference", "compile", "verify", "publish"):
+        assert re.search(rf"^  {stage} +\d+\.\d\d s$", demo.stdout, re.MULTILINE), demo.stdout
+    assert float(re.search(r"cosine (\d\.\d+)", demo.stdout)[1]) > 0.999
+    artefact = re.search(r"artefact +(\S+\.xml)$", demo.stdout, re.MULTILINE)[1]
+    assert openvino.Core().read_model(artefact).input(0).shape == openvino.Shape([1, 3, 480, 480])
+    Service.wait(lambda: not processes_that_mention(str(data_dir)), 10)
+
+
+@pytest.fixture
+def served(tmp_path: Path, environment: dict[str, str]) -> Iterator[Served]:
+    port, data_dir = free_port(), tmp_path / "data"
+    process = subprocess.Popen([sys.executable, "-m", "infra.serve", "--port", str(port), "--data", data_dir,
+                                "--workers", "2"], env=environment, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL)
+    client = Client(f"http://127.0.0.1:{port}")
+    client.wait_until_healthy()
+    Service.wait(lambda: len(known_workers(client)) == 2, 30)
+    yield process, client, data_dir
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_serve_ends_whole_and_soon(served: Served, number: signal.Signals) -> None:
+    process, _, data_dir = served
+    started = time.monotonic()
+    process.send_signal(number)
+    process.wait(30)
+    assert time.monotonic() - started < 15
+    Service.wait(lambda: not processes_that_mention(str(data_dir)), 5)
+
+
+def test_serve_replaces_a_worker_that_was_killed(served: Served) -> None:
+    _, client, _ = served
+    first = known_workers(client).pop()
+    os.kill(first, signal.SIGKILL)
+    Service.wait(lambda: len(known_workers(client) - {first}) == 2, 30)
+
+
+def test_up_starts_the_real_servers_and_down_ends_them_and_keeps_the_data(
+        tmp_path: Path, environment: dict[str, str]) -> None:
+    port, data_dir = free_port(), tmp_path / "service"
+
+    def run(action: str) -> str:
+        return subprocess.run([sys.executable, "-m", "infra.up", action, "--data", data_dir, "--port", str(port)],
+                              env=environment, stdout=subprocess.PIPE, text=True, timeout=280, check=True).stdout
+    client = Client(f"http://127.0.0.1:{port}")
+    try:
+        said = run("up")
+        assert "mongo" in said and "rabbitmq" in said and "minio" in said
+        task_id = client.create_task(task_type="onnx_to_openvino", platform="intel", input_path="models/none.onnx")
+        Service.wait(lambda: client.query_task(task_id)["status"] == "failed", 60)
+        assert client.query_task(task_id)["error"]["code"] == "input_not_found"
+        run("down")
+        Service.wait(lambda: not processes_that_mention(str(data_dir)), 10)
+        run("up")
+        assert client.query_task(task_id)["error"]["code"] == "input_not_found"
+    finally:
+        run("down")
+    with pytest.raises(Exception, match="refused"):
+        client.query_task(task_id)

@@ -1,0 +1,102 @@
+"""Real conversions through real processes, in both profiles."""
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.e2e.services import Service, processes_that_mention
+
+DETECTOR, CLASSIFIER = "det", "cls"
+STAGES = ("fetch", "inspect", "optimize", "reference", "compile", "verify", "publish")
+MakeService = Callable[..., Service]
+
+
+def upload(service: Service, model: Path, path: str) -> str:
+    service.files().upload(model, path)
+    return path
+
+
+def test_forty_tasks_on_two_workers_run_once_each_and_no_stage_twice(
+        make_service: MakeService, profile: dict[str, str], models: dict[str, Path]) -> None:
+    service = make_service(workers=2, **profile)
+    path = upload(service, models[CLASSIFIER], "models/classifier.onnx")
+    task_ids = [service.convert(path, parameters={"input_shape": [1, 3, 48, 96 + 4 * number]}) for number in range(40)]
+    tasks = service.finish(task_ids)
+    assert [task["status"] for task in tasks] == ["completed"] * 40
+    ran = Counter((entry["task_id"], entry["stage"]) for entry in service.finished_stages())
+    assert set(ran.values()) == {1}
+    assert {task_id for task_id, _ in ran} == set(task_ids)
+    assert len({entry["worker"] for entry in service.finished_stages()}) == 2
+
+    again = service.finish([service.convert(path, parameters={"input_shape": "x:1,3,48,96"})])[0]
+    assert {s["name"]: s["cached"] for s in again["stages"]} == {
+        "fetch": True, "inspect": True, "optimize": True, "reference": True, "compile": True, "verify": True,
+        "publish": False}
+    assert again["result"]["sha256"] == tasks[0]["result"]["sha256"]
+
+
+def test_a_killed_workers_task_goes_on_elsewhere_and_repeats_only_its_running_stage(
+        make_service: MakeService, profile: dict[str, str], models: dict[str, Path]) -> None:
+    service = make_service(workers=1, **profile)
+    path = upload(service, models[DETECTOR], "models/detector.onnx")
+    task_id = service.convert(path, parameters={"input_shape": [1, 3, 1600, 1600], "verify": {"samples": 8}})
+
+    def in_reference() -> bool:
+        task = service.client.query_task(task_id)
+        done = {stage["name"] for stage in task["stages"] if stage["status"] == "completed"}
+        return task["stage"] == "reference" and {"fetch", "inspect", "optimize"} <= done
+    service.wait(in_reference)
+    service.start_worker()
+    service.wait_for_workers()
+    os.kill(service.workers[0].pid, signal.SIGKILL)
+    task = service.finish([task_id])[0]
+    assert task["status"] == "completed"
+    finished = [(entry["stage"], entry["worker"]) for entry in service.finished_stages() if not entry["cached"]]
+    assert Counter(stage for stage, _ in finished) == dict.fromkeys(STAGES, 1)
+    assert len({worker for stage, worker in finished if stage in ("fetch", "inspect", "optimize")}) == 1
+    assert len({worker for stage, worker in finished}) == 2
+
+
+def test_a_deleted_task_leaves_no_process_no_directory_and_no_artefact(
+        make_service: MakeService, profile: dict[str, str], models: dict[str, Path]) -> None:
+    service = make_service(workers=1, **profile)
+    path = upload(service, models[DETECTOR], "models/detector.onnx")
+    task_id = service.convert(path, parameters={"input_shape": [1, 3, 1600, 1600], "verify": {"samples": 8}})
+    service.wait(lambda: service.client.query_task(task_id)["stage"] == "reference")
+    service.client.call("POST", "/tasks/batch-delete", {"task_ids": [task_id]})
+    work = service.data_dir / "work"
+    service.wait(lambda: not [p for p in work.rglob("*") if p.name.startswith(task_id)], 10)
+    assert list(service.files().list(f"results/{task_id}/")) == []
+    next_id = service.convert(path, parameters={"input_shape": [1, 3, 64, 64]})
+    assert service.finish([next_id])[0]["status"] == "completed"
+
+
+def test_a_paused_task_stays_paused_and_a_resumed_one_completes(
+        make_service: MakeService, profile: dict[str, str], models: dict[str, Path]) -> None:
+    service = make_service(workers=1, **profile)
+    path = upload(service, models[DETECTOR], "models/detector.onnx")
+    task_id = service.convert(path, parameters={"input_shape": [1, 3, 960, 960]})
+    service.wait(lambda: service.client.query_task(task_id)["stage"] == "reference")
+    assert service.client.call("POST", "/tasks/pause", {"task_id": task_id}) == {"task_id": task_id, "status": "paused"}
+    os.kill(service.workers[0].pid, signal.SIGTERM)  # it parks the task and ends
+    service.workers[0].wait(30)
+    assert service.client.query_task(task_id)["status"] == "paused"
+    service.start_worker()
+    service.wait_for_workers()
+    assert service.client.query_task(task_id)["status"] == "paused"
+    assert service.client.call("POST", "/tasks/resume", {"task_id": task_id})["status"] == "running"
+    assert service.finish([task_id])[0]["status"] == "completed"
+    ran = Counter(entry["stage"] for entry in service.finished_stages() if not entry["cached"])
+    assert ran["fetch"] == ran["inspect"] == ran["optimize"] == 1
+
+
+def test_a_stopped_service_leaves_no_process(make_service: MakeService, models: dict[str, Path]) -> None:
+    service = make_service(workers=2)
+    path = upload(service, models[CLASSIFIER], "models/classifier.onnx")
+    service.finish([service.convert(path, parameters={"input_shape": [1, 3, 48, 192]})])
+    assert processes_that_mention(str(service.data_dir))
+    service.stop()
+    service.wait(lambda: not processes_that_mention(str(service.data_dir)), 10)

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from infra.servers.base import Server
+from shared.deps import close_all, get_files, get_store
+from shared.files import Files
+from shared.models import Task, new_task_id
+from shared.store import Store, TaskFilter
+from tests.functions.service import Caller, call_alone, call_over_http, serve_gateway
+
+
+@pytest.fixture(scope="package")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The embedded profile in a folder of its own, for this process and for those it starts."""
+    folder = tmp_path_factory.mktemp("service")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("MODEL_CONVERT_") and "_TEST_" not in name]:
+            patch.delenv(name)
+        patch.setenv("MODEL_CONVERT_STORE_URL", f"sqlite:{folder / 'tasks.db'}")
+        patch.setenv("MODEL_CONVERT_FILES_URL", f"file:{folder / 'buckets'}")
+        close_all()
+        yield folder
+    close_all()
+
+
+@pytest.fixture(scope="package")
+def gateway(data_dir: Path) -> Iterator[Server]:
+    server = serve_gateway(data_dir, dict(os.environ), "--processes", "2")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="package")
+def alone(data_dir: Path) -> Caller:
+    return call_alone({})
+
+
+@pytest.fixture(params=["alone", "gateway"])
+def call(request: pytest.FixtureRequest, alone: Caller) -> Caller:
+    """Each test runs twice: every function alone under functions-framework, and all of them behind the gateway."""
+    return alone if request.param == "alone" else call_over_http(request.getfixturevalue("gateway").url)
+
+
+@pytest.fixture
+def store(data_dir: Path) -> Store:
+    """The service's store, emptied."""
+    store = get_store()
+    for task in store.list(TaskFilter(), 1, 10_000)[0]:
+        store.delete(task.id)
+    for worker in store.workers():
+        store.remove_worker(worker.id)
+    return store
+
+
+@pytest.fixture
+def files(data_dir: Path) -> Files:
+    return get_files()
+
+
+@pytest.fixture
+def add(store: Store) -> Callable[..., Task]:
+    """Put a task into the store, in whatever state."""
+    def add(**fields: object) -> Task:
+        task_id = fields.setdefault("id", new_task_id())
+        task = Task.model_validate({
+            "task_type": "onnx_to_om", "platform": "huawei", "input_path": "models/input.onnx",
+            "output_path": f"results/{task_id}/input.om", "queue_order": 0.0, "created_at": 1704110400.0,
+            "updated_at": 1704110400.0} | fields)
+        store.insert(task)
+        return task
+
+    return add

@@ -1,0 +1,73 @@
+"""POST /tasks/batch-delete: each task for itself, and what the service put down for it goes with it."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from shared.files import Files
+from shared.models import Task, TaskResult, new_task_id
+from shared.store import Store
+from tests.functions.service import Caller
+
+
+def delete(call: Caller, *task_ids: str) -> tuple[str, dict[str, object]]:
+    answer = call("batch_delete_tasks", "POST", "/tasks/batch-delete", json={"task_ids": task_ids})
+    assert list(answer.data) == ["total_count", "success_count", "failed_count", "results"]
+    return answer.message, answer.data
+
+
+def finish(add: Callable[..., Task], files: Files, folder: Path, task_id: str, output_path: str) -> list[str]:
+    """A completed task with its artefact; the paths of its objects."""
+    paths = [output_path, output_path.replace(".xml", ".bin"), output_path.rpartition("/")[0] + "/manifest.json"]
+    (folder / "artefact").write_bytes(b"<xml/>")
+    for path in paths:
+        files.upload(folder / "artefact", path)
+    add(id=task_id, status="completed", output_path=output_path, stage="publish", result=TaskResult(
+        path=paths[0], files=paths[:2], sha256="0" * 64, size_bytes=6, manifest_path=paths[2]))
+    return paths
+
+
+def test_all_tasks_are_deleted_whatever_their_state(call: Caller, store: Store, add: Callable[..., Task]) -> None:
+    ids = [add(status=status).id for status in ("pending", "running", "paused", "completed", "failed")]
+    message, data = delete(call, *ids)
+    assert message == "批量删除完成: 成功删除 5/5 个任务"
+    assert data == {"total_count": 5, "success_count": 5, "failed_count": 0, "results": dict.fromkeys(ids, True)}
+    assert store.get_many(ids) == {}
+
+
+def test_an_unknown_task_is_told_and_the_others_go_on(call: Caller, store: Store, add: Callable[..., Task]) -> None:
+    first, last = add().id, add().id
+    message, data = delete(call, first, "task_0_unknown", last)
+    assert message == "批量删除完成: 成功删除 2/3 个任务"
+    assert data == {"total_count": 3, "success_count": 2, "failed_count": 1,
+                    "results": {first: True, "task_0_unknown": False, last: True}}
+
+
+def test_a_task_named_twice_counts_once(call: Caller, store: Store, add: Callable[..., Task]) -> None:
+    task_id = add().id
+    message, data = delete(call, task_id, task_id)
+    assert message == "批量删除完成: 成功删除 1/1 个任务"
+    assert data["results"] == {task_id: True}
+
+
+def test_the_artefacts_in_the_tasks_own_folder_go_with_it(call: Caller, add: Callable[..., Task], files: Files,
+                                                          tmp_path: Path) -> None:
+    task_id, neighbour_id = new_task_id(), new_task_id()
+    paths = finish(add, files, tmp_path, task_id, f"results/{task_id}/a.xml")
+    neighbours = finish(add, files, tmp_path, neighbour_id, f"results/{task_id}0/{neighbour_id}/a.xml")
+    assert delete(call, task_id)[1]["success_count"] == 1
+    assert [files.stat(path) for path in paths] == [None] * 3
+    assert all(files.stat(path) for path in neighbours)
+
+
+def test_a_clients_own_output_is_never_deleted(call: Caller, add: Callable[..., Task], files: Files,
+                                               tmp_path: Path) -> None:
+    task_id = new_task_id()
+    paths = finish(add, files, tmp_path, task_id, f"mine/{task_id}-out/a.xml")
+    assert delete(call, task_id)[1]["success_count"] == 1
+    assert all(files.stat(path) for path in paths)
+
+
+def test_a_thousand_tasks_go_at_once(call: Caller, store: Store, add: Callable[..., Task]) -> None:
+    ids = [add(id=f"task_1_{number}").id for number in range(1000)]
+    assert delete(call, *ids)[0] == "批量删除完成: 成功删除 1000/1000 个任务"

@@ -1,0 +1,90 @@
+"""The gateway as a process: it finds the functions by itself, and when told to go finishes what is under way."""
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import flask
+import psutil
+import requests
+
+from infra.gateway import FUNCTIONS_DIR, create_app, load_functions
+from tests.functions.service import serve_gateway
+
+SLOW = '''
+import time
+from shared.tasks import TaskState
+from shared.http import Message, endpoint
+
+@endpoint("GET", "/slow", title=Message("慢", "slow"), message=Message("完成", "done"))
+def slow_one() -> TaskState:
+    time.sleep({seconds})
+    return TaskState(task_id="t", status="running")
+'''
+
+
+def test_each_folder_is_one_function_of_its_name() -> None:
+    functions = load_functions()
+    assert set(functions) == {path.name for path in FUNCTIONS_DIR.iterdir() if path.is_dir()
+                              and path.name != "__pycache__"}
+    found = {path.name for path in FUNCTIONS_DIR.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    assert found == {"main.py"}
+    paths = {(function.endpoint.method, function.endpoint.path) for function in functions.values()}
+    assert len(paths) == len(functions)
+
+
+def test_a_new_endpoint_is_one_new_folder(tmp_path: Path) -> None:
+    (tmp_path / "slow_one").mkdir()
+    (tmp_path / "slow_one" / "main.py").write_text(SLOW.format(seconds=0))
+    client = create_app(load_functions(tmp_path)).test_client()
+    assert client.get("/slow").get_json()["message"] == "完成"
+    assert "/slow" in client.get("/openapi.json").get_json()["paths"]
+
+
+def test_an_error_outside_the_functions_is_in_the_error_form_too() -> None:
+    app = create_app({})
+
+    def fail() -> flask.Response:
+        raise RuntimeError("secret")
+
+    app.add_url_rule("/fail", "fail", fail)
+    for path, status, message in (("/fail", 500, "服务器内部错误"), ("/other", 404, "路径不存在: /other")):
+        answer = app.test_client().get(path)
+        assert answer.status_code == status
+        assert answer.get_json() == {"success": False, "message": message, "data": None}
+
+
+def test_sigterm_finishes_what_is_under_way_and_leaves_no_process(data_dir: Path, tmp_path: Path) -> None:
+    server = serve_gateway(tmp_path, dict(os.environ), "--processes", "2")
+    family = [psutil.Process(server.process.pid), *psutil.Process(server.process.pid).children(recursive=True)]
+    assert len(family) == 3
+    codes: list[int] = []
+
+    def slowly() -> Iterator[bytes]:
+        for part in (b"{", b'"page"', b": 1", b"}"):
+            yield part
+            time.sleep(0.3)
+
+    request = threading.Thread(target=lambda: codes.append(requests.post(
+        f"{server.url}/tasks/list", data=slowly(), headers={"Content-Type": "application/json"},
+        timeout=10).status_code))
+    request.start()
+    time.sleep(0.5)
+    server.process.send_signal(signal.SIGTERM)
+    request.join()
+    assert codes == [200]
+    assert server.process.wait(15) == 0
+    assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in family)
+
+
+def test_the_log_is_json_and_a_malformed_request_cannot_forge_a_line(data_dir: Path, tmp_path: Path) -> None:
+    server = serve_gateway(tmp_path, dict(os.environ), "--processes", "1")
+    requests.get(f"{server.url}/a%0d%0a%7B%22level%22:%22FORGED%22%7D", timeout=10)
+    server.stop()
+    lines = (tmp_path / "gateway.log").read_text().splitlines()
+    assert lines and all(json.loads(line)["level"] != "FORGED" for line in lines)

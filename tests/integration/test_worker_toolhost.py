@@ -1,0 +1,385 @@
+"""The toolhost and its children, with real processes: how a stage ends, and that nothing of it is left."""
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from shared import transitions
+from shared.errors import ConversionFailed
+from tests.integration.worker_kit import COVERAGE, LIMITS, alive, make_task, wait_until
+from worker.control import TaskControl
+from worker.process import ToolHost, clean_environment
+from worker.watch import Interrupted, StageLimits, StageRun
+
+Run = Callable[..., StageRun]
+
+
+@pytest.fixture(scope="module")
+def shared_host() -> Iterator[ToolHost]:
+    os.environ["MODEL_CONVERT_STORE_URL"] = "mongodb://user:hunter2@example/db"
+    try:
+        host = ToolHost("toy", Path(sys.executable), ("json",), clean_environment(COVERAGE))
+    finally:
+        del os.environ["MODEL_CONVERT_STORE_URL"]
+    yield host
+    host.close()
+
+
+@pytest.fixture
+def host(shared_host: ToolHost) -> Iterator[ToolHost]:
+    yield shared_host
+    with psutil.Process(shared_host.pid).oneshot():
+        assert not [p for p in psutil.Process(shared_host.pid).children(recursive=True)
+                    if p.status() != psutil.STATUS_ZOMBIE]
+
+
+def job_in(folder: Path) -> dict[str, Any]:
+    (folder / "out").mkdir(parents=True, exist_ok=True)
+    return {"parameters": {}, "inputs": {}, "output_dir": str(folder / "out"), "threads": 1}
+
+
+def run(host: ToolHost, entry: str, folder: Path, limits: StageLimits = LIMITS, control: TaskControl | None = None,
+        on_progress: Any = lambda percent, text: None) -> StageRun:
+    return host.run(f"tests.integration.toy_stages:{entry}", folder, job_in(folder), limits,
+                    control or TaskControl(make_task()), on_progress)
+
+
+def fail(host: ToolHost, entry: str, folder: Path, limits: StageLimits = LIMITS) -> ConversionFailed:
+    with pytest.raises(ConversionFailed) as caught:
+        run(host, entry, folder, limits)
+    return caught.value
+
+
+def family(folder: Path) -> list[int]:
+    return [int(pid) for pid in wait_until(lambda: (folder / "out/family").exists()
+                                           and (folder / "out/family").read_text().split())]
+
+
+class Background:
+    """A stage that runs in a thread, with the control that the test pulls."""
+
+    def __init__(self, host: ToolHost, entry: str, folder: Path, limits: StageLimits = LIMITS) -> None:
+        self.task = make_task(owner="w", epoch=1, status="running")
+        self.control = TaskControl(self.task)
+        self._pool = ThreadPoolExecutor(1)
+        self.future = self._pool.submit(run, host, entry, folder, limits, self.control)
+
+    def observe(self, status: str) -> None:
+        self.control.observe(self.task.model_copy(update={"status": transitions.Status(status)}))
+
+    def error(self) -> BaseException | None:
+        return self.future.exception(20)
+
+
+# --- how it ends ------------------------------------------------------------------------------------------------------
+
+
+def test_a_stage_runs_in_its_own_directory_and_answers_its_facts_and_files(host: ToolHost, tmp_path: Path) -> None:
+    told: list[tuple[float, str]] = []
+    ended = run(host, "succeed", tmp_path, on_progress=lambda *args: told.append(args))
+    assert ended.facts == {"threads": 1, "cwd": str(tmp_path), "stdin": ""}
+    assert (tmp_path / "out/out.bin").read_bytes() == b"result"
+    assert (tmp_path / "log.txt").read_text() == "working\n"
+    assert told == [(40.0, "half way")]
+    assert ended.peak_memory_bytes > 1 << 20
+
+
+def test_no_credential_reaches_a_stage(host: ToolHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODEL_CONVERT_FILES_URL", "minio://key:hunter2@example")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
+    facts = run(host, "show_environment", tmp_path).facts
+    assert "hunter2" not in str(facts)
+    assert facts["environment"]["HOME"] == facts["environment"]["TMPDIR"] == str(tmp_path)
+    assert facts["flags"] == 1  # isolated: nothing of the user's own site or PYTHONPATH
+
+
+def test_the_environment_is_an_allowlist_that_settings_may_extend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VENDOR_HOME", "/opt/vendor")
+    assert "VENDOR_HOME" not in clean_environment(())
+    assert clean_environment(("VENDOR_HOME", "NOT_SET"))["VENDOR_HOME"] == "/opt/vendor"
+
+
+def test_a_stage_inherits_no_socket_of_the_host_and_no_file_of_the_worker(host: ToolHost, tmp_path: Path) -> None:
+    with (tmp_path / "workers-own").open("w"):
+        found = run(host, "show_descriptors", tmp_path).facts["open"]
+    assert not [name for name in found if "socket" in name or "workers-own" in name]
+
+
+def test_a_refusal_carries_the_stages_code_message_hint_and_vendor_code(host: ToolHost, tmp_path: Path) -> None:
+    error = fail(host, "refuse", tmp_path)
+    assert (error.code, str(error), error.hint) == ("unsupported_operator", "no rule for Frobnicate", "remove it")
+    assert error.vendor_code == "E10001"
+
+
+def test_a_refusal_that_no_store_could_hold_is_made_storable(host: ToolHost, tmp_path: Path) -> None:
+    error = fail(host, "refuse_strangely", tmp_path)
+    assert (error.code, str(error), error.vendor_code) == ("odd?", "nul  and surrogate ?", "17")
+
+
+def test_an_exception_is_a_crash_with_the_end_of_the_log(host: ToolHost, tmp_path: Path) -> None:
+    error = fail(host, "fall_over", tmp_path)
+    assert error.code == "stage_crashed"
+    assert str(error) == "RuntimeError: boom"
+    assert "the last line before the fall" in error.log_tail
+    assert "Traceback" in error.log_tail
+
+
+@pytest.mark.parametrize(("entry", "code", "message"), [
+    ("segfault", "stage_crashed", "SIGSEGV"),
+    ("exit_quietly", "stage_crashed", "code 3"),
+    ("allocate_too_much", "out_of_memory", "more memory"),
+    ("fail_in_cpp", "out_of_memory", "bad_alloc"),
+    ("leave_nan", "stage_crashed", "without a result"),
+    ("leave_much", "stage_crashed", "no readable result"),
+    ("leave_link", "stage_crashed", "no readable result"),
+    ("leave_list", "stage_crashed", "no readable result"),
+    ("burn_cpu", "timeout", "CPU time"),
+    ("no_such_function", "stage_crashed", "AttributeError"),
+])
+def test_a_bad_end_has_its_code(host: ToolHost, tmp_path: Path, entry: str, code: str, message: str) -> None:
+    error = fail(host, entry, tmp_path, StageLimits(time_s=30, memory_bytes=2 << 30, disk_bytes=64 << 20))
+    assert error.code == code
+    assert message in str(error)
+
+
+def test_the_log_tail_is_short_and_starts_with_a_whole_line(host: ToolHost, tmp_path: Path) -> None:
+    tail = fail(host, "write_log", tmp_path).log_tail
+    assert len(tail) <= 4000
+    assert tail.endswith("line 1999\nprogress\n")
+    assert tail.splitlines()[0].startswith(("line ", "progress"))
+
+
+# --- limits -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_time_limit_ends_a_stage(host: ToolHost, tmp_path: Path) -> None:
+    error = fail(host, "sleep_long", tmp_path, StageLimits(time_s=0.5, memory_bytes=4 << 30, disk_bytes=1 << 30))
+    assert error.code == "timeout"
+
+
+def test_the_memory_limit_is_the_whole_groups(host: ToolHost, tmp_path: Path) -> None:
+    started = time.monotonic()
+    error = fail(host, "feed_grandchildren", tmp_path, StageLimits(60, memory_bytes=400 << 20, disk_bytes=1 << 30))
+    assert error.code == "out_of_memory"
+    assert time.monotonic() - started < 30
+
+
+def test_the_peak_memory_of_a_stage_is_told(host: ToolHost, tmp_path: Path) -> None:
+    assert 150 << 20 < run(host, "touch_memory", tmp_path).peak_memory_bytes < 1 << 30
+
+
+def test_a_file_above_the_limit_is_refused_while_it_is_written(host: ToolHost, tmp_path: Path) -> None:
+    error = fail(host, "write_large_file", tmp_path, StageLimits(60, memory_bytes=4 << 30, disk_bytes=1 << 20))
+    assert error.code in ("disk_full", "stage_crashed")  # Python turns SIGXFSZ into "File too large"
+    assert (tmp_path / "out/large").stat().st_size <= 1 << 20
+
+
+def test_many_files_together_count_against_the_disk_limit(host: ToolHost, tmp_path: Path) -> None:
+    error = fail(host, "write_many_files", tmp_path, StageLimits(60, memory_bytes=4 << 30, disk_bytes=10 << 20))
+    assert error.code == "disk_full"
+
+
+def test_nonsense_in_the_progress_pipe_hurts_nobody(host: ToolHost, tmp_path: Path) -> None:
+    told: list[float] = []
+    before = host.pid
+    run(host, "write_nonsense_progress", tmp_path, on_progress=lambda percent, text: told.append(percent))
+    assert told == [70.0]
+    assert host.pid == before
+
+
+# --- processes --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("entry", ["leave_family", "leave_family_and_crash"])
+def test_a_stages_grandchildren_and_daemons_end_with_it(host: ToolHost, tmp_path: Path, entry: str) -> None:
+    try:
+        run(host, entry, tmp_path)
+    except ConversionFailed:
+        assert entry == "leave_family_and_crash"
+    pids = family(tmp_path)
+    assert len(pids) == 4
+    assert not alive(pids)
+
+
+def test_stop_kills_the_whole_group(host: ToolHost, tmp_path: Path) -> None:
+    stage = Background(host, "stay_with_family", tmp_path)
+    pids = family(tmp_path)
+    assert alive(pids) == pids
+    stage.control.observe(None)
+    assert isinstance(stage.error(), Interrupted)
+    assert not alive(pids)
+
+
+def test_a_paused_stage_stands_still_and_goes_on_where_it_stood(host: ToolHost, tmp_path: Path) -> None:
+    stage = Background(host, "burn", tmp_path)
+    beats = tmp_path / "out/beats"
+    wait_until(beats.exists)
+    stage.observe("paused")
+    time.sleep(0.6)
+    stood = beats.read_text()
+    time.sleep(0.3)
+    assert beats.read_text() == stood
+    stage.observe("running")
+    wait_until(lambda: beats.read_text() != stood)
+    assert int(beats.read_text()) > int(stood)
+    stage.control.observe(None)
+    assert isinstance(stage.error(), Interrupted)
+
+
+def test_a_paused_group_stands_still_as_a_whole(host: ToolHost, tmp_path: Path) -> None:
+    stage = Background(host, "stay_with_family", tmp_path)
+    pids = family(tmp_path)
+    stage.observe("paused")
+    wait_until(lambda: all(psutil.Process(pid).status() == psutil.STATUS_STOPPED for pid in pids), 5)
+    stage.control.observe(None)
+    assert isinstance(stage.error(), Interrupted)
+    assert not alive(pids)
+
+
+def test_frozen_time_does_not_count_against_the_time_limit(host: ToolHost, tmp_path: Path) -> None:
+    stage = Background(host, "burn", tmp_path, StageLimits(1.5, memory_bytes=4 << 30, disk_bytes=1 << 30))
+    wait_until((tmp_path / "out/beats").exists)
+    stage.observe("paused")
+    time.sleep(2.0)
+    assert not stage.future.done()
+    stage.observe("running")
+    error = stage.error()
+    assert isinstance(error, ConversionFailed)
+    assert error.code == "timeout"
+
+
+def test_a_stage_paused_for_longer_than_the_hold_time_is_given_up(host: ToolHost, tmp_path: Path) -> None:
+    stage = Background(host, "burn", tmp_path, StageLimits(60, 4 << 30, 1 << 30, hold_s=0.5))
+    wait_until((tmp_path / "out/beats").exists)
+    stage.observe("paused")
+    assert isinstance(stage.error(), Interrupted)
+
+
+def test_a_frozen_stage_goes_on_when_the_worker_only_wants_to_drain(host: ToolHost, tmp_path: Path) -> None:
+    stage = Background(host, "burn", tmp_path)
+    beats = tmp_path / "out/beats"
+    wait_until(beats.exists)
+    stage.observe("paused")
+    time.sleep(0.5)
+    stage.observe("running")
+    stage.control.release()
+    stood = beats.read_text()
+    wait_until(lambda: beats.read_text() != stood)
+    stage.control.give_up = True
+    assert isinstance(stage.error(), Interrupted)
+
+
+def test_several_stages_run_at_once_and_a_crash_hurts_only_its_own(host: ToolHost, tmp_path: Path) -> None:
+    entries = ["touch_memory", "segfault", "touch_memory", "fall_over", "touch_memory", "leave_family_and_crash"]
+    with ThreadPoolExecutor(len(entries)) as pool:
+        started = time.monotonic()
+        futures = [pool.submit(run, host, entry, tmp_path / str(number)) for number, entry in enumerate(entries)
+                   if (tmp_path / str(number)).mkdir() is None]
+        errors = [future.exception(60) for future in futures]
+    assert [error is None for error in errors] == [entry == "touch_memory" for entry in entries]
+    assert time.monotonic() - started < 20
+
+
+# --- the host itself --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own_host() -> Iterator[ToolHost]:
+    host = ToolHost("own", Path(sys.executable), (), clean_environment(COVERAGE))
+    yield host
+    host.close()
+
+
+def test_a_killed_host_takes_its_stages_with_it_and_the_next_stage_gets_a_new_one(own_host: ToolHost,
+                                                                                  tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    first = Background(own_host, "stay_with_family", tmp_path / "a")
+    pids = family(tmp_path / "a")
+    time.sleep(0.5)  # the watch has seen them all
+    before = own_host.pid
+    os.kill(before, signal.SIGKILL)
+    error = first.error()
+    assert isinstance(error, ConversionFailed)
+    assert error.code == "killed"
+    assert not alive(pids)
+    assert run(own_host, "succeed", tmp_path / "b").facts["threads"] == 1
+    assert own_host.pid != before
+
+
+def test_an_idle_host_that_died_is_replaced_without_a_word(own_host: ToolHost, tmp_path: Path) -> None:
+    for _ in range(5):
+        run(own_host, "succeed", tmp_path)
+        pid = own_host.pid
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda pid=pid: not alive([pid]))
+    assert run(own_host, "succeed", tmp_path).facts["threads"] == 1
+
+
+def test_a_killed_hosts_end_is_not_mistaken_for_that_of_stages_on_the_new_one(own_host: ToolHost,
+                                                                              tmp_path: Path) -> None:
+    stop = threading.Event()
+
+    def convert(number: int) -> list[str]:
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        codes = []
+        while not stop.is_set():
+            try:
+                run(own_host, "succeed", folder)
+                codes.append("ok")
+            except ConversionFailed as error:
+                codes.append(error.code)
+        return codes
+
+    with ThreadPoolExecutor(3) as pool:
+        futures = [pool.submit(convert, number) for number in range(3)]
+        for _ in range(6):
+            time.sleep(0.4)
+            os.kill(own_host.pid, signal.SIGKILL)
+        time.sleep(0.6)
+        stop.set()
+        codes = [code for future in futures for code in future.result(60)]
+    assert set(codes) <= {"ok", "killed"}
+    assert codes.count("killed") <= 3 * 6
+    assert "ok" in codes
+
+
+def test_closing_ends_the_host_and_whatever_it_runs(tmp_path: Path) -> None:
+    host = ToolHost("own", Path(sys.executable), (), clean_environment(COVERAGE))
+    stage = Background(host, "stay_with_family", tmp_path)
+    pids = [*family(tmp_path), host.pid]
+    host.close()
+    assert isinstance(stage.error(), ConversionFailed)
+    assert not alive(pids)
+
+
+def test_a_toolchain_that_cannot_be_imported_is_told_as_broken(tmp_path: Path) -> None:
+    host = ToolHost("broken", Path(sys.executable), ("no_such_module",), clean_environment(COVERAGE))
+    error = fail(host, "succeed", tmp_path)
+    assert (error.code, "broken" in str(error)) == ("toolchain_broken", True)
+    host.close()
+
+
+def test_an_interpreter_that_is_not_there_is_told_as_broken(tmp_path: Path) -> None:
+    host = ToolHost("absent", tmp_path / "python", (), {})
+    assert fail(host, "succeed", tmp_path).code == "toolchain_broken"
+
+
+def test_a_host_that_hangs_instead_of_forking_is_replaced(own_host: ToolHost, tmp_path: Path,
+                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    run(own_host, "succeed", tmp_path)
+    monkeypatch.setattr("worker.watch.STARTED_WITHIN_S", 0.5)
+    os.kill(own_host.pid, signal.SIGSTOP)
+    assert fail(own_host, "succeed", tmp_path).code == "killed"
+    assert run(own_host, "succeed", tmp_path).facts["threads"] == 1

@@ -1,0 +1,222 @@
+"""Stages that do as they are told, run by a real toolhost: what they do wrong is what the worker must cope with.
+
+`counter` in the parameters is a file that gets one line a run; `gates` maps a stage to a file that it waits for.
+"""
+import mmap
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+from worker import stage_api
+
+
+def count(job, name):
+    counter = job["parameters"].get("counter")
+    if counter:
+        with open(counter, "a") as file:
+            file.write(f"{name} {os.getpid()}\n")
+
+
+def wait_at_gate(job, name):
+    gate = (job["parameters"].get("gates") or {}).get(name)
+    while gate and not os.path.exists(gate):
+        stage_api.report(50, "at the gate")
+        time.sleep(0.01)
+
+
+def _write(job, name, data):
+    with open(os.path.join(job["output_dir"], name), "wb") as file:
+        file.write(data)
+
+
+def prepare(job):
+    count(job, "prepare")
+    wait_at_gate(job, "prepare")
+    with open(os.path.join(job["inputs"]["fetch"]["dir"], "model.onnx"), "rb") as file:
+        _write(job, "prepared", file.read()[::-1])
+    return {"size": os.path.getsize(os.path.join(job["output_dir"], "prepared"))}
+
+
+def compile_model(job):
+    count(job, "compile")
+    wait_at_gate(job, "compile")
+    with open(os.path.join(job["inputs"]["prepare"]["dir"], "prepared"), "rb") as file:
+        data = file.read()
+    for suffix in job["parameters"]["suffixes"]:
+        _write(job, "model" + suffix, suffix.encode() + data)
+    return {}
+
+
+def verify(job):
+    count(job, "verify")
+    wait_at_gate(job, "verify")
+    if job["parameters"].get("reject"):
+        raise stage_api.StageError("accuracy_too_low", "the outputs differ", "use fp32")
+    return {"outputs": {"y": {"cosine": 1.0}}}
+
+
+# --- for the toolhost alone -------------------------------------------------------------------------------------------
+
+
+def succeed(job):
+    stage_api.log("working")
+    stage_api.report(40, "half way")
+    _write(job, "out.bin", b"result")
+    return {"threads": job["threads"], "cwd": os.getcwd(), "stdin": sys.stdin.read()}
+
+
+def show_environment(job):
+    return {"environment": dict(os.environ), "arguments": sys.argv, "flags": sys.flags.isolated}
+
+
+def show_descriptors(job):
+    return {"open": sorted(os.readlink("/proc/self/fd/" + fd) for fd in os.listdir("/proc/self/fd")
+                           if os.path.exists("/proc/self/fd/" + fd))}
+
+
+def refuse(job):
+    raise stage_api.StageError("unsupported_operator", "no rule for Frobnicate", "remove it", vendor_code="E10001")
+
+
+def refuse_strangely(job):
+    raise stage_api.StageError("odd\ud800", "nul\0 and surrogate \udfff", vendor_code=17)
+
+
+def fall_over(job):
+    print("the last line before the fall")
+    raise RuntimeError("boom")
+
+
+def exit_quietly(job):
+    os._exit(3)
+
+
+def segfault(job):
+    os.kill(os.getpid(), signal.SIGSEGV)
+    time.sleep(60)
+
+
+def allocate_too_much(job):
+    return {"size": len(bytearray(8 << 30))}
+
+
+def fail_in_cpp(job):
+    raise RuntimeError("std::bad_alloc")
+
+
+def feed_grandchildren(job):
+    """Each stays below the limit that a process has; together, and in sessions of their own, they are above it."""
+    program = "b = bytearray(200 << 20); b[::4096] = b'x' * len(b[::4096]); import time; time.sleep(60)"
+    children = [subprocess.Popen([sys.executable, "-c", program], start_new_session=True) for _ in range(3)]
+    return {"ended": [child.wait() for child in children]}
+
+
+def touch_memory(job):
+    data = mmap.mmap(-1, 150 << 20)
+    for offset in range(0, len(data), 4096):
+        data[offset] = 1
+    time.sleep(0.5)
+    return {}
+
+
+def sleep_long(job):
+    stage_api.report(1, "asleep")
+    time.sleep(120)
+
+
+def burn(job):
+    """Counts in a file, so that a test sees whether it runs."""
+    number = 0
+    while True:
+        number += 1
+        path = os.path.join(job["output_dir"], "beats")
+        with open(path + ".part", "w") as file:
+            file.write(str(number))
+        os.rename(path + ".part", path)
+        time.sleep(0.005)
+
+
+def burn_cpu(job):
+    resource.setrlimit(resource.RLIMIT_CPU, (1, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+    while True:
+        pass
+
+
+def write_large_file(job):
+    _write(job, "large", b"\0" * (2 << 20))
+
+
+def write_many_files(job):
+    for number in range(1000):
+        _write(job, str(number), b"\0" * (1 << 20))
+        time.sleep(0.02)
+    return {}
+
+
+def write_log(job):
+    for number in range(2000):
+        print(f"line {number}\rprogress")
+    raise stage_api.StageError("said_enough", "see the log")
+
+
+def leave_nan(job):
+    return {"value": float("nan")}
+
+
+def leave_much(job):
+    return {"text": "x" * (9 << 20)}
+
+
+def leave_link(job):
+    os.symlink("/etc/passwd", "result.json")
+    os._exit(0)
+
+
+def leave_list(job):
+    with open("result.json", "w") as file:
+        file.write("[1]")
+    os._exit(0)
+
+
+def write_nonsense_progress(job):
+    fd = stage_api._progress_fd
+    os.write(fd, b"not json\n[1]\n{\"percent\": \"x\", \"text\": 1, \"event\": \"exited\", \"id\": 1}\n")
+    os.write(fd, b"y" * (1 << 18))
+    os.write(fd, b"\n{\"percent\": NaN, \"text\": \"\"}\n")
+    time.sleep(0.1)
+    stage_api.report(70, "after all")
+    time.sleep(0.3)
+    return {}
+
+
+def _leave_family(job):
+    """A child, a child in a session of its own, and a daemon (orphaned, own session); tells their pids."""
+    sleeper = [sys.executable, "-c", "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+                                     "time.sleep(300)"]
+    children = [subprocess.Popen(sleeper), subprocess.Popen(sleeper, start_new_session=True)]
+    program = f"import subprocess as s; print(s.Popen({sleeper!r}, start_new_session=True, stdout=s.DEVNULL).pid)"
+    daemon = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=True)
+    pids = [os.getpid(), *(child.pid for child in children), int(daemon.stdout)]
+    path = os.path.join(job["output_dir"], "family")
+    with open(path + ".part", "w") as file:
+        file.write(" ".join(map(str, pids)))
+    os.rename(path + ".part", path)
+    return pids
+
+
+def leave_family(job):
+    return {"pids": _leave_family(job)}
+
+
+def leave_family_and_crash(job):
+    _leave_family(job)
+    os.kill(os.getpid(), signal.SIGSEGV)
+    time.sleep(60)
+
+
+def stay_with_family(job):
+    _leave_family(job)
+    time.sleep(300)

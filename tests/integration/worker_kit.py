@@ -1,0 +1,218 @@
+"""What the worker's tests are made of: real stores, files and toolhosts in a temporary folder, and a small plan."""
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from shared import transitions
+from shared.errors import Unavailable
+from shared.files.local import LocalFiles
+from shared.models import Task, new_task_id
+from shared.platforms import get_platforms
+from shared.settings import Settings
+from shared.store import Store
+from shared.store.sqlite import SqliteStore
+from worker.cache import StageCache
+from worker.control import TaskControl
+from worker.lease import Lease
+from worker.plan import Environment, Plan, Stage
+from worker.process import ToolHost, clean_environment
+from worker.runner import TaskRunner, Tools
+from worker.stages.common import FETCH, ONNX, PUBLISH
+from worker.toolchains import ROOT
+from worker.watch import StageLimits
+
+TARGET = next(iter(get_platforms().values()))
+TOY = Environment("toy", "worker/stages/requirements.lock", preload=(), tools=("onnx",))
+_ENTRY = "tests.integration.toy_stages:"
+_TELLS = ("counter", "gates")
+
+PLAN = Plan(TARGET.name, TOY, (
+    FETCH,
+    Stage("prepare", _ENTRY + "prepare", TOY.name, inputs=("fetch",), parameters=_TELLS, common=True),
+    Stage("compile", _ENTRY + "compile_model", TOY.name, inputs=("prepare",), parameters=(*_TELLS, "suffixes")),
+    Stage("verify", _ENTRY + "verify", TOY.name, inputs=("compile",), parameters=(*_TELLS, "reject")),
+    PUBLISH,
+))
+STAGE_NAMES = [stage.name for stage in PLAN.stages]
+LIMITS = StageLimits(time_s=60.0, memory_bytes=4 << 30, disk_bytes=1 << 30)
+# What a stage's process needs so that its lines are measured too.
+COVERAGE = ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG", "COVERAGE_FILE")
+
+
+def open_store(folder: Path) -> SqliteStore:
+    return SqliteStore(str(folder / "tasks.db"), 1.5)
+
+
+def make_task(**fields: Any) -> Task:
+    now = time.time()
+    return Task.model_validate({
+        "id": new_task_id(), "task_type": TARGET.task_types[0], "platform": TARGET.name, "input_path": "in/model.onnx",
+        "output_path": f"out/model{TARGET.artefact_suffix}", "queue_order": now, "created_at": now, "updated_at": now,
+        **fields})
+
+
+def claim(store: Store, task: Task, worker: str = "w1") -> Lease:
+    claimed = store.update(task.id, transitions.claim(worker))
+    assert claimed is not None
+    return Lease(store, claimed, TaskControl(claimed))
+
+
+def make_settings(folder: Path, **changes: Any) -> Settings:
+    return Settings(**{"store_url": f"sqlite:{folder / 'tasks.db'}", "files_url": f"file:{folder / 'buckets'}",
+                       "work_dir": folder / "work", "cache_dir": folder / "cache", "beat_s": 0.2, "lease_s": 2.0,
+                       "sweep_s": 0.5, "retry_delay_s": 0.1, "toolchain_env": COVERAGE, **changes})
+
+
+class LossyStore:
+    """A real store behind a line that fails when told: `before` the next writes take place, or `after`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.before = self.after = self.reads = 0
+        self.writes_seen = 0
+
+    def update(self, task_id: str, change: transitions.Change) -> Task | None:
+        self.writes_seen += 1
+        if self.before:
+            self.before -= 1
+            raise Unavailable("store", "told to")
+        answer = self._store.update(task_id, change)
+        if self.after:
+            self.after -= 1
+            raise Unavailable("store", "told to")
+        return answer
+
+    def get(self, task_id: str) -> Task | None:
+        if self.reads:
+            self.reads -= 1
+            raise Unavailable("store", "told to")
+        return self._store.get(task_id)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+class Bench:
+    """One machine's worth of a worker without its main loop: runs one claimed task at a time."""
+
+    def __init__(self, folder: Path, hosts: dict[str, ToolHost], cache_dir: Path | None = None,
+                 **settings: Any) -> None:
+        self.folder = folder
+        self.settings = make_settings(folder, **settings)
+        self.files = LocalFiles(folder / "buckets")
+        self.store = open_store(folder)
+        self.counter = folder / "counter"
+        cache = StageCache(cache_dir or self.settings.cache_dir, self.settings.cache_bytes, self.files,
+                           self.settings.cache_bucket)
+        self.tools = Tools(settings=self.settings, files=self.files, cache=cache, hosts=hosts,
+                           versions={TOY.name: {"toy": "1"}}, lock_digests={TOY.name: "1" * 64}, threads=1)
+
+    def upload(self, path: str, data: bytes) -> None:
+        source = self.folder / "upload"
+        source.write_bytes(data)
+        self.files.upload(source, path)
+
+    def content(self, path: str) -> bytes | None:
+        target = self.folder / "download"
+        if self.files.stat(path) is None:
+            return None
+        self.files.download(path, target, max_bytes=1 << 30)
+        return target.read_bytes()
+
+    def submit(self, **fields: Any) -> Task:
+        task = make_task(**{"parameters": self.parameters(), **fields})
+        self.store.insert(task)
+        return task
+
+    def parameters(self, **more: Any) -> dict[str, Any]:
+        return {"counter": str(self.counter), "suffixes": [TARGET.artefact_suffix, *TARGET.also], **more}
+
+    def run(self, task: Task, worker: str = "w1") -> Task | None:
+        """Claim and run the task here; the document afterwards."""
+        self.run_lease(claim(self.store, task, worker))
+        return self.store.get(task.id)
+
+    def run_lease(self, lease: Lease, **tools: Any) -> None:
+        folder = self.folder / "work" / f"{lease.task.id}-{lease.epoch}"
+        TaskRunner(self.tools, PLAN, lease, folder).run()
+        assert not folder.exists()
+
+    def runs(self) -> Counter[str]:
+        """How often each toy stage was run, for any task."""
+        lines = self.counter.read_text().splitlines() if self.counter.exists() else []
+        return Counter(line.split()[0] for line in lines)
+
+
+@contextlib.contextmanager
+def toolhosts() -> Iterator[dict[str, ToolHost]]:
+    """Both environments' hosts, run by this interpreter."""
+    hosts = {name: ToolHost(name, Path(sys.executable), (), clean_environment(COVERAGE)) for name in (ONNX.name, "toy")}
+    try:
+        yield hosts
+    finally:
+        for host in hosts.values():
+            host.close()
+
+
+def wait_until(what: Callable[[], Any], timeout_s: float = 20.0) -> Any:
+    """What `what()` answers as soon as it is true.
+
+    Raises:
+        AssertionError: not in time.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not (answer := what()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+    return answer
+
+
+def alive(pids: list[int]) -> list[int]:
+    """Those of the processes that still run (a zombie does not)."""
+    found = []
+    for pid in pids:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+                found.append(pid)
+    return found
+
+
+class WorkerProcess:
+    """A real worker process; `module` is what `python -m` runs."""
+
+    def __init__(self, settings: Settings, module: str = "tests.integration.toy_worker", **environment: str) -> None:
+        values = settings.model_dump(exclude_unset=True)
+        env = {f"MODEL_CONVERT_{name.upper()}": ":".join(map(str, value)) if isinstance(value, tuple) else
+               str(getattr(value, "get_secret_value", lambda value=value: value)()) for name, value in values.items()}
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", *COVERAGE) if name in os.environ}
+        self.log = settings.work_dir.parent / f"worker-{time.monotonic_ns()}.log"
+        with self.log.open("wb") as log:
+            self.process = psutil.Popen([sys.executable, "-m", module], env=kept | env | environment, cwd=ROOT,
+                                        stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+
+    def wait_ready(self) -> WorkerProcess:
+        wait_until(lambda: '"message": "ready"' in self.log.read_text() or self.process.poll() is not None)
+        assert self.process.poll() is None, self.log.read_text()
+        return self
+
+    def descendants(self) -> list[int]:
+        return [child.pid for child in self.process.children(recursive=True)]
+
+    def terminate(self, timeout_s: float = 20.0) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout_s)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()

@@ -1,0 +1,137 @@
+"""Small ONNX models for tests, good ones and one of each kind of bad; bytes unless they need files beside them."""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+Shape = list[int | str | None]
+OPSET = 13
+IR = 8
+
+
+def value(name: str, shape: Shape | None, dtype: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, dtype, shape)
+
+
+def weights(name: str, *shape: int, seed: int = 0) -> onnx.TensorProto:
+    generator = np.random.default_rng([seed, *shape])
+    return numpy_helper.from_array(generator.standard_normal(shape).astype(np.float32) * 0.2, name)
+
+
+def constant(name: str, values: Any, dtype: Any = np.int64) -> onnx.TensorProto:
+    return numpy_helper.from_array(np.array(values, dtype), name)
+
+
+def model(nodes: list[onnx.NodeProto], inputs: list[onnx.ValueInfoProto], outputs: list[onnx.ValueInfoProto],
+          initializers: list[onnx.TensorProto] = (), *, opset: int = OPSET, ir: int = IR,
+          domains: dict[str, int] | None = None) -> onnx.ModelProto:
+    imports = [helper.make_opsetid("", opset), *(helper.make_opsetid(*item) for item in (domains or {}).items())]
+    return helper.make_model(helper.make_graph(nodes, "test", inputs, outputs, list(initializers)),
+                             opset_imports=imports, ir_version=ir, producer_name="tests", producer_version="1")
+
+
+def convolution(shape: Shape = (1, 3, 32, 32), *, dtype: Any = np.float32) -> onnx.ModelProto:
+    """Conv, BatchNormalization, Relu, pooling and a Gemm: 5 classes; the normalisation folds into the convolution."""
+    onnx_type = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    tensors = [weights("w", 8, 3, 3, 3), weights("b", 8, seed=1), weights("scale", 8), weights("mean", 8, seed=2),
+               constant("var", [1.5] * 8, np.float32), weights("fc", 8, 5, seed=3)]
+    tensors = [numpy_helper.from_array(numpy_helper.to_array(tensor).astype(dtype), tensor.name) for tensor in tensors]
+    return model([helper.make_node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]),
+                  helper.make_node("BatchNormalization", ["c", "scale", "b", "mean", "var"], ["n"]),
+                  helper.make_node("Relu", ["n"], ["r"]), helper.make_node("GlobalAveragePool", ["r"], ["p"]),
+                  helper.make_node("Flatten", ["p"], ["f"]), helper.make_node("Gemm", ["f", "fc"], ["y"])],
+                 [value("x", list(shape), onnx_type)], [value("y", [shape[0], 5], onnx_type)], tensors)
+
+
+def unary(operator: str, shape: Shape | None = (1, 4), *, dtype: int = TensorProto.FLOAT, opset: int = OPSET,
+          ir: int = IR, domain: str = "", out_shape: Shape | None = (1, 4), **attributes: Any) -> onnx.ModelProto:
+    """One operator between x and y."""
+    shape = None if shape is None else list(shape)
+    return model([helper.make_node(operator, ["x"], ["y"], domain=domain, **attributes)], [value("x", shape, dtype)],
+                 [value("y", None if out_shape is None else list(out_shape), dtype)], opset=opset, ir=ir,
+                 domains={domain: 1} if domain else None)
+
+
+def pair(left: Shape = ("n", 4), right: Shape = ("n", 4)) -> onnx.ModelProto:
+    """y = a + b."""
+    return model([helper.make_node("Add", ["a", "b"], ["y"])], [value("a", list(left)), value("b", list(right))],
+                 [value("y", list(left))])
+
+
+def embedding() -> onnx.ModelProto:
+    """Looks token ids (int64) up in a table of two rows: an id above 1 is out of range."""
+    return model([helper.make_node("Gather", ["table", "ids"], ["y"])], [value("ids", [1, 6], TensorProto.INT64)],
+                 [value("y", [1, 6, 4])], [weights("table", 2, 4)])
+
+
+def ratio() -> onnx.ModelProto:
+    """y = x / x: NaN for zeros."""
+    return model([helper.make_node("Div", ["x", "x"], ["y"])], [value("x", [1, 4])], [value("y", [1, 4])])
+
+
+def nested(depth: int) -> onnx.ModelProto:
+    """If within If, `depth` deep."""
+    def leaf(name: str) -> onnx.GraphProto:
+        return helper.make_graph([helper.make_node("Identity", ["x"], [name])], "leaf", [], [value(name, [1])])
+
+    branch = leaf("v0")
+    for level in range(1, depth + 1):
+        name = f"v{level}"
+        node = helper.make_node("If", ["flag"], [name], then_branch=branch, else_branch=leaf(f"e{level}"))
+        branch = helper.make_graph([node], f"level{level}", [], [value(name, [1])])
+    return model([node], [value("x", [1]), value("flag", [], TensorProto.BOOL)], [value(name, [1])])
+
+
+def filled(rows: int, columns: int) -> onnx.ModelProto:
+    """x plus a constant of rows x columns that the model computes: folding it would store it."""
+    fill = helper.make_node("ConstantOfShape", ["shape"], ["k"], value=constant("one", [1.0], np.float32))
+    return model([fill, helper.make_node("Add", ["x", "k"], ["y"])], [value("x", [1])],
+                 [value("y", [rows, columns])], [constant("shape", [rows, columns])])
+
+
+def claims(dims: list[int], data: bytes = b"") -> onnx.ModelProto:
+    """An initialiser that claims `dims` of float and holds `data`."""
+    tensor = onnx.TensorProto(name="liar", data_type=TensorProto.FLOAT, dims=dims, raw_data=data)
+    return model([helper.make_node("Add", ["x", "liar"], ["y"])], [value("x", [1])], [value("y", [1])], [tensor])
+
+
+def external(folder: Path, location: str = "weights.bin", *, file: str | None = None, cut: int = 0) -> Path:
+    """A convolution whose tensors lie in an external file: named `location` in the model, `file` on disk."""
+    path = folder / "model.onnx"
+    proto = convolution()
+    onnx.save_model(proto, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    target = folder / (file or location)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    data = (folder / "weights.bin").read_bytes()
+    (folder / "weights.bin").unlink()
+    target.write_bytes(data[:len(data) - cut])
+    path.write_bytes(relocate(path.read_bytes(), location))
+    return path
+
+
+def relocate(data: bytes, location: str) -> bytes:
+    """The model with all its external data said to lie at `location`."""
+    proto = onnx.ModelProto.FromString(data)
+    for tensor in proto.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = location
+    return proto.SerializeToString()
+
+
+def _varint(number: int) -> bytes:
+    out = bytearray()
+    while number > 127:
+        out.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*out, number])
+
+
+def node_bomb(nodes: int) -> bytes:
+    """`nodes` empty nodes of two bytes each: parsing costs many times the bytes."""
+    graph = b"\x0a\x00" * nodes
+    return b"\x08\x08\x3a" + _varint(len(graph)) + graph + b"\x42\x02\x10\x0d"

@@ -1,0 +1,175 @@
+"""The transitions against DESIGN.md's table: each rule is tried on every combination of what any rule looks at."""
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from shared import transitions
+from shared.models import TERMINAL, Status, Task
+from shared.store import Claim
+from tests.contract.store_changes import (
+    BEAT,
+    BY_THE_SERVICE,
+    DELAY_S,
+    EPOCH,
+    EVERY,
+    FAILURE,
+    FETCH,
+    MAX_RETRIES,
+    OWNER,
+    PUBLISH,
+    RESULT,
+)
+from tests.contract.store_model import FAR_FUTURE, apply, make_task
+
+NOW = object()  # a time between the start of the test and its end
+LATER = object()  # that, plus DELAY_S
+
+FIELDS: dict[str, tuple[Any, ...]] = {
+    "status": tuple(Status),
+    "owner": (None, OWNER, "w2"),
+    "epoch": (EPOCH, EPOCH + 1),
+    "beat": (BEAT, BEAT + 1),
+    "retries": (0, MAX_RETRIES),
+    "announced": (-1, EPOCH),
+    "next_run_at": (0.0, FAR_FUTURE),
+}
+STATES = [make_task(**dict(zip(FIELDS, values, strict=True)), error=FAILURE, finished_at=5.0)
+          for values in itertools.product(*FIELDS.values())]
+
+
+def owned(task: Task, *statuses: Status) -> bool:
+    return task.owner == OWNER and task.epoch == EPOCH and (not statuses or task.status in statuses)
+
+
+def unchanged(task: Task, status: Status, retries: int) -> bool:
+    return owned(task, status) and task.beat == BEAT and task.retries == retries
+
+
+# The table of DESIGN.md: when a change takes place, and everything that is different afterwards.
+TABLE: dict[str, tuple[Callable[[Task], bool], Callable[[Task], dict[str, Any]]]] = {
+    "claim": (lambda t: t.status in ("pending", "running") and t.owner is None and t.next_run_at == 0.0,
+              lambda t: {"status": "running", "owner": "w9", "beat": 0, "epoch": t.epoch + 1, "updated_at": NOW}),
+    "beat": (owned, lambda t: {"beat": t.beat + 1}),
+    "beat with progress": (owned, lambda t: {"beat": t.beat + 1, "progress": 41.5}),
+    "begin_stage": (lambda t: owned(t, Status.RUNNING),
+                    lambda t: {"stage": "compile", "progress": 40.0, "started_at": 1_700_000_000.125,
+                               "beat": t.beat + 1, "updated_at": NOW}),
+    "commit_stages": (lambda t: owned(t, Status.RUNNING, Status.PAUSED),
+                      lambda t: {"stages": [FETCH], "stage": "fetch", "retries": 0, "progress": 12.5,
+                                 "beat": t.beat + 1, "updated_at": NOW}),
+    "park": (lambda t: owned(t, Status.PAUSED), lambda t: {"owner": None, "updated_at": NOW}),
+    "release": (lambda t: owned(t, Status.RUNNING),
+                lambda t: {"owner": None, "announced": -1, "next_run_at": LATER, "updated_at": NOW}),
+    "complete": (lambda t: owned(t, Status.RUNNING),
+                 lambda t: {"status": "completed", "owner": None, "result": RESULT, "stages": [FETCH, PUBLISH],
+                            "stage": "publish", "progress": 100.0, "finished_at": NOW, "updated_at": NOW}),
+    "fail": (lambda t: owned(t, Status.RUNNING),
+             lambda t: {"status": "failed", "owner": None, "error": FAILURE, "finished_at": NOW, "updated_at": NOW}),
+    "pause": (lambda t: t.status == "running", lambda t: {"status": "paused", "updated_at": NOW}),
+    "resume": (lambda t: t.status == "paused",
+               lambda t: {"status": "running", "announced": -1, "next_run_at": 0.0, "updated_at": NOW}),
+    "cancel": (lambda t: t.status not in TERMINAL,
+               lambda t: {"status": "failed", "owner": None, "error.code": "cancelled", "finished_at": NOW,
+                          "updated_at": NOW}),
+    "retry": (lambda t: t.status == "failed",
+              lambda t: {"status": "pending", "error": None, "retries": 0, "announced": -1, "next_run_at": 0.0,
+                         "finished_at": None, "updated_at": NOW}),
+    "reap": (lambda t: unchanged(t, Status.RUNNING, 0),
+             lambda t: {"owner": None, "announced": -1, "retries": 1, "next_run_at": LATER, "updated_at": NOW}),
+    "reap for the last time": (lambda t: unchanged(t, Status.RUNNING, MAX_RETRIES),
+                               lambda t: {"status": "failed", "owner": None, "error.code": "worker_lost",
+                                          "announced": -1, "finished_at": NOW, "updated_at": NOW}),
+    "reap while paused": (lambda t: unchanged(t, Status.PAUSED, 0),
+                          lambda t: {"owner": None, "announced": -1, "updated_at": NOW}),
+    "mark_announced": (lambda t: t.epoch == EPOCH and t.announced == -1, lambda t: {"announced": EPOCH}),
+}
+
+
+def test_the_table_names_every_transition():
+    assert TABLE.keys() == EVERY.keys()
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_change_takes_place_exactly_where_the_table_says(name):
+    fits, _ = TABLE[name]
+    change = EVERY[name]()
+    wrong = [task for task in STATES if (apply(task, change) is not None) != fits(task)]
+    assert wrong == []
+    assert 0 < sum(map(fits, STATES)) < len(STATES)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_change_has_exactly_the_effects_that_the_table_says(name):
+    fits, effect = TABLE[name]
+    start = time.time()
+    change = EVERY[name]()
+    end = time.time()
+    for task in filter(fits, STATES):
+        after, expected = apply(task, change), effect(task)
+        for field, value in expected.items():
+            holder, _, part = field.partition(".")
+            seen = getattr(getattr(after, holder), part) if part else getattr(after, holder)
+            if value in (NOW, LATER):
+                delay_s = DELAY_S if value is LATER else 0.0
+                assert start + delay_s <= seen <= end + delay_s, field
+            else:
+                assert seen == value, field
+        untouched = Task.model_fields.keys() - {field.partition(".")[0] for field in expected}
+        assert {f: getattr(after, f) for f in untouched} == {f: getattr(task, f) for f in untouched}
+
+
+@pytest.mark.parametrize("name", BY_THE_SERVICE)
+def test_only_a_client_changes_the_status_of_a_paused_or_finished_task(name):
+    change = BY_THE_SERVICE[name]()
+    for task in STATES:
+        after = apply(task, change)
+        if after is not None and task.status not in ("pending", "running"):
+            assert after.status == task.status
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_task_that_ends_has_no_owner(name):
+    change = EVERY[name]()
+    for task in STATES:
+        after = apply(task, change)
+        if after is not None and after.status in TERMINAL and task.status not in TERMINAL:
+            assert after.owner is None
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_the_epoch_grows_with_a_claim_and_never_else(name):
+    change = EVERY[name]()
+    for task in STATES:
+        after = apply(task, change)
+        if after is not None:
+            assert after.epoch - task.epoch == (1 if name == "claim" else 0)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_task_that_comes_to_wait_is_due_a_doorbell(name):
+    def waits(task: Task) -> bool:
+        return task.status in ("pending", "running") and task.owner is None
+
+    change = EVERY[name]()
+    for task in STATES:
+        after = apply(task, change)
+        if after is not None and waits(after) and not waits(task):
+            assert after.announced == -1
+
+
+@pytest.mark.parametrize(("retries", "delay_s"), [(0, 2.0), (1, 4.0), (2, 8.0)])
+def test_each_lost_worker_doubles_the_wait(retries, delay_s):
+    start = time.time()
+    change = transitions.reap(Claim("t", "w", 1, 0, Status.RUNNING, retries), max_retries=3, delay_s=2.0)
+    assert start + delay_s <= change.set["next_run_at"] <= time.time() + delay_s
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_no_change_both_sets_and_increments_a_field(name):
+    change = EVERY[name]()
+    assert not change.set.keys() & change.increment.keys()

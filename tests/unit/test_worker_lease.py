@@ -1,0 +1,222 @@
+"""An owner's writes: one transition each, whatever becomes of the store's answers."""
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared import transitions
+from shared.models import StageRecord, Status, Task, TaskFailure, TaskResult
+from tests.integration.worker_kit import LossyStore, claim, make_task, open_store, wait_until
+from worker.control import Wanted
+from worker.lease import Beater, Lease
+
+RECORD = StageRecord(name="fetch", key="k", output_digest="d", seconds=1.0, cached=False)
+RESULT = TaskResult(path="out/m.xml", files=["out/m.xml"], sha256="0" * 64, size_bytes=1, manifest_path="out/m.json")
+FAILURE = TaskFailure(code="timeout", message="too slow")
+
+
+@pytest.fixture(autouse=True)
+def no_long_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = time.sleep
+    monkeypatch.setattr("worker.lease.time.sleep", lambda seconds: real(min(seconds, 0.01)))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LossyStore:
+    return LossyStore(open_store(tmp_path))
+
+
+@pytest.fixture
+def lease(store: LossyStore) -> Lease:
+    task = make_task()
+    store.insert(task)
+    return claim(store, task)
+
+
+def read(store: LossyStore, lease: Lease) -> Task:
+    task = store.get(lease.task.id)
+    assert task is not None
+    return task
+
+
+def change(store: LossyStore, lease: Lease, what: transitions.Change) -> None:
+    assert store._store.update(lease.task.id, what) is not None
+
+
+ENDINGS: dict[str, tuple[Callable[[Lease], bool], Callable[[], list[transitions.Change]], dict[str, Any]]] = {
+    "complete": (lambda lease: lease.complete(RESULT, [RECORD]), list, {"status": Status.COMPLETED, "result": RESULT}),
+    "fail": (lambda lease: lease.fail(FAILURE), list, {"status": Status.FAILED, "error": FAILURE}),
+    "release": (lambda lease: lease.release(0.0), list, {"status": Status.RUNNING, "announced": -1}),
+    "park": (lambda lease: lease.park(), lambda: [transitions.pause()], {"status": Status.PAUSED}),
+}
+
+
+@pytest.mark.parametrize("name", ENDINGS)
+@pytest.mark.parametrize("lost", [{}, {"before": 3}, {"after": 1}, {"after": 1, "reads": 2}, {"before": 1, "reads": 1}])
+def test_an_ending_takes_place_once_though_answers_are_lost(store: LossyStore, lease: Lease, name: str,
+                                                            lost: dict[str, int]) -> None:
+    end, first, expected = ENDINGS[name]
+    for step in first():
+        change(store, lease, step)
+    vars(store).update(lost)
+    assert end(lease)
+    vars(store).update(before=0, after=0, reads=0)
+    task = read(store, lease)
+    assert (task.owner, task.epoch) == (None, 1)
+    assert {field: getattr(task, field) for field in expected} == expected
+
+
+@pytest.mark.parametrize("name", ENDINGS)
+def test_an_ending_of_a_task_that_another_claimed_is_refused_though_an_answer_was_lost(
+        store: LossyStore, lease: Lease, name: str) -> None:
+    end, first, _ = ENDINGS[name]
+    change(store, lease, transitions.Change({}, {"owner": None, "status": Status.RUNNING}))
+    change(store, lease, transitions.claim("w2"))
+    for step in first():
+        change(store, lease, step)
+    before = read(store, lease)
+    store.before = 1
+    assert not end(lease)
+    assert read(store, lease) == before
+    assert lease.control.wanted is Wanted.STOP
+
+
+def test_completing_a_paused_task_misses_and_tells_why(store: LossyStore, lease: Lease) -> None:
+    change(store, lease, transitions.pause())
+    assert not lease.complete(RESULT, [RECORD])
+    assert lease.control.wanted is Wanted.PAUSE
+    assert read(store, lease).status is Status.PAUSED
+
+
+def test_failing_a_paused_task_misses(store: LossyStore, lease: Lease) -> None:
+    change(store, lease, transitions.pause())
+    assert not lease.fail(FAILURE)
+    assert read(store, lease).error is None
+
+
+def test_completing_a_cancelled_task_misses_for_good(store: LossyStore, lease: Lease) -> None:
+    change(store, lease, transitions.cancel())
+    assert not lease.complete(RESULT, [RECORD])
+    assert lease.control.wanted is Wanted.STOP
+    assert read(store, lease).error.code == "cancelled"
+
+
+def test_parking_after_a_resume_misses_and_the_task_goes_on(store: LossyStore, lease: Lease) -> None:
+    change(store, lease, transitions.pause())
+    lease.beat()
+    change(store, lease, transitions.resume())
+    assert not lease.park()
+    assert lease.control.wanted is Wanted.RUN
+    assert read(store, lease).owner == "w1"
+
+
+def test_a_stage_is_recorded_though_pause_came_first(store: LossyStore, lease: Lease) -> None:
+    change(store, lease, transitions.pause())
+    store.after = 2
+    assert lease.commit_stages([RECORD])
+    assert read(store, lease).stages == [RECORD]
+    assert lease.control.wanted is Wanted.PAUSE
+
+
+def test_a_stage_of_a_stale_claim_is_not_recorded(store: LossyStore, lease: Lease) -> None:
+    change(store, lease, transitions.Change({}, {"owner": None}))
+    assert not lease.commit_stages([RECORD])
+    assert read(store, lease).stages == []
+    assert lease.control.wanted is Wanted.STOP
+
+
+def test_no_stage_begins_while_the_task_is_paused(store: LossyStore, lease: Lease) -> None:
+    change(store, lease, transitions.pause())
+    assert not lease.begin_stage("fetch")
+    assert read(store, lease).stage is None
+
+
+def test_the_first_stage_sets_the_start_time_and_later_ones_keep_it(store: LossyStore, lease: Lease) -> None:
+    lease.begin_stage("fetch")
+    first = read(store, lease).started_at
+    lease.begin_stage("inspect")
+    assert read(store, lease).started_at == first is not None
+
+
+def test_a_claim_is_confirmed_only_while_it_holds(store: LossyStore, lease: Lease) -> None:
+    store.after = 1
+    assert lease.confirm()
+    change(store, lease, transitions.cancel())
+    assert not lease.confirm()
+
+
+@pytest.mark.parametrize(("what", "dropped"), [
+    (lambda store, lease: store.delete(lease.task.id), True),
+    (lambda store, lease: change(store, lease, transitions.cancel()), True),
+    (lambda store, lease: change(store, lease, transitions.Change({}, {"owner": "w2", "epoch": 2})), False),
+    (lambda store, lease: lease.complete(RESULT, [RECORD]), False),
+])
+def test_a_task_is_dropped_when_deleted_or_cancelled_and_not_when_anothers(store: LossyStore, lease: Lease, what: Any,
+                                                                           dropped: bool) -> None:
+    what(store, lease)
+    store.reads = 1
+    assert lease.was_dropped() is dropped
+
+
+# --- the beating thread -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def beater() -> Any:
+    beater = Beater(beat_s=0.05)
+    yield beater
+    beater.close()
+
+
+def test_beats_carry_progress_and_bring_back_what_is_wanted(store: LossyStore, lease: Lease, beater: Beater) -> None:
+    beater.add(lease)
+    lease.control.progress = 42.0
+    wait_until(lambda: read(store, lease).progress == 42.0)
+    change(store, lease, transitions.pause())
+    wait_until(lambda: lease.control.wanted is Wanted.PAUSE)
+
+
+def test_beats_go_on_after_an_outage(store: LossyStore, lease: Lease, beater: Beater) -> None:
+    beater.add(lease)
+    store.before = 5
+    wait_until(lambda: store.before == 0)
+    beat = read(store, lease).beat
+    wait_until(lambda: read(store, lease).beat > beat + 1)
+    assert lease.control.wanted is Wanted.RUN
+
+
+def test_a_beat_that_fails_oddly_does_not_end_the_others(store: LossyStore, lease: Lease, beater: Beater,
+                                                         tmp_path: Path) -> None:
+    class Broken(LossyStore):
+        def update(self, task_id: str, change: transitions.Change) -> Task | None:
+            raise RuntimeError("not what a store should raise")
+
+    beater.add(Lease(Broken(store), lease.task, lease.control))
+    beater.add(lease)
+    wait_until(lambda: read(store, lease).beat > 2)
+
+
+def test_a_poke_beats_at_once(store: LossyStore, lease: Lease) -> None:
+    slow = Beater(beat_s=60.0)
+    slow.add(lease)
+    change(store, lease, transitions.pause())
+    slow.poke(lease.task.id)
+    slow.poke("task_of_somebody_else")
+    wait_until(lambda: lease.control.wanted is Wanted.PAUSE, 2)
+    slow.close()
+
+
+def test_a_removed_lease_is_beaten_no_more_and_the_next_claim_of_the_same_task_is(store: LossyStore, lease: Lease,
+                                                                                  beater: Beater) -> None:
+    beater.add(lease)
+    lease.release()
+    successor = claim(store, lease.task, "w1")
+    beater.add(successor)
+    beater.remove(lease)
+    beat = read(store, lease).beat
+    wait_until(lambda: read(store, lease).beat > beat + 1)
+    assert successor.control.wanted is Wanted.RUN

@@ -1,0 +1,215 @@
+"""One running stage: its limits, its progress, what is wanted of it, and what came of it."""
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import stat
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from shared.errors import ConversionFailed
+from worker.control import TaskControl, Wanted
+from worker.groups import Group
+
+TICK_S = 0.2  # how often a running stage's limits are looked at
+STARTED_WITHIN_S = 60.0  # a host that has not forked by then hangs
+LOG_TAIL_BYTES = 4000
+MAX_RESULT_BYTES = 8 << 20  # facts are for people and keys; what is large belongs in a file
+
+
+class Interrupted(Exception):
+    """The stage was ended on purpose, by what `control` wants; its result is not missed."""
+
+
+@dataclass(frozen=True)
+class StageLimits:
+    """Of the whole group: `memory_bytes` resident, `disk_bytes` in the stage's folder. Frozen time is not counted."""
+
+    time_s: float
+    memory_bytes: int
+    disk_bytes: int
+    hold_s: float = 60.0  # how long a paused stage stays in memory before it is given up
+
+
+@dataclass
+class StageRun:
+    """What a child left: its facts, and what it took."""
+
+    facts: dict[str, Any]
+    seconds: float
+    peak_memory_bytes: int
+
+
+@dataclass
+class Child:
+    """What the host tells of one child."""
+
+    group: Group | None = None
+    events: queue.SimpleQueue[dict[str, Any]] = field(default_factory=queue.SimpleQueue)
+
+    def lose(self) -> None:
+        """Its host is gone, and with it the child."""
+        self.events.put({"event": "exited", "code": None, "signal": signal.SIGKILL, "peak_memory_bytes": 0})
+
+
+class Watch:
+    """Watches one child in the thread that calls `until_exit`."""
+
+    def __init__(self, child: Child, folder: Path, limits: StageLimits, control: TaskControl,
+                 on_progress: Callable[[float, str], None]) -> None:
+        self._child, self._folder, self._limits, self._control = child, folder, limits, control
+        self._on_progress = on_progress
+        self._ran_s = 0.0  # without frozen time
+        self._frozen_since: float | None = None
+        self._peak_bytes = 0
+        self._broken: ConversionFailed | None = None
+        self._interrupted = False
+        self._exit: dict[str, Any] = {}
+
+    def until_exit(self, on_hang: Callable[[], None]) -> None:
+        """`on_hang` is called where the host does not even start the child; it should end the host."""
+        last = time.monotonic()
+        while not self._exit:
+            try:
+                event = self._child.events.get(timeout=TICK_S)
+                if event["event"] == "progress":
+                    self._on_progress(event["percent"], event["text"])
+                elif event["event"] == "exited":
+                    self._exit = event
+            except queue.Empty:
+                pass
+            now = time.monotonic()
+            if self._frozen_since is None:
+                self._ran_s += now - last
+            last = now
+            if self._exit:
+                return
+            if self._child.group is None:
+                if self._ran_s > STARTED_WITHIN_S:
+                    on_hang()
+                continue
+            self._obey(self._child.group)
+            self._look_at_limits(self._child.group)
+
+    def _obey(self, group: Group) -> None:
+        wanted = self._control.wanted
+        if wanted is Wanted.PAUSE:
+            group.freeze()
+            self._frozen_since = self._frozen_since or time.monotonic()
+        elif self._frozen_since is not None:
+            group.thaw()
+            self._frozen_since = None
+        held_s = 0.0 if self._frozen_since is None else time.monotonic() - self._frozen_since
+        if wanted is Wanted.STOP or held_s > self._limits.hold_s or self._control.give_up:
+            self._interrupted = True
+            group.kill()
+
+    def _look_at_limits(self, group: Group) -> None:
+        if self._broken or self._interrupted:
+            return
+        resident = group.resident_bytes()
+        self._peak_bytes = max(self._peak_bytes, resident)
+        if self._ran_s > self._limits.time_s:
+            self._broken = ConversionFailed("timeout", f"the stage ran longer than {self._limits.time_s:.0f} s",
+                                            "raise limits.stage_time_s, or send a smaller model")
+        elif resident > self._limits.memory_bytes:
+            self._broken = ConversionFailed(
+                "out_of_memory", f"the stage used more than {self._limits.memory_bytes >> 20} MiB",
+                "raise limits.stage_memory_bytes, or send a smaller model or shape")
+        elif _size_bytes(self._folder) > self._limits.disk_bytes:
+            self._broken = ConversionFailed("disk_full",
+                                            f"the stage wrote more than {self._limits.disk_bytes >> 20} MiB")
+        if self._broken:
+            group.kill()
+
+    def result(self) -> StageRun:
+        """What came of it. Success is a whole result, not an exit code.
+
+        Raises:
+            ConversionFailed: the stage failed, crashed, or ran into a limit; with the end of its log.
+            Interrupted: it was ended on purpose.
+        """
+        if self._interrupted:
+            raise Interrupted
+        error = self._broken
+        if error is None:
+            try:
+                told = read_result(self._folder / "result.json")
+                if "facts" in told:
+                    return StageRun(dict(told["facts"]), round(self._ran_s, 3),
+                                    max(self._peak_bytes, self._exit["peak_memory_bytes"]))
+                told = told["error"]
+                error = ConversionFailed(_text(told["code"]), _text(told["message"]), _text(told.get("hint") or ""))
+                error.vendor_code = _text(told.get("vendor_code") or "") or None
+            except FileNotFoundError:
+                error = _died(self._exit)
+            except (ValueError, TypeError, KeyError, RecursionError, OSError) as reason:
+                error = ConversionFailed("stage_crashed", f"the stage left no readable result: {reason}")
+        error.log_tail = read_tail(self._folder / "log.txt")
+        raise error
+
+
+def _died(event: dict[str, Any]) -> ConversionFailed:
+    """The child ended without a result: by which signal, or with which code."""
+    number = event["signal"]
+    if number == signal.SIGXCPU:
+        return ConversionFailed("timeout", "the stage used up its CPU time", "raise limits.stage_time_s")
+    if number == signal.SIGXFSZ:
+        return ConversionFailed("disk_full", "the stage wrote a file above its limit")
+    if number == signal.SIGKILL:
+        return ConversionFailed("killed", "the stage was killed from outside",
+                                "most often the machine ran out of memory: give it more, or fewer slots")
+    if number is not None:
+        return ConversionFailed("stage_crashed", f"the tool crashed with {signal.Signals(number).name}",
+                                "the log shows the last step; a crash is the tool's own fault")
+    return ConversionFailed("stage_crashed", f"the tool ended with code {event['code']} and without a result")
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """What the child left. It is not trusted: never a link, a pipe, or more than memory should hold.
+
+    Raises:
+        FileNotFoundError: it left nothing.
+        ValueError: what it left is no result.
+    """
+    about = path.lstat()
+    if not stat.S_ISREG(about.st_mode) or about.st_size > MAX_RESULT_BYTES:
+        raise ValueError(f"not a regular file of at most {MAX_RESULT_BYTES >> 20} MiB")
+    result = json.loads(path.read_bytes())
+    if not isinstance(result, dict):
+        raise ValueError("not an object")
+    return result
+
+
+def _text(value: object) -> str:
+    """As a store can hold it: no lone surrogates, no NUL, not endless."""
+    return str(value).encode(errors="replace").decode().replace("\0", " ")[:2000]
+
+
+def _size_bytes(folder: Path) -> int:
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(parent, name)).st_size
+            except FileNotFoundError:
+                continue
+    return total
+
+
+def read_tail(path: Path, limit_bytes: int = LOG_TAIL_BYTES) -> str:
+    """The end of a log, from a line's beginning; "" where there is none."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - limit_bytes))
+            data = file.read()
+    except FileNotFoundError:
+        return ""
+    text = data.decode(errors="replace").replace("\r", "\n")
+    return text if size <= limit_bytes else text.partition("\n")[2]
