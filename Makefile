@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/python -m uv
+INSTALL := $(UV) pip install --quiet --compile-bytecode --python $(BIN)/python
+TOOLCHAINS := worker/stages/requirements.in $(wildcard worker/platforms/*/requirements.in)
 COMPILE := $(UV) pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate
 
 .PHONY: help
@@ -19,12 +21,12 @@ $(VENV)/.bootstrap: infra/bootstrap.lock
 	touch $@
 
 $(VENV)/.core: $(VENV)/.bootstrap requirements.lock pyproject.toml
-	$(UV) pip install --quiet --require-hashes --python $(BIN)/python -r requirements.lock
-	$(UV) pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
+	$(INSTALL) --require-hashes -r requirements.lock
+	$(INSTALL) --no-deps --no-build-isolation --editable .
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.core requirements-dev.lock
-	$(UV) pip install --quiet --require-hashes --python $(BIN)/python -r requirements-dev.lock
+	$(INSTALL) --require-hashes -r requirements-dev.lock
 	touch $@
 
 .PHONY: toolchains
@@ -38,10 +40,9 @@ toolchain-%: $(VENV)/.core
 lock: $(VENV)/.bootstrap  ## renew the lock files
 	$(COMPILE) infra/bootstrap.in -o infra/bootstrap.lock
 	$(COMPILE) pyproject.toml --group build -o requirements.lock
-	$(COMPILE) worker/stages/requirements.in -o worker/stages/requirements.lock
-	$(COMPILE) worker/platforms/intel/requirements.in -o worker/platforms/intel/requirements.lock
-	$(COMPILE) pyproject.toml --group build --group dev -c requirements.lock -c worker/stages/requirements.lock \
-		-c worker/platforms/intel/requirements.lock -o requirements-dev.lock
+	for source in $(TOOLCHAINS); do $(COMPILE) $$source -o $${source%.in}.lock || exit 1; done
+	$(COMPILE) pyproject.toml --group build --group dev $(patsubst %.in,-c %.lock,requirements.in $(TOOLCHAINS)) \
+		-o requirements-dev.lock
 
 .PHONY: clean
 clean:  ## remove the environment and caches of this checkout
@@ -73,7 +74,7 @@ TESTS ?= tests
 
 .PHONY: test lint bench
 test: $(VENV)/.dev toolchains lint  ## all tests with coverage; installs the servers and the browser they need
-	$(BIN)/python -m infra.servers.debian chromium=chromium
+	$(BIN)/python -m infra.servers.debian chromium=chromium curl=curl
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m coverage run -m pytest $(TESTS)
 	$(BIN)/python -m coverage combine --quiet

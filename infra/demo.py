@@ -19,7 +19,6 @@ from infra.processes import Processes, embedded_environment
 from infra.servers.base import free_port
 
 MODEL = "det"
-TITLE = "PP-OCRv4 detector, 480x480, to OpenVINO IR (FP16)"
 
 
 def main() -> int:
@@ -39,10 +38,11 @@ def main() -> int:
         shutil.copyfile(fetch_models()[MODEL], upload)
         client = Client(f"http://127.0.0.1:{port}")
         client.wait_until_healthy()
-        console.print(f"[bold]{TITLE}[/bold]\nAPI documents while it runs: http://127.0.0.1:{port}/docs, /redoc, "
+        target = client.call("GET", "/platforms")["platforms"][0]
+        console.print(f"[bold]PP-OCRv4 text detector, 480x480, to {target['title']}[/bold]\nAPI documents while it runs: http://127.0.0.1:{port}/docs, /redoc, "
                       f"/openapi.json\nmodel: models/detector.onnx ({upload.stat().st_size / 1e6:.1f} MB)\n")
-        task_id = client.create_task(task_type="onnx_to_openvino", platform="intel", input_path="models/detector.onnx",
-                                     parameters={"input_shape": "x:1,3,480,480"})
+        task_id = client.create_task(task_type=target["task_types"][0], platform=target["name"],
+                                     input_path="models/detector.onnx", parameters={"input_shape": "x:1,3,480,480"})
         return report(console, show_progress(console, client, task_id), data_dir / "buckets")
     finally:
         service.send_signal(signal.SIGTERM)

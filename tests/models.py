@@ -90,7 +90,7 @@ def filled(rows: int, columns: int) -> onnx.ModelProto:
     """x plus a constant of rows x columns that the model computes: folding it would store it."""
     fill = helper.make_node("ConstantOfShape", ["shape"], ["k"], value=constant("one", [1.0], np.float32))
     return model([fill, helper.make_node("Add", ["x", "k"], ["y"])], [value("x", [1])],
-                 [value("y", [rows, columns])], [constant("shape", [rows, columns])])
+                 [value("y", ["rows", "columns"])], [constant("shape", [rows, columns])])
 
 
 def claims(dims: list[int], data: bytes = b"") -> onnx.ModelProto:

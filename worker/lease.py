@@ -49,9 +49,10 @@ class Lease:
         started = self.task.started_at or time.time()
         self.task = self.task.model_copy(update={"started_at": started})
         with self._stage_lock:
-            self._stage = stage
-            return self._write(transitions.begin_stage(self.owner, self.epoch, stage, self.control.progress, started),
-                               lambda task: False)
+            begun = self._write(transitions.begin_stage(self.owner, self.epoch, stage, self.control.progress, started),
+                                lambda task: False)
+            self._stage = stage if begun else self._stage
+        return begun
 
     def commit_stages(self, stages: Sequence[StageRecord]) -> bool:
         with self._stage_lock:  # else a record that is late would turn the document's stage back

@@ -22,7 +22,7 @@ class Sizes:
     batch_tasks: int = 20
     few_tasks: int = 1_000
     many_tasks: int = 100_000
-    scale_rounds: int = 7
+    scale_rounds: int = 5
 
 
 SMALL = Sizes(http_rounds=2, http_seconds=1.0, latency_tries=10, batch_rounds=1, batch_tasks=4, few_tasks=600,

@@ -48,7 +48,8 @@ class Bound:
 
 @dataclass(frozen=True)
 class Line:
-    """One comparison. `ours` and `other` were measured in turn, sample by sample; `notes` go into the file only."""
+    """One comparison. `ours` and `other` were measured in turn, sample by sample; `notes` go into the file only,
+    `remark` is also told to people where the bound is missed."""
 
     row: str
     what: str
@@ -58,6 +59,7 @@ class Line:
     other: Series | None = None
     bound: Bound | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
+    remark: str = ""
 
     @property
     def ratio(self) -> float | None:
@@ -67,6 +69,10 @@ class Line:
         if len(self.ours.samples) != len(self.other.samples):
             return self.ours.value / self.other.value
         return statistics.median(a / b for a, b in zip(self.ours.samples, self.other.samples, strict=True))
+
+    @property
+    def is_missed(self) -> bool:
+        return self.bound is not None and not self.bound.is_met(self.judged)
 
     @property
     def judged(self) -> float:
@@ -80,8 +86,9 @@ class Line:
 
         return {"row": self.row, "what": self.what, "unit": self.unit, "ours": side(self.ours), "against": self.against,
                 "other": side(self.other), "ratio": self.ratio, "bound": self.bound and str(self.bound),
-                "met": self.bound and self.bound.is_met(self.judged),
-                "margin": self.bound and self.bound.margin(self.judged), "notes": dict(self.notes)}
+                "met": self.bound and not self.is_missed,
+                "margin": self.bound and self.bound.margin(self.judged), "notes": dict(self.notes),
+                "remark": self.remark}
 
 
 def take_turns(sides: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, Series]:

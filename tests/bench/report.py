@@ -30,6 +30,8 @@ def print_table(lines: Sequence[Line], console: Console) -> None:
         table.add_row(line.row, line.what, _side(line.ours, line.unit), line.against, _side(line.other, line.unit),
                       "" if line.ratio is None else f"{line.ratio:.3f}x", str(line.bound or ""), _verdict(line))
     console.print(table)
+    for remark in dict.fromkeys(line.remark for line in lines if line.is_missed and line.remark):
+        console.print(f"- {remark}", markup=False)
 
 
 def _side(series: Series | None, unit: str) -> str:
@@ -47,9 +49,7 @@ def _verdict(line: Line) -> str:
     if line.bound is None:
         return ""
     margin = line.bound.margin(line.judged)
-    if line.bound.is_met(line.judged):
-        return f"[green]yes[/green], {margin:.0%} to spare"
-    return f"[red]NO[/red], {-margin:.0%} off"
+    return f"[red]NO[/red], {-margin:.0%} off" if line.is_missed else f"[green]yes[/green], {margin:.0%} to spare"
 
 
 def write_file(lines: Sequence[Line], about: dict[str, Any]) -> Path:

@@ -97,6 +97,7 @@ def test_the_topology_is_exactly_what_the_design_names(queue: RabbitQueue, subsc
     queue.announce(doorbell("t1"))
     receive(subscribe("worker-7")).ack()
     watcher = subscribe("worker-7")
+    idle(watcher)
     for task_id in ("t8", "t9"):
         watcher.watch(task_id)
     watcher.unwatch("t8")

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from infra.models import fetch_models
 
+from infra.models import fetch_models
 from tests.e2e.services import Service
 
 
@@ -41,4 +41,5 @@ def profile(request: pytest.FixtureRequest) -> dict[str, str]:
     if request.param == "embedded":
         return {}
     return {"store_url": request.getfixturevalue("mongo_url"), "queue_url": request.getfixturevalue("amqp_url"),
-            "files_url": request.getfixturevalue("minio_url")}
+            "files_url": request.getfixturevalue("minio_url"),
+            "cache_bucket": request.getfixturevalue("bucket")}  # no test takes its stages from another's cache

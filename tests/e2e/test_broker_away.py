@@ -11,9 +11,10 @@ from tests.fixtures.rabbitmq import PrivateBroker
 
 
 def test_a_task_created_while_the_broker_is_down_runs_before_it_is_back_and_later_ones_after(
-        make_service: Callable[..., Service], mongo_url: str, minio_url: str, private_broker: PrivateBroker,
-        models: dict[str, Path]) -> None:
-    service = make_service(workers=1, store_url=mongo_url, files_url=minio_url, queue_url=private_broker.url)
+        mongo_url: str, minio_url: str, bucket: str, private_broker: PrivateBroker,
+        make_service: Callable[..., Service], models: dict[str, Path]) -> None:
+    service = make_service(workers=1, store_url=mongo_url, files_url=minio_url, cache_bucket=bucket,
+                           queue_url=private_broker.url)
     path = upload(service, models[CLASSIFIER], "models/classifier.onnx")
     private_broker.server.kill()
     started = time.monotonic()

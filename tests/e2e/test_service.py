@@ -20,7 +20,7 @@ def upload(service: Service, model: Path, path: str) -> str:
 
 
 def test_forty_tasks_on_two_workers_run_once_each_and_no_stage_twice(
-        make_service: MakeService, profile: dict[str, str], models: dict[str, Path]) -> None:
+        profile: dict[str, str], make_service: MakeService, models: dict[str, Path]) -> None:
     service = make_service(workers=2, **profile)
     path = upload(service, models[CLASSIFIER], "models/classifier.onnx")
     task_ids = [service.convert(path, parameters={"input_shape": [1, 3, 48, 96 + 4 * number]}) for number in range(40)]
@@ -31,7 +31,7 @@ def test_forty_tasks_on_two_workers_run_once_each_and_no_stage_twice(
     assert {task_id for task_id, _ in ran} == set(task_ids)
     assert len({entry["worker"] for entry in service.finished_stages()}) == 2
 
-    again = service.finish([service.convert(path, parameters={"input_shape": "x:1,3,48,96"})])[0]
+    again = service.finish([service.convert(path, parameters={"input_shape": [1, 3, 48, 96]})])[0]
     assert {s["name"]: s["cached"] for s in again["stages"]} == {
         "fetch": True, "inspect": True, "optimize": True, "reference": True, "compile": True, "verify": True,
         "publish": False}
@@ -39,7 +39,7 @@ def test_forty_tasks_on_two_workers_run_once_each_and_no_stage_twice(
 
 
 def test_a_killed_workers_task_goes_on_elsewhere_and_repeats_only_its_running_stage(
-        make_service: MakeService, profile: dict[str, str], models: dict[str, Path]) -> None:
+        profile: dict[str, str], make_service: MakeService, models: dict[str, Path]) -> None:
     service = make_service(workers=1, **profile)
     path = upload(service, models[DETECTOR], "models/detector.onnx")
     task_id = service.convert(path, parameters={"input_shape": [1, 3, 1600, 1600], "verify": {"samples": 8}})
@@ -61,7 +61,7 @@ def test_a_killed_workers_task_goes_on_elsewhere_and_repeats_only_its_running_st
 
 
 def test_a_deleted_task_leaves_no_process_no_directory_and_no_artefact(
-        make_service: MakeService, profile: dict[str, str], models: dict[str, Path]) -> None:
+        profile: dict[str, str], make_service: MakeService, models: dict[str, Path]) -> None:
     service = make_service(workers=1, **profile)
     path = upload(service, models[DETECTOR], "models/detector.onnx")
     task_id = service.convert(path, parameters={"input_shape": [1, 3, 1600, 1600], "verify": {"samples": 8}})
@@ -75,7 +75,7 @@ def test_a_deleted_task_leaves_no_process_no_directory_and_no_artefact(
 
 
 def test_a_paused_task_stays_paused_and_a_resumed_one_completes(
-        make_service: MakeService, profile: dict[str, str], models: dict[str, Path]) -> None:
+        profile: dict[str, str], make_service: MakeService, models: dict[str, Path]) -> None:
     service = make_service(workers=1, **profile)
     path = upload(service, models[DETECTOR], "models/detector.onnx")
     task_id = service.convert(path, parameters={"input_shape": [1, 3, 960, 960]})

@@ -61,6 +61,12 @@ def test_an_edge_that_gives_nan_is_kept_and_counted(tmp_path):
     assert facts["outputs"][0]["max_abs"] == 1.0
 
 
+def test_infinity_is_counted_and_is_no_magnitude(tmp_path):
+    facts = Conversion(tmp_path, models.unary("Reciprocal")).run("reference")
+    assert {sample["kind"]: sample["not_finite"] for sample in facts["samples"]}["zeros"] == 4
+    assert 1 <= facts["outputs"][0]["max_abs"] < 1e9
+
+
 def test_a_model_that_only_gives_nan_is_told(tmp_path):
     model = models.model([onnx.helper.make_node("Mul", ["x", "nan"], ["y"])], [models.value("x", [1, 4])],
                          [models.value("y", [1, 4])], [models.constant("nan", [np.nan], np.float32)])

@@ -49,13 +49,11 @@ def _load(job, facts):
             "INFERENCE_NUM_THREADS": job["threads"], "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"})
     except RuntimeError as error:
         raise _failed(error, job) from error
-    known = set().union(*(port.names for port in compiled.inputs)) if compiled.inputs else set()
     names = [entry["name"] for entry in facts["inputs"]]
 
     def infer(inputs):
-        feed = {names[index]: array for index, array in enumerate(inputs) if names[index] in known}
         try:
-            results = compiled(feed)
+            results = compiled({names[index]: array for index, array in enumerate(inputs)})
         except (RuntimeError, TypeError, ValueError) as error:
             raise _failed(error, job) from error
         return [results[port] for port in compiled.outputs]

@@ -1,0 +1,198 @@
+"""The worker's main loop in this process, on a store whose line fails when told, and a real queue."""
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.servers.base import free_port
+from shared import transitions
+from shared.errors import Unavailable
+from shared.models import Status, Task
+from shared.queue import Queue
+from shared.queue.polling import PollingQueue
+from tests.integration.test_worker_runner import small_model
+from tests.integration.worker_kit import PLAN, Bench, LossyStore, make_settings, make_task, toolhosts, wait_until
+from worker import consumer as consumer_module
+from worker.consumer import Consumer
+from worker.main import announcer, describe
+from worker.process import ToolHost
+from worker.sweeper import Announcer
+
+RunConsumer = Callable[..., Consumer]
+
+
+@pytest.fixture(scope="module")
+def hosts() -> Iterator[dict[str, ToolHost]]:
+    with toolhosts() as started:
+        yield started
+
+
+@pytest.fixture
+def bench(tmp_path: Path, hosts: dict[str, ToolHost]) -> Bench:
+    bench = Bench(tmp_path, hosts, grace_s=0.3, slots=2)
+    bench.store = LossyStore(bench.store)
+    bench.upload("in/model.onnx", small_model())
+    return bench
+
+
+@pytest.fixture
+def run_consumer(bench: Bench) -> Iterator[Callable[..., tuple[Consumer, threading.Thread]]]:
+    started: list[tuple[Consumer, threading.Thread]] = []
+
+    def run(queue: Queue | None = None) -> tuple[Consumer, threading.Thread]:
+        queue = queue or PollingQueue(lambda: bench.store, 0.02)
+        consumer = Consumer("w1", bench.store, queue, bench.tools, {PLAN.platform: PLAN}, bench.folder / "work")
+        thread = threading.Thread(target=consumer.run, args=(lambda: None,), daemon=True)
+        thread.start()
+        started.append((consumer, thread))
+        return consumer, thread
+
+    yield run
+    for consumer, thread in started:
+        consumer.drain()
+        thread.join(15)
+        assert not thread.is_alive()
+
+
+def done(bench: Bench, task: Task) -> Task | None:
+    found = bench.store.get(task.id)
+    return found if found and found.status in (Status.COMPLETED, Status.FAILED) else None
+
+
+def test_a_claim_whose_answer_was_lost_is_taken_up_by_the_same_worker(bench: Bench, run_consumer: RunConsumer) -> None:
+    bench.store.after = 1
+    task = bench.submit()
+    run_consumer()
+    ended = wait_until(lambda: done(bench, task))
+    assert (ended.status, ended.epoch, ended.retries) == (Status.COMPLETED, 1, 0)
+
+
+def test_a_claim_that_did_not_take_place_is_tried_again(bench: Bench, run_consumer: RunConsumer) -> None:
+    bench.store.before = 2
+    task = bench.submit()
+    run_consumer()
+    assert wait_until(lambda: done(bench, task)).epoch == 1
+
+
+def test_no_more_tasks_than_slots_run_at_once(bench: Bench, run_consumer: RunConsumer) -> None:
+    gate = bench.folder / "gate"
+    tasks = [bench.submit(parameters=bench.parameters(gates={"prepare": str(gate), "number": str(number)}))
+             for number in range(4)]
+    run_consumer()
+    wait_until(lambda: bench.runs()["prepare"] == 2)
+    time.sleep(1.0)
+    assert sum(bench.store.get(task.id).owner is not None for task in tasks) == 2
+    gate.touch()
+    for task in tasks:
+        assert wait_until(lambda task=task: done(bench, task)).status is Status.COMPLETED
+
+
+def test_a_delayed_task_waits_for_its_time(bench: Bench, run_consumer: RunConsumer) -> None:
+    task = bench.submit(next_run_at=time.time() + 1.0)
+    run_consumer()
+    time.sleep(0.5)
+    assert bench.store.get(task.id).owner is None
+    assert wait_until(lambda: done(bench, task)).status is Status.COMPLETED
+
+
+def test_a_drain_ends_though_the_store_is_away_and_leaves_the_task_to_the_reaper(
+        bench: Bench, run_consumer: RunConsumer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumer_module, "LAST_WORD_S", 0.5)
+    gate = bench.folder / "gate"
+    task = bench.submit(parameters=bench.parameters(gates={"prepare": str(gate)}))
+    consumer, thread = run_consumer()
+    wait_until(lambda: bench.runs()["prepare"] == 1)
+    bench.store.before = 10**6
+    consumer.drain()
+    consumer.drain()  # a second signal changes nothing
+    thread.join(8)
+    assert not thread.is_alive()
+    assert bench.store.get(task.id).owner == "w1"
+    bench.store.before = 0
+    gate.touch()
+
+
+def test_a_worker_that_cannot_tell_the_store_that_it_lives_goes_on(bench: Bench) -> None:
+    class Away(LossyStore):
+        def save_worker(self, worker: Any) -> None:
+            raise Unavailable("store", "told to")
+
+    announcer(Away(bench.store), describe("w1", bench.settings, {}))()
+    assert bench.store.workers() == []
+
+
+# --- with RabbitMQ ----------------------------------------------------------------------------------------------------
+
+
+def test_a_doorbell_starts_the_task_at_once_and_is_gone_after_the_claim(bench: Bench, run_consumer: RunConsumer,
+                                                                        amqp_url: str) -> None:
+    from shared.doorbells import ring
+    from shared.queue.rabbitmq import RabbitQueue
+
+    queue = RabbitQueue(amqp_url, 1.5)
+    consumer, _ = run_consumer(queue)
+    time.sleep(1.0)
+    task = bench.submit()
+    assert ring(task, bench.store, queue)
+    assert ring(task, bench.store, queue)  # doubled
+    assert wait_until(lambda: done(bench, task)).epoch == 1
+    assert bench.runs()["prepare"] == 1
+    consumer.drain()
+    wait_until(lambda: not [thread for thread in threading.enumerate() if thread.name == "beater"])
+    assert queue.subscribe("w2", [PLAN.platform]).receive(accept_runs=True, timeout_s=1.0) is None
+    queue.close()
+
+
+def test_a_control_message_reaches_the_owner_before_its_next_beat(bench: Bench, run_consumer: RunConsumer,
+                                                                  amqp_url: str) -> None:
+    from shared.doorbells import nudge, ring
+    from shared.queue.rabbitmq import RabbitQueue
+
+    object.__setattr__(bench.tools, "settings", make_settings(bench.folder, beat_s=60.0, grace_s=0.3))
+    queue = RabbitQueue(amqp_url, 1.5)
+    run_consumer(queue)
+    gate = bench.folder / "gate"
+    task = bench.submit(parameters=bench.parameters(gates={"prepare": str(gate)}))
+    assert ring(task, bench.store, queue)
+    wait_until(lambda: bench.runs()["prepare"] == 1)
+    cancelled = bench.store.update(task.id, transitions.cancel())
+    folder = bench.folder / "work" / f"{task.id}-1"
+    assert folder.exists()
+    assert nudge(cancelled, queue)
+    wait_until(lambda: not folder.exists(), 5)
+    queue.close()
+
+
+def test_what_owes_its_doorbell_through_two_sweeps_is_rung_for_once(bench: Bench, amqp_url: str) -> None:
+    from shared.queue.rabbitmq import RabbitQueue
+
+    queue = RabbitQueue(amqp_url, 1.5)
+    ear = queue.subscribe("w1", [PLAN.platform])
+    forgotten, announced = make_task(), make_task(announced=0)
+    for task in (forgotten, announced):
+        bench.store.insert(task)
+    sweep = Announcer(bench.store, queue, [PLAN.platform])
+    assert [sweep.look() for _ in range(4)] == [0, 1, 0, 0]
+    assert bench.store.get(forgotten.id).announced == 0
+    delivery = wait_until(lambda: ear.receive(accept_runs=True, timeout_s=0.5))
+    assert delivery.message.task_id == forgotten.id
+    delivery.ack()
+    ear.close()
+    queue.close()
+
+
+def test_what_cannot_be_rung_for_stays_owed(bench: Bench) -> None:
+    from shared.queue.rabbitmq import RabbitQueue
+
+    queue = RabbitQueue(f"amqp://guest:guest@127.0.0.1:{free_port()}/", 0.5)
+    task = make_task()
+    bench.store.insert(task)
+    sweep = Announcer(bench.store, queue, [PLAN.platform])
+    assert [sweep.look() for _ in range(3)] == [0, 0, 0]
+    assert bench.store.get(task.id).announced == -1
+    queue.close()

@@ -1,0 +1,368 @@
+"""Real worker processes on one store and one object store: who runs what, and what is left when they die."""
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from shared import transitions
+from shared.models import Status, Task
+from tests.integration.test_worker_runner import outputs, small_model
+from tests.integration.worker_kit import PLAN, STAGE_NAMES, Bench, WorkerProcess, alive, make_settings, wait_until
+from worker.main import make_work_folder
+from worker.toolchains import ROOT
+
+Start = Callable[..., WorkerProcess]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    """The client's side: uploads, submits, looks."""
+    bench = Bench(tmp_path, {})
+    bench.upload("in/model.onnx", small_model())
+    return bench
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    workers: list[WorkerProcess] = []
+
+    def start(**changes: Any) -> WorkerProcess:
+        changes = {"grace_s": 5.0, "slots": 2, **changes}
+        workers.append(WorkerProcess(make_settings(tmp_path, **changes)).wait_ready())
+        return workers[-1]
+
+    yield start
+    for worker in workers:
+        if worker.process.is_running():
+            worker.process.send_signal(signal.SIGCONT)
+            worker.terminate()
+
+
+def is_done(bench: Bench, *tasks: Task) -> bool:
+    found = bench.store.get_many([task.id for task in tasks])
+    return all(found[task.id].status in (Status.COMPLETED, Status.FAILED) for task in tasks)
+
+
+def gated(bench: Bench, stage: str, name: str = "gate") -> tuple[Task, Path]:
+    gate = bench.folder / name
+    return bench.submit(parameters=bench.parameters(gates={stage: str(gate)})), gate
+
+
+def pid_of(bench: Bench, stage: str, run: int = 1) -> int:
+    """The process of a stage's nth run, once it has begun."""
+    def find() -> int:
+        lines = bench.counter.read_text().splitlines(keepends=True) if bench.counter.exists() else []
+        pids = [int(line.split()[1]) for line in lines if line.endswith("\n") and line.split()[0] == stage]
+        return pids[run - 1] if len(pids) >= run else 0
+    return wait_until(find)
+
+
+# --- many tasks -------------------------------------------------------------------------------------------------------
+
+
+def test_two_workers_run_forty_tasks_each_exactly_once(bench: Bench, start: Start) -> None:
+    tasks = [bench.submit(parameters=bench.parameters(reject=False, gates={"number": str(number)}),
+                          output_path=f"out/{number}.xml") for number in range(40)]
+    first, second = start(), start()
+    wait_until(lambda: is_done(bench, *tasks), 60)
+    done = list(bench.store.get_many([task.id for task in tasks]).values())
+    assert Counter(task.status for task in done) == {Status.COMPLETED: 40}
+    assert {task.epoch for task in done} == {1}
+    assert {tuple(record.name for record in task.stages) for task in done} == {tuple(STAGE_NAMES)}
+    assert bench.runs() == {"prepare": 40, "compile": 40, "verify": 40}
+    claims = [worker.log.read_text().count('"message": "claimed"') for worker in (first, second)]
+    assert sum(claims) == 40
+    assert min(claims) > 0
+
+
+def test_equal_tasks_at_once_end_with_one_result_each(bench: Bench, start: Start) -> None:
+    tasks = [bench.submit(output_path=f"out/{number}.xml") for number in range(6)]
+    start()
+    start()
+    wait_until(lambda: is_done(bench, *tasks), 30)
+    contents = {bench.content(task.output_path) for task in tasks}
+    assert len(contents) == 1
+    later = bench.submit(output_path="out/later.xml")
+    before = bench.runs()
+    wait_until(lambda: is_done(bench, later))
+    assert [record.cached for record in bench.store.get(later.id).stages] == [True] * 4 + [False]
+    assert bench.runs() == before
+
+
+# --- death and takeover -----------------------------------------------------------------------------------------------
+
+
+def test_a_killed_workers_toolhosts_and_stages_vanish_and_another_repeats_only_that_stage(bench: Bench,
+                                                                                          start: Start) -> None:
+    task, gate = gated(bench, "compile")
+    victim = start()
+    pid = pid_of(bench, "compile")
+    left_behind = victim.descendants()
+    assert pid in left_behind
+    victim.kill()
+    killed_at = time.monotonic()
+    wait_until(lambda: not alive(left_behind), 5)
+    gate.touch()
+    start()
+    wait_until(lambda: is_done(bench, task))
+    assert time.monotonic() - killed_at < 10
+    done = bench.store.get(task.id)
+    assert (done.status, done.epoch) == (Status.COMPLETED, 2)
+    assert bench.runs() == {"prepare": 1, "compile": 2, "verify": 1}
+
+
+def test_a_killed_workers_folder_is_removed_by_the_next_and_a_living_ones_is_not(bench: Bench, start: Start) -> None:
+    _, gate = gated(bench, "compile")
+    victim = start()
+    pid_of(bench, "compile")
+    work = bench.settings.work_dir
+    [folder] = [path for path in work.iterdir() if path.is_dir()]
+    second = start()
+    assert folder.exists()
+    victim.kill()
+    third = start()
+    assert not folder.exists()
+    assert len([path for path in work.iterdir() if path.is_dir()]) == 2
+    gate.touch()
+    assert second.terminate() == third.terminate() == 0
+    assert [path for path in work.iterdir() if path.is_dir()] == []
+
+
+def test_a_worker_stopped_past_its_lease_finds_its_task_lost_and_works_on(bench: Bench, start: Start) -> None:
+    task, gate = gated(bench, "compile")
+    sleeper = start()
+    first = pid_of(bench, "compile")
+    sleeper.process.send_signal(signal.SIGSTOP)
+    successor = start()
+    pid_of(bench, "compile", run=2)
+    sleeper.process.send_signal(signal.SIGCONT)
+    wait_until(lambda: not alive([first]), 5)
+    gate.touch()
+    wait_until(lambda: is_done(bench, task))
+    done = bench.store.get(task.id)
+    assert (done.status, done.epoch) == (Status.COMPLETED, 2)
+    assert successor.terminate() == 0
+    assert sleeper.process.is_running()
+    another = bench.submit()
+    wait_until(lambda: is_done(bench, another))
+    assert bench.store.get(another.id).status is Status.COMPLETED
+
+
+def test_a_task_whose_worker_dies_every_time_fails_with_worker_lost(bench: Bench, start: Start) -> None:
+    task, _ = gated(bench, "compile")
+    for run in (1, 2, 3):
+        worker = start(max_retries=1, lease_s=1.0)
+        if run < 3:
+            pid_of(bench, "compile", run)
+            worker.kill()
+    wait_until(lambda: is_done(bench, task))
+    assert bench.store.get(task.id).error.code == "worker_lost"
+    assert bench.runs() == {"prepare": 1, "compile": 2}
+
+
+# --- what clients do --------------------------------------------------------------------------------------------------
+
+
+def test_pause_frees_the_processor_within_a_second_and_resume_goes_on(bench: Bench, start: Start) -> None:
+    task, gate = gated(bench, "compile")
+    start()
+    stage = psutil.Process(pid_of(bench, "compile"))
+    bench.store.update(task.id, transitions.pause())
+    wait_until(lambda: stage.status() == psutil.STATUS_STOPPED, 1.0)
+    bench.store.update(task.id, transitions.resume())
+    gate.touch()
+    wait_until(lambda: is_done(bench, task))
+    assert bench.store.get(task.id).epoch == 1
+    assert bench.runs() == {"prepare": 1, "compile": 1, "verify": 1}
+
+
+@pytest.mark.parametrize("what", ["cancel", "delete"])
+def test_a_stopped_task_ends_at_once_and_frees_its_slot(bench: Bench, start: Start, what: str) -> None:
+    task, _ = gated(bench, "compile")
+    start(slots=1)
+    pid = pid_of(bench, "compile")
+    waiting = bench.submit()
+    if what == "cancel":
+        bench.store.update(task.id, transitions.cancel())
+    else:
+        bench.store.delete(task.id)
+    wait_until(lambda: not alive([pid]), 2.0)
+    wait_until(lambda: is_done(bench, waiting))
+    assert bench.store.get(waiting.id).status is Status.COMPLETED
+
+
+def test_a_task_cancelled_and_retried_at_once_runs_under_its_new_claim_only(bench: Bench, start: Start) -> None:
+    """The old claim is still being ended when the same worker has claimed the task again."""
+    task, gate = gated(bench, "compile")
+    start()
+    pid = pid_of(bench, "compile")
+    bench.store.update(task.id, transitions.cancel())
+    bench.store.update(task.id, transitions.retry())
+    pid_of(bench, "compile", run=2)
+    wait_until(lambda: not alive([pid]), 5)
+    time.sleep(2.5)  # longer than the lease: the new claim is beaten for
+    gate.touch()
+    wait_until(lambda: is_done(bench, task))
+    done = bench.store.get(task.id)
+    assert (done.status, done.epoch, done.retries) == (Status.COMPLETED, 2, 0)
+
+
+# --- shutting down ----------------------------------------------------------------------------------------------------
+
+
+def test_sigterm_lets_the_stage_end_and_gives_the_task_back(bench: Bench, start: Start) -> None:
+    task, gate = gated(bench, "compile")
+    worker = start(grace_s=20.0)
+    pid_of(bench, "compile")
+    left_behind = worker.descendants()
+    worker.process.send_signal(signal.SIGTERM)
+    time.sleep(1.5)
+    assert worker.process.is_running()
+    gate.touch()
+    assert worker.process.wait(10) == 0
+    assert not alive(left_behind)
+    released = bench.store.get(task.id)
+    assert (released.status, released.owner, released.retries) == (Status.RUNNING, None, 0)
+    assert released.stages[-1].name == "compile"
+    assert bench.store.workers() == []
+    start()
+    wait_until(lambda: is_done(bench, task))
+    assert bench.runs() == {"prepare": 1, "compile": 1, "verify": 1}
+
+
+def test_sigterm_ends_a_stage_that_outlasts_the_grace_time(bench: Bench, start: Start) -> None:
+    task, gate = gated(bench, "compile")
+    worker = start(grace_s=0.5)
+    pid = pid_of(bench, "compile")
+    assert worker.terminate(8) == 0
+    assert not alive([pid])
+    released = bench.store.get(task.id)
+    assert (released.status, released.owner, released.stages[-1].name) == (Status.RUNNING, None, "prepare")
+    gate.touch()
+    start()
+    wait_until(lambda: is_done(bench, task))
+    assert bench.runs() == {"prepare": 1, "compile": 2, "verify": 1}
+
+
+def test_sigterm_parks_a_frozen_task_at_once(bench: Bench, start: Start) -> None:
+    task, _ = gated(bench, "compile")
+    worker = start(grace_s=30.0)
+    pid = pid_of(bench, "compile")
+    bench.store.update(task.id, transitions.pause())
+    wait_until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+    assert worker.terminate(8) == 0
+    parked = bench.store.get(task.id)
+    assert (parked.status, parked.owner) == (Status.PAUSED, None)
+    assert not alive([pid])
+
+
+def test_a_draining_worker_takes_nothing_new(bench: Bench, start: Start) -> None:
+    _, gate = gated(bench, "compile")
+    worker = start(grace_s=20.0)
+    pid_of(bench, "compile")
+    worker.process.send_signal(signal.SIGTERM)
+    time.sleep(1.2)
+    late = bench.submit()
+    gate.touch()
+    assert worker.process.wait(10) == 0
+    assert bench.store.get(late.id).status is Status.PENDING
+
+
+def test_a_rolling_restart_under_load_loses_and_repeats_nothing_that_was_finished(bench: Bench, start: Start) -> None:
+    tasks = [bench.submit(parameters=bench.parameters(gates={"number": str(number)}), output_path=f"out/{number}.xml")
+             for number in range(16)]
+    workers = [start(), start()]
+    for worker in workers:
+        time.sleep(0.7)
+        assert worker.terminate() == 0
+        start()
+    wait_until(lambda: is_done(bench, *tasks), 40)
+    done = bench.store.get_many([task.id for task in tasks]).values()
+    assert {(task.status, task.retries) for task in done} == {(Status.COMPLETED, 0)}
+    assert bench.runs() == {"prepare": 16, "compile": 16, "verify": 16}
+    assert len(outputs(bench)) == 16 * 3
+
+
+# --- alone ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_core_imports_no_toolchain_and_no_driver_it_does_not_use(tmp_path: Path) -> None:
+    program = """
+import sys
+from pathlib import Path
+from shared.deps import get_queue, get_store
+from worker import consumer, main
+from worker.plan import get_plans
+from worker.stages.common import ONNX
+plans = get_plans()
+tools = main.wire(main.get_settings(), {ONNX.name: ONNX})
+main.announcer(get_store(), main.describe("w", main.get_settings(), plans))()
+main.Sweeper(get_store(), get_queue(), main.get_settings(), list(plans)).close()
+consumer.Consumer("w", get_store(), get_queue(), tools, plans, Path(".")).drain()
+print(*sorted({name.partition(".")[0] for name in sys.modules}))
+"""
+    env = {"MODEL_CONVERT_STORE_URL": f"sqlite:{tmp_path / 'tasks.db'}", "MODEL_CONVERT_QUEUE_URL": "poll:",
+           "MODEL_CONVERT_FILES_URL": f"file:{tmp_path}", "MODEL_CONVERT_CACHE_DIR": str(tmp_path / "cache"),
+           "PATH": os.environ["PATH"]}
+    ended = subprocess.run([sys.executable, "-c", program], env=env, cwd=ROOT, stdout=subprocess.PIPE, text=True,
+                           check=True)
+    loaded = set(ended.stdout.split())
+    assert loaded & {"onnx", "onnxruntime", "numpy", "openvino", "pika", "minio", "pymongo", "flask", "functions",
+                     "functions_framework", "infra", "urllib3"} == set()
+    assert "worker" in loaded
+
+
+def test_a_worker_without_any_toolchain_says_what_to_do_and_ends(tmp_path: Path) -> None:
+    settings = make_settings(tmp_path, toolchains_dir=tmp_path / "none")
+    worker = WorkerProcess(settings, module="worker")
+    assert worker.process.wait(20) == 1
+    assert "make toolchains" in worker.log.read_text()
+
+
+def test_a_worker_tells_that_it_lives_and_forgets_the_long_gone(bench: Bench, start: Start) -> None:
+    worker = start()
+    [info] = wait_until(bench.store.workers)
+    assert (info.pid, info.slots, list(info.platforms)) == (worker.process.pid, 2, [PLAN.platform])
+    gone = info.model_copy(update={"id": "gone", "seen_at": time.time() - 7200})
+    bench.store.save_worker(gone)
+    wait_until(lambda: [found.id for found in bench.store.workers()] == [info.id], 8)
+
+
+def test_a_work_folder_taken_for_a_dead_workers_while_it_is_made_is_made_again(tmp_path: Path) -> None:
+    """Many start at once: none removes the folder of another that is just starting."""
+    program = ("import sys; from pathlib import Path; from worker.main import make_work_folder\n"
+               "folder, lock = make_work_folder(Path(sys.argv[1]), sys.argv[2])\n"
+               "print('made', flush=True); sys.stdin.read(); assert folder.exists() and Path(lock.name).exists()")
+    workers = [subprocess.Popen([sys.executable, "-c", program, str(tmp_path), f"host.example-{number}"], cwd=ROOT,
+                                stdin=subprocess.PIPE, stdout=subprocess.PIPE) for number in range(8)]
+    for worker in workers:
+        assert worker.stdout.readline() == b"made\n"
+    for worker in workers:
+        worker.communicate()
+    assert [worker.returncode for worker in workers] == [0] * 8
+    folder, lock = make_work_folder(tmp_path, "last")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["last", "last.lock"]
+    assert folder.is_dir()
+    lock.close()
+
+
+def test_every_log_line_of_a_task_names_the_task_and_the_worker(bench: Bench, start: Start) -> None:
+    task = bench.submit()
+    worker = start()
+    wait_until(lambda: is_done(bench, task))
+    lines = [line for line in worker.log.read_text().splitlines() if task.id in line]
+    assert lines
+    assert all(re.search(r'"worker": "\S+"', line) for line in lines)
+
+
