@@ -39,8 +39,9 @@ def main() -> int:
         client = Client(f"http://127.0.0.1:{port}")
         client.wait_until_healthy()
         target = client.call("GET", "/platforms")["platforms"][0]
-        console.print(f"[bold]PP-OCRv4 text detector, 480x480, to {target['title']}[/bold]\nAPI documents while it runs: http://127.0.0.1:{port}/docs, /redoc, "
-                      f"/openapi.json\nmodel: models/detector.onnx ({upload.stat().st_size / 1e6:.1f} MB)\n")
+        console.print(f"[bold]PP-OCRv4 text detector, 480x480, to {target['title']}[/bold]\n"
+                      f"API documents while it runs: http://127.0.0.1:{port}/docs, /redoc, /openapi.json\n"
+                      f"model: models/detector.onnx ({upload.stat().st_size / 1e6:.1f} MB)\n")
         task_id = client.create_task(task_type=target["task_types"][0], platform=target["name"],
                                      input_path="models/detector.onnx", parameters={"input_shape": "x:1,3,480,480"})
         return report(console, show_progress(console, client, task_id), data_dir / "buckets")

@@ -15,11 +15,12 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from infra.servers import debian
 from infra.servers.base import CannotStart, Log, Server, free_port, spawn, wait_until
 from shared.store.mongo import DEFAULT_DATABASE
 
 SOURCES = Path(__file__).parent / "mongo_java_server"
-PACKAGES = ("openjdk-17-jdk-headless", "maven")
+PACKAGES = ["openjdk-17-jdk-headless", "maven"]
 BUILD_TIMEOUT_S = 900
 
 # Small machines: one collector thread, no optimising compiler. The heap grows only as far as the documents need.
@@ -93,14 +94,8 @@ def _find_tools(log: Log) -> list[str]:
     """`java`, `javac` and `mvn`, installed where Debian can and we may."""
     names = ("java", "javac", "mvn")
     if not all(map(shutil.which, names)):
-        apt = shutil.which("apt-get")
-        if not apt or os.geteuid() != 0:
-            raise CannotStart("there is neither mongod nor a JDK with Maven on the PATH, and only root on Debian can "
-                              f"install them here; install MongoDB, or run: apt-get install {' '.join(PACKAGES)}")
-        log(f"mongo: installing {' and '.join(PACKAGES)} for mongo-java-server (apt-get, about a minute)")
-        env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-        for step in (["update"], ["install", "--no-install-recommends", *PACKAGES]):
-            _run([apt, "-y", "-q", "-o", "DPkg::Lock::Timeout=300", *step], env)
+        log("mongo: no mongod on the PATH, so mongo-java-server serves, which needs a JDK and Maven")
+        debian.install(PACKAGES, log)
     return [shutil.which(name) or _fail(f"{name} is still not on the PATH") for name in names]
 
 
@@ -108,8 +103,8 @@ def _fail(why: str) -> str:
     raise CannotStart(why)
 
 
-def _run(command: list[str | Path], env: dict[str, str] | None = None) -> None:
-    done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+def _run(command: list[str | Path]) -> None:
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           text=True, timeout=BUILD_TIMEOUT_S)
     if done.returncode:
         raise CannotStart(f"{Path(command[0]).name} failed with {done.returncode}:\n{done.stdout[-1500:]}")

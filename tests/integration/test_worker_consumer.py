@@ -16,7 +16,16 @@ from shared.models import Status, Task
 from shared.queue import Queue
 from shared.queue.polling import PollingQueue
 from tests.integration.test_worker_runner import small_model
-from tests.integration.worker_kit import PLAN, Bench, LossyStore, make_settings, make_task, toolhosts, wait_until
+from tests.integration.worker_kit import (
+    PLAN,
+    TARGET,
+    Bench,
+    LossyStore,
+    make_settings,
+    make_task,
+    toolhosts,
+    wait_until,
+)
 from worker import consumer as consumer_module
 from worker.consumer import Consumer
 from worker.main import announcer, describe
@@ -81,8 +90,8 @@ def test_a_claim_that_did_not_take_place_is_tried_again(bench: Bench, run_consum
 
 def test_no_more_tasks_than_slots_run_at_once(bench: Bench, run_consumer: RunConsumer) -> None:
     gate = bench.folder / "gate"
-    tasks = [bench.submit(parameters=bench.parameters(gates={"prepare": str(gate), "number": str(number)}))
-             for number in range(4)]
+    tasks = [bench.submit(parameters=bench.parameters(gates={"prepare": str(gate), "number": str(number)}),
+                          output_path=f"out/{number}{TARGET.artefact_suffix}") for number in range(4)]
     run_consumer()
     wait_until(lambda: bench.runs()["prepare"] == 2)
     time.sleep(1.0)
