@@ -8,9 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.servers.base import Log, Server, spawn, wait_until
+from infra.servers.base import Log, Server, free_port, spawn, wait_until
 from infra.servers.debian import install
-from infra.servers.ports import reserve_port
 
 SCRIPTS = Path("/usr/lib/rabbitmq/bin")  # Debian: the wrapper on the PATH would switch to another user
 NODE = "mc@localhost"  # the same for every node, so that data stays usable on another port; epmd is not shared
@@ -40,7 +39,7 @@ def start(data_dir: Path, *, port: int | None = None, consumer_timeout_ms: int |
     if scripts is None:
         install(["rabbitmq-server"], log)
         scripts = _find()
-    port = port or reserve_port()
+    port = port or free_port()
     data_dir = data_dir.resolve()
     data_dir.mkdir(parents=True, exist_ok=True)
     env = _environment(data_dir, scripts)
@@ -88,7 +87,7 @@ def _environment(data_dir: Path, scripts: Path) -> dict[str, str]:
         "HOME": str(data_dir),  # the cookie's place
         "RABBITMQ_SCRIPTS_DIR": str(scripts),
         "RABBITMQ_NODENAME": NODE,
-        "RABBITMQ_DIST_PORT": str(reserve_port()),
+        "RABBITMQ_DIST_PORT": str(free_port()),
         "RABBITMQ_CONF_ENV_FILE": str(data_dir / "rabbitmq-env.conf"),  # not there: the machine's own is not read
         "RABBITMQ_CONFIG_FILE": str(data_dir / "rabbitmq.conf"),
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(data_dir / "enabled_plugins"),
@@ -97,7 +96,7 @@ def _environment(data_dir: Path, scripts: Path) -> dict[str, str]:
         "RABBITMQ_ALLOW_INPUT": "1",  # the script then becomes the node instead of watching over it
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": ERL_ARGS,
         "ERL_FLAGS": "-start_epmd false",
-        "ERL_EPMD_PORT": str(reserve_port()),
+        "ERL_EPMD_PORT": str(free_port()),
         "ERL_EPMD_ADDRESS": "127.0.0.1",
     }
 

@@ -40,7 +40,7 @@ def test_a_server_that_ends_at_once_is_told_with_its_log(tmp_path: Path):
 
 def test_without_programs_and_rights_it_is_told_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(CannotStart, match="apt-get install .*openjdk-17-jdk-headless maven"):
+    with pytest.raises(CannotStart, match=r"apt-get install .*openjdk-17-jdk-headless maven"):
         mongo.start(tmp_path / "data")
 
 

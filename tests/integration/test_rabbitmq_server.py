@@ -10,7 +10,7 @@ import pika
 import psutil
 import pytest
 
-from infra.servers.ports import reserve_port
+from infra.servers.base import free_port
 from infra.servers.rabbitmq import RabbitServer, rabbitmqctl
 from tests.fixtures.rabbitmq import PrivateBroker, start_or_skip
 
@@ -73,7 +73,7 @@ def test_durable_queues_and_their_messages_survive_a_restart(private_broker: Pri
 
 
 def test_a_reserved_port_is_picked_for_nobody_else_but_can_be_bound_by_number() -> None:
-    port = reserve_port()
+    port = free_port()
     with socket.socket() as other:
         with pytest.raises(OSError, match="Address already in use"):
             other.bind(("127.0.0.1", port))
