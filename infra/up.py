@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -69,13 +70,15 @@ def up(processes: Processes) -> int:
             pids[name] = (server.process.pid, start_time(server.process.pid))
             _state_path(processes).write_text(json.dumps({"pids": pids}))
             environment[variable] = server.url
-            print(f"{name}: {server.how}")
+        write_settings(processes.data_dir / "service.env", environment)
         environment.setdefault("MODEL_CONVERT_CACHE_DIR", str(processes.data_dir / "stages"))
         environment.setdefault("MODEL_CONVERT_WORK_DIR", str(processes.data_dir / "work"))
         _state_path(processes).write_text(json.dumps({"pids": pids}))
         subprocess.run(processes.command(foreground=False), env=environment, check=True)
     Client(f"http://{processes.host}:{processes.port}").wait_until_healthy(120)
     print(f"up: http://{processes.host}:{processes.port}/docs   log: {processes.log_path}   make down stops it")
+    if (processes.data_dir / "service.env").exists():
+        print(f"the servers' addresses and passwords: {processes.data_dir / 'service.env'}")
     return 0
 
 
@@ -96,6 +99,13 @@ def down(processes: Processes) -> int:
     path.unlink()
     print("down; the data is kept")
     return 0
+
+
+def write_settings(path: Path, environment: dict[str, str]) -> None:
+    """The servers' URLs, with their passwords, for whoever wants to talk to them: readable by the owner only."""
+    path.touch(mode=0o600)
+    lines = [f"{variable}={shlex.quote(environment[variable])}\n" for variable, _, _ in STARTERS.values()]
+    path.write_text("".join(lines))
 
 
 def docker_engine_runs() -> bool:

@@ -15,6 +15,7 @@ from shared.platforms import get_platforms
 from shared.platforms.base import Platform
 from shared.settings import Settings
 from shared.store import DuplicateKey
+from shared.transitions import created
 from shared.validation_messages import printable, validate
 
 
@@ -47,7 +48,7 @@ def insert_once(task: Task) -> tuple[Task, bool]:
         Conflict: the key was used for another request.
     """
     try:
-        get_store().insert(task)
+        get_store().insert(task, [created(task)])
     except DuplicateKey as duplicate:
         if duplicate.existing.request_hash != task.request_hash:
             raise Conflict("idempotency_key 已用于其他请求, 请使用新的键",

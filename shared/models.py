@@ -81,11 +81,30 @@ class TaskResult(Model):
     accuracy: dict[str, Any] | None = None
 
 
+class Event(Model):
+    """Something that happened to a task at a moment (seconds since the epoch), in small words: `data` is flat JSON.
+
+    `type` is created, claimed, stage_started, stage_finished, paused, resumed, parked, released, reaped, retried,
+    completed, failed or cancelled; later versions may have others.
+    """
+
+    type: str
+    at: float
+    data: dict[str, Any] = {}
+
+
+class StoredEvent(Event):
+    """`seq` counts a task's events: 1, 2, 3, without gaps."""
+
+    seq: int
+
+
 class Task(Model):
     """The task document. Changes go through `shared.transitions` only.
 
     Times are seconds since the epoch (UTC). `announced` is the epoch whose doorbell the broker has confirmed, -1 where
-    one is still owed. `queue_order` sorts the waiting tasks, smallest first.
+    one is still owed. `queue_order` sorts the waiting tasks, smallest first. `event_count` is the last event's `seq`;
+    the events themselves are read with `Store.events`.
     """
 
     id: str
@@ -115,6 +134,7 @@ class Task(Model):
     finished_at: float | None = None
     idempotency_key: str | None = None
     request_hash: str | None = None
+    event_count: int = 0
 
 
 def new_task_id(now: float | None = None) -> str:
@@ -190,6 +210,10 @@ LabelKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
 LabelValue = _text(max_length=256)
 JsonObject = Annotated[dict[str, Any], AfterValidator(_storable_json)]
 TimeText = Annotated[_text(max_length=40), AfterValidator(_time)]
+
+
+TaskIds = Annotated[list[TaskIdText], Field(min_length=1, max_length=1000,
+                                             examples=[["task_1234567890_1234", "task_1234567890_5678"]])]
 
 
 class TaskRef(StrictModel):

@@ -5,6 +5,9 @@ as one compare-and-set and answers the new document, or None for a miss; it know
 error here: what it means is the caller's to say.
 
 No rule compares the clocks of two machines. `next_run_at` is a delay, not a lease: at worst it is waited for longer.
+
+A change carries the events that tell of it, beats and doorbells none. One whose answer was lost may be applied twice by
+its owner (a stage that begins, stages that are recorded); then its events are there twice.
 """
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.models import StageRecord, Status, TaskFailure, TaskResult
+from shared.models import Event, StageRecord, Status, Task, TaskFailure, TaskResult
 
 WAITING = (Status.PENDING, Status.RUNNING)
 
@@ -36,16 +39,25 @@ class AtMost:
 class Change:
     """One compare-and-set. `where` maps fields to a value (None: null), `OneOf` or `AtMost`.
 
-    `set` and `increment` never name the same field; values are JSON.
+    `set` and `increment` never name the same field; values are JSON. `events` are appended to the task's.
     """
 
     where: dict[str, Any]
     set: dict[str, Any] = field(default_factory=dict)
     increment: dict[str, int] = field(default_factory=dict)
+    events: tuple[Event, ...] = ()
 
 
 def _now() -> float:
     return time.time()
+
+
+def _event(event_type: str, at: float, **data: Any) -> Event:
+    return Event(type=event_type, at=at, data=data)
+
+
+def _finished(stages: Sequence[StageRecord], at: float) -> tuple[Event, ...]:
+    return tuple(_event("stage_finished", at, stage=s.name, seconds=s.seconds, cached=s.cached) for s in stages)
 
 
 def _owned(owner: str, epoch: int, *statuses: Status) -> dict[str, Any]:
@@ -61,7 +73,8 @@ def _owned(owner: str, epoch: int, *statuses: Status) -> dict[str, Any]:
 def claim(worker: str) -> Change:
     now = _now()
     return Change({"status": OneOf(WAITING), "owner": None, "next_run_at": AtMost(now)},
-                  {"status": Status.RUNNING, "owner": worker, "beat": 0, "updated_at": now}, {"epoch": 1})
+                  {"status": Status.RUNNING, "owner": worker, "beat": 0, "updated_at": now}, {"epoch": 1},
+                  (_event("claimed", now, worker=worker),))
 
 
 def beat(owner: str, epoch: int, progress: float | None = None) -> Change:
@@ -70,21 +83,26 @@ def beat(owner: str, epoch: int, progress: float | None = None) -> Change:
 
 
 def begin_stage(owner: str, epoch: int, stage: str, progress: float, started_at: float) -> Change:
+    now = _now()
     return Change(_owned(owner, epoch, Status.RUNNING),
-                  {"stage": stage, "progress": progress, "started_at": started_at, "updated_at": _now()}, {"beat": 1})
+                  {"stage": stage, "progress": progress, "started_at": started_at, "updated_at": now}, {"beat": 1},
+                  (_event("stage_started", now, stage=stage),))
 
 
 def commit_stages(owner: str, epoch: int, stages: Sequence[StageRecord], progress: float,
-                  running: str | None = None) -> Change:
+                  running: str | None = None, finished: Sequence[StageRecord] = ()) -> Change:
     """Record finished stages (all of the task's, in order): kept even if pause came first. `running` is the stage that
-    has begun meanwhile."""
+    has begun meanwhile, `finished` are those that the document does not know yet."""
+    now = _now()
     return Change(_owned(owner, epoch, Status.RUNNING, Status.PAUSED),
                   {"stages": [s.model_dump(mode="json") for s in stages], "stage": running or stages[-1].name,
-                   "retries": 0, "progress": progress, "updated_at": _now()}, {"beat": 1})
+                   "retries": 0, "progress": progress, "updated_at": now}, {"beat": 1}, _finished(finished, now))
 
 
 def park(owner: str, epoch: int) -> Change:
-    return Change(_owned(owner, epoch, Status.PAUSED), {"owner": None, "updated_at": _now()})
+    now = _now()
+    return Change(_owned(owner, epoch, Status.PAUSED), {"owner": None, "updated_at": now},
+                  events=(_event("parked", now, worker=owner),))
 
 
 def release(owner: str, epoch: int, delay_s: float = 0.0) -> Change:
@@ -92,7 +110,8 @@ def release(owner: str, epoch: int, delay_s: float = 0.0) -> Change:
     suspicion (retries stay as they are). `delay_s` keeps it from being taken again at once."""
     now = _now()
     return Change(_owned(owner, epoch, Status.RUNNING),
-                  {"owner": None, "announced": -1, "next_run_at": now + delay_s, "updated_at": now})
+                  {"owner": None, "announced": -1, "next_run_at": now + delay_s, "updated_at": now},
+                  events=(_event("released", now, worker=owner),))
 
 
 def complete(owner: str, epoch: int, result: TaskResult, stages: Sequence[StageRecord]) -> Change:
@@ -101,7 +120,8 @@ def complete(owner: str, epoch: int, result: TaskResult, stages: Sequence[StageR
     return Change(_owned(owner, epoch, Status.RUNNING),
                   {"status": Status.COMPLETED, "owner": None, "result": result.model_dump(mode="json"),
                    "stages": [s.model_dump(mode="json") for s in stages], "stage": stages[-1].name if stages else None,
-                   "progress": 100.0, "finished_at": now, "updated_at": now})
+                   "progress": 100.0, "finished_at": now, "updated_at": now},
+                  events=(*_finished(stages[-1:], now), _event("completed", now)))
 
 
 def fail(owner: str, epoch: int, error: TaskFailure) -> Change:
@@ -109,20 +129,30 @@ def fail(owner: str, epoch: int, error: TaskFailure) -> Change:
     now = _now()
     return Change(_owned(owner, epoch, Status.RUNNING),
                   {"status": Status.FAILED, "owner": None, "error": error.model_dump(mode="json"),
-                   "finished_at": now, "updated_at": now})
+                   "finished_at": now, "updated_at": now},
+                  events=(_event("failed", now, code=error.code, stage=error.stage),))
 
 
 # --- clients --------------------------------------------------------------------------------------------------------
 
 
+def created(task: Task) -> Event:
+    """The first event of a task, stored together with it."""
+    return _event("created", task.created_at)
+
+
 def pause() -> Change:
-    return Change({"status": Status.RUNNING}, {"status": Status.PAUSED, "updated_at": _now()})
+    now = _now()
+    return Change({"status": Status.RUNNING}, {"status": Status.PAUSED, "updated_at": now},
+                  events=(_event("paused", now),))
 
 
 def resume() -> Change:
     """If the old owner has not parked yet it simply goes on."""
+    now = _now()
     return Change({"status": Status.PAUSED},
-                  {"status": Status.RUNNING, "announced": -1, "next_run_at": 0.0, "updated_at": _now()})
+                  {"status": Status.RUNNING, "announced": -1, "next_run_at": 0.0, "updated_at": now},
+                  events=(_event("resumed", now),))
 
 
 def cancel() -> Change:
@@ -130,13 +160,14 @@ def cancel() -> Change:
     error = TaskFailure(code="cancelled", message="cancelled by a client")
     return Change({"status": OneOf((Status.PENDING, Status.RUNNING, Status.PAUSED))},
                   {"status": Status.FAILED, "owner": None, "error": error.model_dump(mode="json"),
-                   "finished_at": now, "updated_at": now})
+                   "finished_at": now, "updated_at": now}, events=(_event("cancelled", now),))
 
 
 def retry() -> Change:
+    now = _now()
     return Change({"status": Status.FAILED},
                   {"status": Status.PENDING, "error": None, "retries": 0, "announced": -1, "next_run_at": 0.0,
-                   "finished_at": None, "updated_at": _now()})
+                   "finished_at": None, "updated_at": now}, events=(_event("retried", now),))
 
 
 # --- housekeeping ---------------------------------------------------------------------------------------------------
@@ -149,14 +180,17 @@ def reap(seen: Any, *, max_retries: int, delay_s: float) -> Change:
     where = {"owner": seen.owner, "epoch": seen.epoch, "beat": seen.beat, "status": seen.status,
              "retries": seen.retries}
     effect: dict[str, Any] = {"owner": None, "announced": -1, "updated_at": now}
-    if seen.status == Status.RUNNING and seen.retries >= max_retries:
+    lost = seen.status == Status.RUNNING
+    reaped = _event("reaped", now, worker=seen.owner, retries=seen.retries + lost)
+    if lost and seen.retries >= max_retries:
         error = TaskFailure(code="worker_lost", message=f"its worker died {seen.retries + 1} times in this stage",
                             hint="the stage may need more memory than the worker has")
         return Change(where, effect | {"status": Status.FAILED, "error": error.model_dump(mode="json"),
-                                       "finished_at": now})
-    if seen.status == Status.RUNNING:
-        return Change(where, effect | {"next_run_at": now + delay_s * 2**seen.retries}, {"retries": 1})
-    return Change(where, effect)
+                                       "finished_at": now},
+                      events=(reaped, _event("failed", now, code=error.code, stage=error.stage)))
+    if lost:
+        return Change(where, effect | {"next_run_at": now + delay_s * 2**seen.retries}, {"retries": 1}, (reaped,))
+    return Change(where, effect, events=(reaped,))
 
 
 def mark_announced(epoch: int) -> Change:

@@ -51,18 +51,25 @@ class Consumer:
         """Until drained. `on_tick` is called about once a second."""
         try:
             while self._goes_on():
-                on_tick()
-                self._press_on()
-                delivery = self._subscription.receive(accept_runs=self._free_slots() > 0, timeout_s=TICK_S)
-                if delivery is not None:
-                    self._take(delivery)
-                if self._free_slots() > 0 and time.monotonic() >= self._next_look:
-                    self._look()
-                if self._unanswered and self._free_slots() > 0:
-                    self._settle_claims()
+                try:
+                    self._turn(on_tick)
+                except Exception:  # the tasks that run here go on
+                    log.exception("a turn of the main loop failed")
+                    time.sleep(TICK_S)
         finally:
             self._beater.close()
             self._subscription.close()
+
+    def _turn(self, on_tick: Callable[[], None]) -> None:
+        on_tick()
+        self._press_on()
+        delivery = self._subscription.receive(accept_runs=self._free_slots() > 0, timeout_s=TICK_S)
+        if delivery is not None:
+            self._take(delivery)
+        if self._free_slots() > 0 and time.monotonic() >= self._next_look:
+            self._look()
+        if self._unanswered and self._free_slots() > 0:
+            self._settle_claims()
 
     def _goes_on(self) -> bool:
         if self._draining_since is None:
@@ -123,6 +130,10 @@ class Consumer:
         except Unavailable:
             self._unanswered.add(task_id)
             raise
+        except Exception:
+            # A document that this version cannot read must not end the tasks that run here.
+            log.exception("the task cannot be claimed", extra={"task_id": task_id})
+            return None
 
     def _settle_claims(self) -> None:
         """Take up the tasks whose claim took place although its answer was lost."""

@@ -15,6 +15,9 @@ import sys
 _progress_fd = None  # set by the toolhost in the child
 
 
+_OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "Failed to allocate", "annot allocate memory", "can't alloc")
+
+
 class StageError(Exception):
     """The conversion cannot go on, for a reason that the user should read.
 
@@ -28,6 +31,11 @@ class StageError(Exception):
         self.message = message
         self.hint = hint
         self.vendor_code = vendor_code
+
+
+def is_out_of_memory(error):
+    """Whether an exception tells of a failed allocation; vendors' libraries wrap those in errors of their own."""
+    return isinstance(error, MemoryError) or any(text in str(error) for text in _OUT_OF_MEMORY)
 
 
 def report(percent, text=""):

@@ -166,24 +166,21 @@ def enter(job, progress_fd):
 
 def run_stage(job):
     """{"facts": …} or {"error": …}."""
-    from worker.stage_api import StageError
+    from worker.stage_api import StageError, is_out_of_memory
     with open(os.path.join(job["dir"], "job.json"), encoding="utf-8") as file:
         arguments = json.load(file)
     module, _, function = job["entry"].partition(":")
     try:
         return {"facts": getattr(importlib.import_module(module), function)(arguments)}
     except StageError as error:
-        return {"error": {"code": error.code, "message": error.message, "hint": error.hint,
+        return {"error": {"code": error.code, "message": error.message[:2000], "hint": error.hint,
                           "vendor_code": error.vendor_code}}
-    except MemoryError:
-        traceback.print_exc()
-        return {"error": {"code": "out_of_memory", "message": "the stage needed more memory than its limit"}}
     except Exception as error:
         traceback.print_exc()
-        text = str(error)[:2000]
-        if "bad_alloc" in text or "Failed to allocate memory" in text or "bad allocation" in text:
-            return {"error": {"code": "out_of_memory", "message": text}}
-        return {"error": {"code": "stage_crashed", "message": "%s: %s" % (type(error).__name__, text)}}
+        if is_out_of_memory(error):
+            return {"error": {"code": "out_of_memory", "message": "the stage needed more memory than its limit",
+                              "hint": "raise limits.stage_memory_bytes, or send a smaller model or shape"}}
+        return {"error": {"code": "stage_crashed", "message": "%s: %s" % (type(error).__name__, str(error)[:2000])}}
 
 
 def write_result(folder, result):
@@ -204,11 +201,11 @@ def main(root, link_fd, modules):
     gc.collect()
     gc.freeze()  # children share these pages: no collection should write to them
     host = Host(socket.socket(fileno=link_fd))
-    host.send(event="ready", seconds=round(time.monotonic() - started, 3))
     try:
+        host.send(event="ready", seconds=round(time.monotonic() - started, 3))
         host.serve()
     except OSError:
-        pass  # the worker is gone in the middle of a message
+        pass  # the worker is gone
     finally:
         host.kill_all()
 

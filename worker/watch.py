@@ -115,7 +115,7 @@ class Watch:
         resident = group.resident_bytes()
         self._peak_bytes = max(self._peak_bytes, resident)
         if self._ran_s > self._limits.time_s:
-            self._broken = ConversionFailed("timeout", f"the stage ran longer than {self._limits.time_s:.0f} s",
+            self._broken = ConversionFailed("timeout", f"the stage ran longer than {self._limits.time_s:g} s",
                                             "raise limits.stage_time_s, or send a smaller model")
         elif resident > self._limits.memory_bytes:
             self._broken = ConversionFailed(

@@ -1,12 +1,15 @@
 """Where task documents live: the protocol, and the choice of an adapter by URL scheme."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from shared.errors import AppError
-from shared.models import Status, Task, WorkerInfo
+from shared.models import Event, Status, StoredEvent, Task, WorkerInfo
 from shared.transitions import Change
+
+KEPT_EVENTS = 200  # of each task, the newest
 
 
 class DuplicateKey(Exception):
@@ -47,8 +50,8 @@ class Store(Protocol):
     All methods may be called from several threads at once, and the same documents from several processes.
     """
 
-    def insert(self, task: Task) -> None:
-        """Durable when it returns.
+    def insert(self, task: Task, events: Sequence[Event] = ()) -> None:
+        """Durable when it returns; `events` are the task's first.
 
         Raises:
             DuplicateKey: another task has the same `idempotency_key`; exactly one of many racing inserts succeeds.
@@ -60,10 +63,15 @@ class Store(Protocol):
         """Those of the tasks that exist."""
 
     def update(self, task_id: str, change: Change) -> Task | None:
-        """Apply `change` if its filter fits, atomically; the new document, or None for a miss (also: no such task)."""
+        """Apply `change`, its events included, if its filter fits, atomically; the new document, or None for a miss
+        (also: no such task)."""
+
+    def events(self, task_id: str, after: int = 0) -> list[StoredEvent] | None:
+        """The task's events with a `seq` above `after`, in order, of the newest 200; None where there is no such
+        task."""
 
     def delete(self, task_id: str) -> Task | None:
-        """Remove the document; what it was, or None if there was none."""
+        """Remove the document and its events; what it was, or None if there was none."""
 
     def list(self, narrow: TaskFilter, page: int, page_size: int) -> tuple[list[Task], int]:
         """One page (from 1), newest first, and the number of all that fit. The order is total: `created_at`, `id`."""

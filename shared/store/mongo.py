@@ -3,14 +3,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from shared.errors import AppError, Unavailable
-from shared.models import Status, Task, WorkerInfo
-from shared.store import Claim, DuplicateKey, TaskFilter
-from shared.store.mongo_documents import encode, from_document, to_document
+from shared.models import Event, Status, StoredEvent, Task, WorkerInfo
+from shared.store import KEPT_EVENTS, Claim, DuplicateKey, TaskFilter
+from shared.store.mongo_documents import decode, encode, from_document, to_document
 from shared.transitions import WAITING, AtMost, Change, OneOf
 
 if TYPE_CHECKING:
@@ -38,42 +38,55 @@ class MongoStore:
         self._clients: dict[int, MongoClient[dict[str, Any]]] = {}
         self._indexed: set[int] = set()
 
-    def insert(self, task: Task) -> None:
+    def insert(self, task: Task, events: Sequence[Event] = ()) -> None:
         from pymongo.errors import DuplicateKeyError
 
+        document = to_document(task) | {"events": _stored(events), "event_count": len(events)}
         while True:
             with self._database() as database:
                 self._ensure_indexes(database)
                 try:
-                    database.tasks.insert_one(to_document(task))
+                    database.tasks.insert_one(document)
                     return
                 except DuplicateKeyError as error:
                     key = task.idempotency_key
-                    existing = _task_or_none(key and database.tasks.find_one({"idempotency_key": key}))
+                    existing = _task_or_none(key and database.tasks.find_one({"idempotency_key": key}, _fields()))
                     if existing and existing.id != task.id:
                         raise DuplicateKey(existing) from error
-                    if database.tasks.find_one({"_id": task.id}):
+                    if database.tasks.find_one({"_id": task.id}, _fields()):
                         raise AppError(f"任务已存在: {task.id}", f"task exists: {task.id}") from error
             # What stood in the way was deleted in between.
 
     def get(self, task_id: str) -> Task | None:
         with self._database() as database:
-            return _task_or_none(database.tasks.find_one({"_id": task_id}))
+            return _task_or_none(database.tasks.find_one({"_id": task_id}, _fields()))
 
     def get_many(self, task_ids: list[str]) -> dict[str, Task]:
         with self._database() as database:
-            return {doc["_id"]: _task(doc) for doc in database.tasks.find({"_id": {"$in": task_ids}})}
+            return {doc["_id"]: _task(doc) for doc in database.tasks.find({"_id": {"$in": task_ids}}, _fields())}
 
     def update(self, task_id: str, change: Change) -> Task | None:
-        operators = {"$set": encode(change.set), "$inc": change.increment}
+        operators: dict[str, dict[str, Any]] = {"$set": encode(change.set), "$inc": change.increment}
+        if change.events:
+            operators["$inc"] = change.increment | {"event_count": len(change.events)}
+            operators["$push"] = {"events": {"$each": _stored(change.events), "$slice": -KEPT_EVENTS}}
         with self._database() as database:
             return _task_or_none(database.tasks.find_one_and_update(
                 {"_id": task_id} | {name: _condition(wanted) for name, wanted in change.where.items()},
-                {operator: fields for operator, fields in operators.items() if fields}, return_document=True))
+                {operator: fields for operator, fields in operators.items() if fields}, _fields(), return_document=True))
+
+    def events(self, task_id: str, after: int = 0) -> list[StoredEvent] | None:
+        with self._database() as database:
+            found = database.tasks.find_one({"_id": task_id}, {"events": 1, "event_count": 1})
+        if found is None:
+            return None
+        events = decode(found.get("events", []))
+        first = found.get("event_count", 0) - len(events) + 1
+        return [StoredEvent(seq=seq, **event) for seq, event in enumerate(events, first) if seq > after]
 
     def delete(self, task_id: str) -> Task | None:
         with self._database() as database:
-            return _task_or_none(database.tasks.find_one_and_delete({"_id": task_id}))
+            return _task_or_none(database.tasks.find_one_and_delete({"_id": task_id}, _fields()))
 
     def list(self, narrow: TaskFilter, page: int, page_size: int) -> tuple[list[Task], int]:
         query, skip = _narrowing(narrow), (page - 1) * page_size
@@ -82,7 +95,8 @@ class MongoStore:
             total = tasks.count_documents(query) if query else tasks.estimated_document_count()
             if skip >= total:
                 return [], total
-            return [_task(doc) for doc in tasks.find(query).sort(NEWEST_FIRST).skip(skip).limit(page_size)], total
+            page = tasks.find(query, _fields()).sort(NEWEST_FIRST).skip(skip).limit(page_size)
+            return [_task(doc) for doc in page], total
 
     def waiting(self, platforms: list[str], *, limit: int, unannounced: bool = False) -> list[Task]:
         query: dict[str, Any] = {"owner": None, "status": {"$in": list(map(str, WAITING))},
@@ -90,7 +104,7 @@ class MongoStore:
         if unannounced:
             query["announced"] = -1
         with self._database() as database:
-            return [_task(doc) for doc in database.tasks.find(query).sort(QUEUE_ORDER).limit(limit)]
+            return [_task(doc) for doc in database.tasks.find(query, _fields()).sort(QUEUE_ORDER).limit(limit)]
 
     def owned(self) -> list[Claim]:
         names = ("owner", "epoch", "beat", "status", "retries")
@@ -166,6 +180,15 @@ class MongoStore:
 
 def _task(document: dict[str, Any]) -> Task:
     return Task.model_validate(from_document(document))
+
+
+def _fields() -> dict[str, int]:
+    """What a `Task` holds of a document, as a projection. A new one each time: a driver may write into it."""
+    return {"events": 0}
+
+
+def _stored(events: Sequence[Event]) -> list[dict[str, Any]]:
+    return [encode(event.model_dump()) for event in events]
 
 
 def _task_or_none(document: dict[str, Any] | None) -> Task | None:

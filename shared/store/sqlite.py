@@ -1,20 +1,21 @@
 """Task documents in one SQLite file, shared by all processes of a machine."""
 from __future__ import annotations
 
+import json
 import os
 import random
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic_core import to_json
 
 from shared.errors import AppError, Unavailable
-from shared.models import Status, Task, WorkerInfo
-from shared.store import Claim, DuplicateKey, TaskFilter
+from shared.models import Event, Status, StoredEvent, Task, WorkerInfo
+from shared.store import KEPT_EVENTS, Claim, DuplicateKey, TaskFilter
 from shared.store.sqlite_schema import WAITING, connect
 from shared.transitions import AtMost, Change, OneOf
 
@@ -37,11 +38,16 @@ class SqliteStore:
         self._idle: deque[sqlite3.Connection] = deque()
         self._inherited: list[deque[sqlite3.Connection]] = []
 
-    def insert(self, task: Task) -> None:
+    def insert(self, task: Task, events: Sequence[Event] = ()) -> None:
+        document = task.model_copy(update={"event_count": len(events)}).model_dump_json()
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute("INSERT INTO tasks (id, doc) VALUES (?, ?)", [task.id, document])
+            _append(connection, task.id, events, len(events))
+
         while True:
             try:
-                self._rows("INSERT INTO tasks (id, doc) VALUES (?, ?)", [task.id, task.model_dump_json()])
-                return
+                return self._run(write, "IMMEDIATE")
             except sqlite3.IntegrityError as error:
                 existing = _first(self._rows("SELECT doc FROM tasks WHERE idempotency_key = ?", [task.idempotency_key]))
                 if existing and existing.id != task.id:
@@ -59,12 +65,26 @@ class SqliteStore:
 
     def update(self, task_id: str, change: Change) -> Task | None:
         edits = [f"'$.{name}', json(?)" for name in change.set]
-        edits += [f"'$.{name}', json_extract(doc, '$.{name}') + ?" for name in change.increment]
+        increment = change.increment | ({"event_count": len(change.events)} if change.events else {})
+        edits += [f"'$.{name}', coalesce(json_extract(doc, '$.{name}'), 0) + ?" for name in increment]
         conditions = [_condition(f"json_extract(doc, '$.{name}')", wanted) for name, wanted in change.where.items()]
         where, wanted_values = _join([("id = ?", [task_id]), *conditions])
-        values = [*map(_json, change.set.values()), *change.increment.values(), *wanted_values]
-        statement = f"UPDATE tasks SET doc = json_set(doc, {', '.join(edits)}){where} RETURNING doc"
-        return _first(self._rows(statement, values))
+        values = [*map(_json, change.set.values()), *increment.values(), *wanted_values]
+        statement = f"UPDATE tasks SET doc = json_set(doc, {', '.join(edits)}){where} " \
+                    "RETURNING doc, json_extract(doc, '$.event_count')"
+
+        def write(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+            rows = connection.execute(statement, values).fetchall()
+            if rows:
+                _append(connection, task_id, change.events, rows[0][1])
+            return rows
+
+        return _first(self._run(write, "IMMEDIATE"))
+
+    def events(self, task_id: str, after: int = 0) -> list[StoredEvent] | None:
+        rows = self._rows("SELECT seq, event FROM tasks LEFT JOIN events ON task_id = id AND seq > ? WHERE id = ? "
+                          "ORDER BY seq", [after, task_id])
+        return [StoredEvent(seq=seq, **json.loads(event)) for seq, event in rows if seq] if rows else None
 
     def delete(self, task_id: str) -> Task | None:
         return _first(self._rows("DELETE FROM tasks WHERE id = ? RETURNING doc", [task_id]))
@@ -75,15 +95,10 @@ class SqliteStore:
         select = f"SELECT doc FROM tasks{where} ORDER BY created_at DESC, id DESC LIMIT ? OFFSET ?"
 
         def read(connection: sqlite3.Connection) -> tuple[list[Any], int]:
-            connection.execute("BEGIN")  # one snapshot, so that the number fits the page
-            try:
-                total = connection.execute(count, values).fetchone()[0]
-                rows = connection.execute(select, [*values, page_size, (page - 1) * page_size]).fetchall()
-            finally:
-                connection.execute("ROLLBACK")
-            return rows, total
+            total = connection.execute(count, values).fetchone()[0]
+            return connection.execute(select, [*values, page_size, (page - 1) * page_size]).fetchall(), total
 
-        rows, total = self._run(read)
+        rows, total = self._run(read, "DEFERRED")  # one snapshot, so that the number fits the page
         return [_task(row) for row in rows], total
 
     def waiting(self, platforms: list[str], *, limit: int, unannounced: bool = False) -> list[Task]:
@@ -128,8 +143,9 @@ class SqliteStore:
     def _rows(self, statement: str, values: list[Any]) -> list[tuple[Any, ...]]:
         return self._run(lambda connection: connection.execute(statement, values).fetchall())
 
-    def _run(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
-        """What `work` answers; while another process holds the lock, again until the time is over.
+    def _run(self, work: Callable[[sqlite3.Connection], Result], transaction: str = "") -> Result:
+        """What `work` answers; while another process holds the lock, again until the time is over. With `transaction`
+        (its kind in SQLite's words) several statements are one.
 
         SQLite's own waiting (`busy_timeout`) sleeps ever longer, up to 100 ms, and so loses the lock to newcomers for
         seconds when eight processes write at once; short sleeps of random length give each its turn.
@@ -137,7 +153,7 @@ class SqliteStore:
         deadline = time.monotonic() + self._timeout_s
         while True:
             try:
-                return self._attempt(work)
+                return self._attempt(work, transaction)
             except sqlite3.IntegrityError:
                 raise
             except (sqlite3.Error, OSError) as error:
@@ -146,15 +162,22 @@ class SqliteStore:
                     raise Unavailable("store", str(error)) from error
             time.sleep(random.uniform(0.0005, 0.004))
 
-    def _attempt(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+    def _attempt(self, work: Callable[[sqlite3.Connection], Result], transaction: str) -> Result:
         idle = self._connections()
         try:
             connection = idle.pop()
         except IndexError:
             connection = connect(self._path)
         try:
-            return work(connection)
+            if not transaction:
+                return work(connection)
+            connection.execute(f"BEGIN {transaction}")
+            answer = work(connection)
+            connection.execute("COMMIT")
+            return answer
         finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
             idle.append(connection)
 
     def _connections(self) -> deque[sqlite3.Connection]:
@@ -164,15 +187,24 @@ class SqliteStore:
         return self._idle
 
 
+def _append(connection: sqlite3.Connection, task_id: str, events: Sequence[Event], count: int) -> None:
+    """Add events, the last of which is the task's `count`-th, and drop what is old."""
+    if not events:
+        return
+    connection.executemany("INSERT INTO events (task_id, seq, event) VALUES (?, ?, ?)", [
+        (task_id, seq, event.model_dump_json()) for seq, event in enumerate(events, count - len(events) + 1)])
+    connection.execute("DELETE FROM events WHERE task_id = ? AND seq <= ?", [task_id, count - KEPT_EVENTS])
+
+
 def _json(value: Any) -> str:
     return to_json(value, inf_nan_mode="null").decode()
 
 
-def _task(row: tuple[str]) -> Task:
+def _task(row: tuple[Any, ...]) -> Task:
     return Task.model_validate_json(row[0])
 
 
-def _first(rows: list[tuple[str]]) -> Task | None:
+def _first(rows: list[tuple[Any, ...]]) -> Task | None:
     return _task(rows[0]) if rows else None
 
 

@@ -1,14 +1,15 @@
 """The SQLite file's schema, and connections that have it.
 
 A task is one JSON document; what filters and orders is a virtual column computed from it, so that the document stays
-the only truth. `id` after what an index orders by makes the order total.
+the only truth. `id` after what an index orders by makes the order total. A task's events have rows of their own, so
+that nobody reads or rewrites them who has none to read or add; they change in the transaction that changes the task.
 """
 from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
 
-VERSION = 1
+VERSION = 2
 
 # Also literally in the queries: SQLite uses a partial index only where the query repeats the index's condition.
 WAITING = "owner IS NULL AND status IN ('pending', 'running')"
@@ -35,6 +36,15 @@ CREATE INDEX IF NOT EXISTS by_time ON tasks (created_at, id);
 CREATE INDEX IF NOT EXISTS by_status ON tasks (status, created_at, id);
 CREATE INDEX IF NOT EXISTS by_platform ON tasks (platform, created_at, id);
 CREATE INDEX IF NOT EXISTS by_type ON tasks (task_type, created_at, id);
+CREATE TABLE IF NOT EXISTS events (
+    task_id TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    event TEXT NOT NULL,
+    PRIMARY KEY (task_id, seq)
+) WITHOUT ROWID;
+CREATE TRIGGER IF NOT EXISTS delete_events AFTER DELETE ON tasks BEGIN
+    DELETE FROM events WHERE task_id = OLD.id;
+END;
 CREATE TABLE IF NOT EXISTS totals (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 INSERT OR IGNORE INTO totals VALUES ('tasks', 0);
 CREATE TRIGGER IF NOT EXISTS count_insert AFTER INSERT ON tasks BEGIN

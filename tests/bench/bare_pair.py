@@ -25,6 +25,12 @@ QUEUE = "bench.pair"
 connections = threading.local()
 
 
+def declare_queue(url: str) -> None:
+    """Once, before the first publish."""
+    with pika.BlockingConnection(pika.URLParameters(url)) as connection:
+        connection.channel().queue_declare(QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
+
+
 @lru_cache(maxsize=1)
 def tasks() -> Collection[dict[str, Any]]:
     client = pymongo.MongoClient(os.environ["BENCH_STORE_URL"], journal=True)
@@ -42,7 +48,6 @@ def channel() -> pika.adapters.blocking_connection.BlockingChannel:
         parameters.heartbeat = 0  # between two rounds nobody answers heartbeats
         connections.channel = pika.BlockingConnection(parameters).channel()
         connections.channel.confirm_delivery()
-        connections.channel.queue_declare(QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
     return connections.channel
 
 

@@ -80,6 +80,7 @@ def run(bench: Bench) -> list[Line]:
 def pair_settings(bench: Bench) -> dict[str, str]:
     """For the bare pair: a database and a virtual host of its own, and the document that our service would store."""
     urls = bench.servers.fresh_urls()
+    bare_pair.declare_queue(urls["MODEL_CONVERT_QUEUE_URL"])
     document = to_document(build_task(CreateTask(**REQUEST), Settings()))
     return {"BENCH_STORE_URL": urls["MODEL_CONVERT_STORE_URL"], "BENCH_QUEUE_URL": urls["MODEL_CONVERT_QUEUE_URL"],
             "BENCH_DOCUMENT": json.dumps(document)}

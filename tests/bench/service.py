@@ -53,6 +53,9 @@ class Service:
         if "store" in self.__dict__:
             self.store.close()
         stop(self.processes)
+        if error is not None:
+            for log in sorted(self.folder.glob("*.log")):
+                error.add_note(log_tail(log))
 
     @functools.cached_property
     def store(self) -> Store:
@@ -140,8 +143,15 @@ def running(command: list[str | Path], log: Path, environment: dict[str, str]) -
     process = spawn(command, log, environment)
     try:
         yield process
+    except BaseException as error:
+        error.add_note(log_tail(log))
+        raise
     finally:
         stop([process])
+
+
+def log_tail(log: Path) -> str:
+    return f"the end of {log.name}:\n{log.read_text(errors='replace')[-3000:]}"
 
 
 def tree_cpu_s(pids: Sequence[int]) -> float:

@@ -37,6 +37,8 @@ BY_THE_SERVICE: dict[str, Callable[[], Change]] = {
     "beat with progress": lambda: transitions.beat(OWNER, EPOCH, 41.5),
     "begin_stage": lambda: transitions.begin_stage(OWNER, EPOCH, "compile", 40.0, 1_700_000_000.125),
     "commit_stages": lambda: transitions.commit_stages(OWNER, EPOCH, [FETCH], 12.5),
+    "commit_stages of two new ones": lambda: transitions.commit_stages(OWNER, EPOCH, [FETCH, PUBLISH], 12.5,
+                                                                       finished=[FETCH, PUBLISH]),
     "park": lambda: transitions.park(OWNER, EPOCH),
     "release": lambda: transitions.release(OWNER, EPOCH, DELAY_S),
     "complete": lambda: transitions.complete(OWNER, EPOCH, RESULT, [FETCH, PUBLISH]),

@@ -42,4 +42,5 @@ def apply(task: Task, change: Change) -> Task | None:
     if not fits(task, change):
         return None
     raised = {field: getattr(task, field) + by for field, by in change.increment.items()}
+    raised["event_count"] = task.event_count + len(change.events)
     return Task.model_validate(task.model_dump() | change.set | raised)

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from shared import transitions
+from shared.models import Event
 from shared.store import DuplicateKey, Store, open_store
+from shared.transitions import Change
 from tests.contract.store_model import TIMEOUT_S, make_task
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,6 +71,16 @@ def beat_often(store: Store, task_id: str, times: int) -> int:
     return sum(store.update(task_id, transitions.beat("w1", 1)) is not None for _ in range(times))
 
 
+def note(text: str) -> Event:
+    return Event(type="note", at=1.0, data={"text": text})
+
+
+def append_often(store: Store, task_id: str, process: str, times: int) -> list[int]:
+    """The number that each appended event got."""
+    return [store.update(task_id, Change({}, events=(note(f"{process} {number}"),))).event_count
+            for number in range(times)]
+
+
 def live(store: Store, worker: str, count: int) -> list[str]:
     """Insert, claim, beat, finish or delete tasks one after another; the ids of those that were left failed."""
     left = []
@@ -104,7 +116,7 @@ def insert_on_both_sides_of_a_fork(store: Store, parent_id: str, child_id: str) 
 
 
 ACTIONS = {action.__name__: action
-           for action in (claim_all, insert_with_key, beat_often, live, insert_on_both_sides_of_a_fork)}
+           for action in (claim_all, insert_with_key, beat_often, append_often, live, insert_on_both_sides_of_a_fork)}
 
 
 def main(action: str, url: str, arguments: str) -> None:

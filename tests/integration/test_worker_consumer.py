@@ -12,10 +12,12 @@ import pytest
 from infra.servers.base import free_port
 from shared import transitions
 from shared.errors import Unavailable
+from shared.files import FileInfo
+from shared.files.local import LocalFiles
 from shared.models import Status, Task
 from shared.queue import Queue
 from shared.queue.polling import PollingQueue
-from tests.integration.test_worker_runner import small_model
+from tests.integration.toy_models import small_model
 from tests.integration.worker_kit import (
     PLAN,
     TARGET,
@@ -23,7 +25,6 @@ from tests.integration.worker_kit import (
     LossyStore,
     make_settings,
     make_task,
-    toolhosts,
     wait_until,
 )
 from worker import consumer as consumer_module
@@ -33,12 +34,6 @@ from worker.process import ToolHost
 from worker.sweeper import Announcer
 
 RunConsumer = Callable[..., Consumer]
-
-
-@pytest.fixture(scope="module")
-def hosts() -> Iterator[dict[str, ToolHost]]:
-    with toolhosts() as started:
-        yield started
 
 
 @pytest.fixture
@@ -88,6 +83,40 @@ def test_a_claim_that_did_not_take_place_is_tried_again(bench: Bench, run_consum
     assert wait_until(lambda: done(bench, task)).epoch == 1
 
 
+def test_a_task_that_cannot_be_read_hurts_no_other(bench: Bench, run_consumer: RunConsumer) -> None:
+    class Poisoned(LossyStore):
+        def update(self, task_id: str, change: transitions.Change) -> Task | None:
+            if task_id == poison.id:
+                raise ValueError("a document of another version")
+            return super().update(task_id, change)
+
+    poison = bench.submit(priority="high", queue_order=0.0)
+    bench.store = Poisoned(bench.store)
+    task = bench.submit()
+    run_consumer()
+    assert wait_until(lambda: done(bench, task)).status is Status.COMPLETED
+
+
+def test_an_error_in_the_main_loop_ends_no_running_task(bench: Bench, run_consumer: RunConsumer) -> None:
+    class Broken(LossyStore):
+        broken = False
+
+        def waiting(self, *args: Any, **options: Any) -> list[Task]:
+            if self.broken:
+                raise ValueError("a document of another version")
+            return self._store.waiting(*args, **options)
+
+    bench.store = Broken(bench.store)
+    parameters, gate = bench.gated("prepare")
+    task = bench.submit(parameters=parameters)
+    run_consumer()
+    wait_until(lambda: bench.runs()["prepare"] == 1)
+    bench.store.broken = True
+    time.sleep(1.5)
+    gate.touch()
+    assert wait_until(lambda: done(bench, task)).status is Status.COMPLETED
+
+
 def test_no_more_tasks_than_slots_run_at_once(bench: Bench, run_consumer: RunConsumer) -> None:
     gate = bench.folder / "gate"
     tasks = [bench.submit(parameters=bench.parameters(gates={"prepare": str(gate), "number": str(number)}),
@@ -107,6 +136,34 @@ def test_a_delayed_task_waits_for_its_time(bench: Bench, run_consumer: RunConsum
     time.sleep(0.5)
     assert bench.store.get(task.id).owner is None
     assert wait_until(lambda: done(bench, task)).status is Status.COMPLETED
+
+
+def test_the_next_claim_of_a_task_is_beaten_for_while_and_after_the_old_one_ends(bench: Bench,
+                                                                                 run_consumer: RunConsumer) -> None:
+    """Cancelled and retried, the task is claimed again by the same worker while its old claim hangs in a download."""
+    hangs, go = threading.Event(), threading.Event()
+
+    class Slow(LocalFiles):
+        def download(self, path: str, target: Path, **options: Any) -> FileInfo:
+            if path == "in/model.onnx" and not hangs.is_set():
+                hangs.set()
+                go.wait(20)
+            return super().download(path, target, **options)
+
+    bench.use_files(Slow(bench.folder / "buckets"))
+    parameters, gate = bench.gated("prepare")
+    task = bench.submit(parameters=parameters)
+    run_consumer()
+    assert hangs.wait(10)
+    bench.store.update(task.id, transitions.cancel())
+    bench.store.update(task.id, transitions.retry())
+    wait_until(lambda: bench.runs()["prepare"] == 1)
+    go.set()
+    wait_until(lambda: len([thread for thread in threading.enumerate() if thread.name == task.id]) == 1)
+    beat = bench.store.get(task.id).beat
+    wait_until(lambda: bench.store.get(task.id).beat > beat + 2, 5)
+    gate.touch()
+    assert (wait_until(lambda: done(bench, task)).epoch, bench.runs()["prepare"]) == (2, 1)
 
 
 def test_a_drain_ends_though_the_store_is_away_and_leaves_the_task_to_the_reaper(

@@ -1,6 +1,7 @@
 """Real worker processes on one store and one object store: who runs what, and what is left when they die."""
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import signal
@@ -17,7 +18,7 @@ import pytest
 
 from shared import transitions
 from shared.models import Status, Task
-from tests.integration.test_worker_runner import outputs, small_model
+from tests.integration.toy_models import small_model
 from tests.integration.worker_kit import PLAN, STAGE_NAMES, Bench, WorkerProcess, alive, make_settings, wait_until
 from worker.main import make_work_folder
 from worker.toolchains import ROOT
@@ -241,11 +242,13 @@ def test_sigterm_lets_the_stage_end_and_gives_the_task_back(bench: Bench, start:
     assert bench.runs() == {"prepare": 1, "compile": 1, "verify": 1}
 
 
-def test_sigterm_ends_a_stage_that_outlasts_the_grace_time(bench: Bench, start: Start) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stage_that_outlasts_the_grace_time_is_ended(bench: Bench, start: Start, number: signal.Signals) -> None:
     task, gate = gated(bench, "compile")
     worker = start(grace_s=0.5)
     pid = pid_of(bench, "compile")
-    assert worker.terminate(8) == 0
+    worker.process.send_signal(number)
+    assert worker.process.wait(8) == 0
     assert not alive([pid])
     released = bench.store.get(task.id)
     assert (released.status, released.owner, released.stages[-1].name) == (Status.RUNNING, None, "prepare")
@@ -291,7 +294,7 @@ def test_a_rolling_restart_under_load_loses_and_repeats_nothing_that_was_finishe
     done = bench.store.get_many([task.id for task in tasks]).values()
     assert {(task.status, task.retries) for task in done} == {(Status.COMPLETED, 0)}
     assert bench.runs() == {"prepare": 16, "compile": 16, "verify": 16}
-    assert len(outputs(bench)) == 16 * 3
+    assert len(bench.outputs()) == 16 * 3
 
 
 # --- alone ------------------------------------------------------------------------------------------------------------
@@ -339,22 +342,25 @@ def test_a_worker_tells_that_it_lives_and_forgets_the_long_gone(bench: Bench, st
     wait_until(lambda: [found.id for found in bench.store.workers()] == [info.id], 8)
 
 
-def test_a_work_folder_taken_for_a_dead_workers_while_it_is_made_is_made_again(tmp_path: Path) -> None:
-    """Many start at once: none removes the folder of another that is just starting."""
-    program = ("import sys; from pathlib import Path; from worker.main import make_work_folder\n"
-               "folder, lock = make_work_folder(Path(sys.argv[1]), sys.argv[2])\n"
-               "print('made', flush=True); sys.stdin.read(); assert folder.exists() and Path(lock.name).exists()")
-    workers = [subprocess.Popen([sys.executable, "-c", program, str(tmp_path), f"host.example-{number}"], cwd=ROOT,
-                                stdin=subprocess.PIPE, stdout=subprocess.PIPE) for number in range(8)]
-    for worker in workers:
-        assert worker.stdout.readline() == b"made\n"
-    for worker in workers:
-        worker.communicate()
-    assert [worker.returncode for worker in workers] == [0] * 8
-    folder, lock = make_work_folder(tmp_path, "last")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["last", "last.lock"]
+def test_a_lock_taken_for_a_dead_workers_while_it_is_made_is_made_again(tmp_path: Path,
+                                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    flock, removed = fcntl.flock, []
+
+    def another_worker_is_quicker(file: Any, operation: int) -> None:
+        if operation == fcntl.LOCK_EX and not removed:
+            removed.append(file.name)
+            os.unlink(file.name)
+        flock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", another_worker_is_quicker)
+    folder, lock = make_work_folder(tmp_path, "host.example-1")
+    assert removed == [lock.name]
+    monkeypatch.undo()
+    make_work_folder(tmp_path, "host.example-2")
     assert folder.is_dir()
     lock.close()
+    make_work_folder(tmp_path, "host.example-3")
+    assert not folder.exists()
 
 
 def test_every_log_line_of_a_task_names_the_task_and_the_worker(bench: Bench, start: Start) -> None:

@@ -113,7 +113,7 @@ def test_a_worker_killed_in_mid_stage_is_replaced_within_the_lease_and_only_that
     victim = start()
     task = submit(bench, 40, "killed")
     frozen = stop_in(bench, victim, task, "compile")
-    assert [record.name for record in wait_until(lambda: bench.store.get(task.id).stages)] == STAGE_NAMES[:4]
+    wait_until(lambda: [record.name for record in bench.store.get(task.id).stages] == STAGE_NAMES[:4])
     left_behind = victim.descendants()
     assert frozen.pid in left_behind
     second = start()

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ import psutil
 
 from shared import transitions
 from shared.errors import Unavailable
+from shared.files import FileInfo
 from shared.files.local import LocalFiles
 from shared.models import Task, new_task_id
 from shared.platforms import get_platforms
@@ -45,6 +47,8 @@ PLAN = Plan(TARGET.name, TOY, (
     PUBLISH,
 ))
 STAGE_NAMES = [stage.name for stage in PLAN.stages]
+COMPUTED = ["prepare", "compile", "verify"]
+ONCE = dict.fromkeys(COMPUTED, 1)
 LIMITS = StageLimits(time_s=60.0, memory_bytes=4 << 30, disk_bytes=1 << 30)
 # What a stage's process needs so that its lines are measured too.
 COVERAGE = ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG", "COVERAGE_FILE")
@@ -143,15 +147,71 @@ class Bench:
         self.run_lease(claim(self.store, task, worker))
         return self.store.get(task.id)
 
-    def run_lease(self, lease: Lease, **tools: Any) -> None:
+    def run_lease(self, lease: Lease) -> None:
         folder = self.folder / "work" / f"{lease.task.id}-{lease.epoch}"
         TaskRunner(self.tools, PLAN, lease, folder).run()
         assert not folder.exists()
+
+    def gated(self, stage: str, **more: Any) -> tuple[dict[str, Any], Path]:
+        """Parameters of a task whose `stage` waits until the gate, a file, is there."""
+        gate = self.folder / f"gate-{stage}"
+        return self.parameters(gates={stage: str(gate)}, **more), gate
+
+    def outputs(self) -> list[str]:
+        return [info.path for info in self.files.list("out/")]
+
+    def use_files(self, files: LocalFiles) -> None:
+        """Let everything on this machine go through `files`."""
+        self.files = self.tools.cache._files = files
+        object.__setattr__(self.tools, "files", files)
 
     def runs(self) -> Counter[str]:
         """How often each toy stage was run, for any task."""
         lines = self.counter.read_text().splitlines() if self.counter.exists() else []
         return Counter(line.split()[0] for line in lines)
+
+
+class Running:
+    """A claimed task that runs in a thread, while the test does things to it."""
+
+    def __init__(self, bench: Bench, task: Task, worker: str = "w1", lease: Lease | None = None) -> None:
+        self.bench, self.task = bench, task
+        self.lease = lease or claim(bench.store, task, worker)
+        self.thread = threading.Thread(target=bench.run_lease, args=(self.lease,), daemon=True)
+        self.thread.start()
+
+    def at(self, stage: str) -> int:
+        """Wait until the stage's process has begun; its pid."""
+        def begun() -> int:
+            text = self.bench.counter.read_text() if self.bench.counter.exists() else ""
+            pids = [int(line.split()[1]) for line in text.splitlines() if line.split()[0] == stage]
+            return pids[-1] if pids and text.endswith("\n") else 0
+        return wait_until(begun)
+
+    def change(self, change: transitions.Change) -> None:
+        """As a client's action, whose doorbell reaches the worker."""
+        assert self.bench.store.update(self.task.id, change) is not None
+        self.lease.beat()
+
+    def end(self) -> Task | None:
+        self.thread.join(30)
+        assert not self.thread.is_alive()
+        return self.bench.store.get(self.task.id)
+
+
+class FilesThat(LocalFiles):
+    """The real store; `on_upload(path)` is called before each upload, and may raise."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.on_upload: Callable[[str], None] = lambda path: None
+        self.after_upload: Callable[[str], None] = lambda path: None
+
+    def upload(self, source: Path, path: str, **options: Any) -> FileInfo:
+        self.on_upload(path)
+        info = super().upload(source, path, **options)
+        self.after_upload(path)
+        return info
 
 
 @contextlib.contextmanager

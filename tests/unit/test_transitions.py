@@ -62,6 +62,9 @@ TABLE: dict[str, tuple[Callable[[Task], bool], Callable[[Task], dict[str, Any]]]
     "commit_stages": (lambda t: owned(t, Status.RUNNING, Status.PAUSED),
                       lambda t: {"stages": [FETCH], "stage": "fetch", "retries": 0, "progress": 12.5,
                                  "beat": t.beat + 1, "updated_at": NOW}),
+    "commit_stages of two new ones": (lambda t: owned(t, Status.RUNNING, Status.PAUSED),
+                                      lambda t: {"stages": [FETCH, PUBLISH], "stage": "publish", "retries": 0,
+                                                 "progress": 12.5, "beat": t.beat + 1, "updated_at": NOW}),
     "park": (lambda t: owned(t, Status.PAUSED), lambda t: {"owner": None, "updated_at": NOW}),
     "release": (lambda t: owned(t, Status.RUNNING),
                 lambda t: {"owner": None, "announced": -1, "next_run_at": LATER, "updated_at": NOW}),
@@ -90,8 +93,49 @@ TABLE: dict[str, tuple[Callable[[Task], bool], Callable[[Task], dict[str, Any]]]
 }
 
 
-def test_the_table_names_every_transition():
-    assert TABLE.keys() == EVERY.keys()
+FETCHED = ("stage_finished", {"stage": "fetch", "seconds": 0.25, "cached": False})
+PUBLISHED = ("stage_finished", {"stage": "publish", "seconds": 1.5, "cached": True})
+
+# What each change tells of itself: the events' types and data. What comes every second, or is no news, tells nothing.
+EVENTS: dict[str, list[tuple[str, dict[str, Any]]]] = {
+    "claim": [("claimed", {"worker": "w9"})],
+    "beat": [],
+    "beat with progress": [],
+    "begin_stage": [("stage_started", {"stage": "compile"})],
+    "commit_stages": [],
+    "commit_stages of two new ones": [FETCHED, PUBLISHED],
+    "park": [("parked", {"worker": OWNER})],
+    "release": [("released", {"worker": OWNER})],
+    "complete": [PUBLISHED, ("completed", {})],
+    "fail": [("failed", {"code": "unsupported_operator", "stage": "compile"})],
+    "pause": [("paused", {})],
+    "resume": [("resumed", {})],
+    "cancel": [("cancelled", {})],
+    "retry": [("retried", {})],
+    "reap": [("reaped", {"worker": OWNER, "retries": 1})],
+    "reap for the last time": [("reaped", {"worker": OWNER, "retries": MAX_RETRIES + 1}),
+                               ("failed", {"code": "worker_lost", "stage": None})],
+    "reap while paused": [("reaped", {"worker": OWNER, "retries": 0})],
+    "mark_announced": [],
+}
+
+
+def test_the_tables_name_every_transition():
+    assert TABLE.keys() == EVENTS.keys() == EVERY.keys()
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_change_tells_of_itself_as_the_table_says(name):
+    start = time.time()
+    events = EVERY[name]().events
+    assert [(event.type, event.data) for event in events] == EVENTS[name]
+    assert all(start <= event.at <= time.time() for event in events)
+
+
+def test_a_tasks_first_event_is_of_the_moment_of_its_creation():
+    task = make_task()
+    event = transitions.created(task)
+    assert (event.type, event.at, event.data) == ("created", task.created_at, {})
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -119,7 +163,8 @@ def test_a_change_has_exactly_the_effects_that_the_table_says(name):
                 assert start + delay_s <= seen <= end + delay_s, field
             else:
                 assert seen == value, field
-        untouched = Task.model_fields.keys() - {field.partition(".")[0] for field in expected}
+        assert after.event_count == task.event_count + len(EVENTS[name])
+        untouched = Task.model_fields.keys() - {"event_count"} - {field.partition(".")[0] for field in expected}
         assert {f: getattr(after, f) for f in untouched} == {f: getattr(task, f) for f in untouched}
 
 

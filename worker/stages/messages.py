@@ -1,7 +1,7 @@
 """What a vendor's error text becomes before a client reads it. Standard library only."""
 import re
 
-_OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "Failed to allocate", "annot allocate memory")
+from worker.stage_api import is_out_of_memory
 
 
 def raise_if_out_of_memory(error):
@@ -10,7 +10,7 @@ def raise_if_out_of_memory(error):
     Raises:
         MemoryError: it is one.
     """
-    if isinstance(error, MemoryError) or any(text in str(error) for text in _OUT_OF_MEMORY):
+    if is_out_of_memory(error):
         raise MemoryError(str(error)[:600]) from error
 
 

@@ -6,15 +6,13 @@ successor's result. The companions go first and the file at `output_path` after 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from shared.errors import ConversionFailed, NotFound, PayloadTooLarge, PreconditionFailed
+from shared.errors import ConversionFailed, PreconditionFailed
 from shared.files import Condition, Files, IfAbsent, IfMatch
 from shared.models import Task, format_time
 from shared.platforms import get_platforms
-from worker.cache import file_digest
 from worker.context import CoreContext
 
 
@@ -37,12 +35,11 @@ def run(context: CoreContext) -> dict[str, Any]:
     by_suffix = {PurePosixPath(name).suffix: name for name in artefact.files}
     names = {path: by_suffix[PurePosixPath(path).suffix] for path in paths}
     for number, path in enumerate([*paths[1:], paths[0]]):
-        digest = artefact.files[names[path]]["sha256"]
-        _put(context, folder / names[path], path, lambda there, digest=digest: file_digest(there) == digest)
+        _put(context, folder / names[path], path)
         context.report(90 * (number + 1) / len(paths), path)
     manifest = context.output_dir / "manifest.json"
     manifest.write_text(json.dumps(_manifest(context, names), indent=2, ensure_ascii=False))
-    _put(context, manifest, manifest_path, lambda there: _is_manifest_of(task, there))
+    _put(context, manifest, manifest_path)
     first = artefact.files[names[task.output_path]]
     verify = context.inputs["verify"].facts
     return {"path": task.output_path, "files": paths, "sha256": first["sha256"],
@@ -51,48 +48,41 @@ def run(context: CoreContext) -> dict[str, Any]:
 
 
 def withdraw(files: Files, published: dict[str, str], claimed_etags: dict[str, str | None]) -> None:
-    """Remove what this claim has published, and nothing that somebody else has put in its place.
+    """Remove what this claim has published; not what was there before with the same content, nor what somebody else
+    has put in its place.
 
     Raises:
         Unavailable: what is left in `published` may still be there.
     """
     for path, etag in list(published.items()):
         info = files.stat(path)
-        if info is not None and info.etag == etag:
+        if info is not None and info.etag == etag != claimed_etags[path]:
             files.delete(path)
             info = None
         claimed_etags[path] = info.etag if info else None
         del published[path]
 
 
-def _put(context: CoreContext, source: Path, path: str, is_same: Callable[[Path], bool]) -> None:
-    """Upload on the condition that nothing but this task's own (`is_same`, by an earlier claim) came there since."""
+def _put(context: CoreContext, source: Path, path: str) -> None:
     etag = context.published.get(path, context.claimed_etags[path])
     condition: Condition = IfAbsent() if etag is None else IfMatch(etag)
     try:
-        info = context.files.upload(source, path, condition=condition)
+        context.published[path] = _upload_over(context, source, path, condition)
     except PreconditionFailed as error:
-        there = context.output_dir / "there"
-        try:
-            condition = IfMatch(context.files.download(path, there, max_bytes=source.stat().st_size * 2).etag)
-            if not context.is_ours() or not is_same(there):
-                raise _conflict(path) from error
-            info = context.files.upload(source, path, condition=condition)
-        except (NotFound, PayloadTooLarge, PreconditionFailed):
-            raise _conflict(path) from error
-    context.published[path] = info.etag
+        raise ConversionFailed("output_conflict", f"{path} was written by somebody else while the task ran",
+                               "give each task an output_path of its own, then retry") from error
 
 
-def _conflict(path: str) -> ConversionFailed:
-    return ConversionFailed("output_conflict", f"{path} was written by somebody else while the task ran",
-                            "give each task an output_path of its own, then retry")
-
-
-def _is_manifest_of(task: Task, path: Path) -> bool:
+def _upload_over(context: CoreContext, source: Path, path: str, condition: Condition) -> str:
     try:
-        return json.loads(path.read_bytes())["task_id"] == task.id
-    except (ValueError, TypeError, KeyError):
-        return False
+        return context.files.upload(source, path, condition=condition).etag
+    except PreconditionFailed:
+        # Nobody but this task writes to the folder that is named after it: an earlier claim's worker woke up late.
+        there = context.files.stat(path)
+        own_folder = PurePosixPath(context.task.output_path).parent.name == context.task.id
+        if there is None or not own_folder or not context.is_ours():
+            raise
+        return context.files.upload(source, path, condition=IfMatch(there.etag)).etag
 
 
 def _manifest(context: CoreContext, names: dict[str, str]) -> dict[str, Any]:
