@@ -1,4 +1,4 @@
-"""Deleting tasks, and with them the artefacts in their own folders."""
+"""Deleting tasks, and with them their logs and the artefacts in their own folders."""
 from __future__ import annotations
 
 import logging
@@ -9,14 +9,15 @@ from pydantic import Field
 from shared.deps import get_files, get_queue, get_store
 from shared.doorbells import nudge
 from shared.errors import Unavailable
-from shared.models import Model, StrictModel, Task, TaskIdText
+from shared.models import Model, StrictModel, Task, TaskIds
+from shared.settings import get_settings
+from shared.task_logs import delete_logs
 
 logger = logging.getLogger(__name__)
 
 
 class TaskRefs(StrictModel):
-    task_ids: list[TaskIdText] = Field(min_length=1, max_length=1000,
-                                       examples=[["task_1234567890_1234", "task_1234567890_5678"]])
+    task_ids: TaskIds
 
 
 class TasksDeleted(Model):
@@ -29,7 +30,7 @@ class TasksDeleted(Model):
 def delete_tasks(task_ids: list[str]) -> dict[str, bool]:
     """Delete each task; whether each is gone now, an id that occurs twice counted once.
 
-    A task whose artefacts cannot be deleted is kept, so that nothing is left behind that no task speaks of. An owner is
+    A task whose objects cannot be deleted is kept, so that nothing is left behind that no task speaks of. An owner is
     told best effort: at its next beat it finds nothing, stops and leaves no object behind.
 
     Raises:
@@ -39,16 +40,16 @@ def delete_tasks(task_ids: list[str]) -> dict[str, bool]:
     results = dict.fromkeys(task_ids, False)
     files_answer = queue_answers = True
     for task_id, task in found.items():
-        if has_own_folder(task):
-            files_answer = files_answer and _empty_folder(task)
+        if has_objects(task):
+            files_answer = files_answer and _delete_objects(task)
             if not files_answer:
                 continue
         deleted = get_store().delete(task_id)
         results[task_id] = deleted is not None
         if deleted is None:
             continue
-        if has_own_folder(deleted) and not has_own_folder(task):  # it was completed between the two looks at it
-            _empty_folder(deleted)
+        if (deleted.epoch, deleted.result) != (task.epoch, task.result):  # it went on between the two looks at it
+            _delete_objects(deleted)
         if deleted.owner and queue_answers:
             queue_answers = nudge(deleted, get_queue())
     return results
@@ -59,13 +60,20 @@ def has_own_folder(task: Task) -> bool:
     return task.result is not None and PurePosixPath(task.output_path).parent.name == task.id
 
 
-def _empty_folder(task: Task) -> bool:
-    """Delete all that lies in the task's folder; whether the object store answered."""
+def has_objects(task: Task) -> bool:
+    """Whether there may be objects of the task: nothing has, before its first claim."""
+    return task.epoch > 0 or has_own_folder(task)
+
+
+def _delete_objects(task: Task) -> bool:
+    """Delete the task's logs, and all that lies in its own folder; whether the object store answered."""
     files = get_files()
     try:
-        for info in list(files.list(task.output_path.rpartition("/")[0] + "/")):
-            files.delete(info.path)
+        delete_logs(files, get_settings(), task.id)
+        if has_own_folder(task):
+            for info in list(files.list(task.output_path.rpartition("/")[0] + "/")):
+                files.delete(info.path)
     except Unavailable as error:
-        logger.warning("the artefacts of task %s are not deleted: %s", task.id, error)
+        logger.warning("the objects of task %s are not deleted: %s", task.id, error)
         return False
     return True

@@ -10,8 +10,10 @@
     ├── Conflict                  409  same idempotency key, other request
     ├── PayloadTooLarge           413
     ├── UnsupportedMediaType      415
+    ├── RangeNotSatisfiable       416
     ├── TooManyRequests           429
     ├── Unavailable               503  a dependency does not answer
+    ├── Busy                      503  this process serves as many of these as it can
     ├── PreconditionFailed             a conditional write lost
     └── ConversionFailed               a stage failed; becomes the task's `error`
 
@@ -22,7 +24,8 @@ from __future__ import annotations
 
 
 class AppError(Exception):
-    """Root of the tree. `zh` is what the contract's clients see, `en` what `Accept-Language: en` asks for."""
+    """Root of the tree. `zh` is what the contract's clients see, `en` what `Accept-Language: en` asks for; `headers` go
+    with the HTTP answer."""
 
     status = 500
 
@@ -30,6 +33,7 @@ class AppError(Exception):
         super().__init__(en)
         self.zh = zh
         self.en = en
+        self.headers: dict[str, str] = {}
 
 
 class InvalidRequest(AppError):
@@ -84,6 +88,17 @@ class UnsupportedMediaType(AppError):
     status = 415
 
 
+class RangeNotSatisfiable(AppError):
+    """The wanted bytes are not in the object of `size_bytes`."""
+
+    status = 416
+
+    def __init__(self, size_bytes: int) -> None:
+        super().__init__(f"请求的字节范围超出内容: 共 {size_bytes} 字节",
+                         f"the range is beyond the content: there are {size_bytes} bytes")
+        self.headers["Content-Range"] = f"bytes */{size_bytes}"
+
+
 class TooManyRequests(AppError):
     """A limit of this client is used up."""
 
@@ -102,6 +117,16 @@ class Unavailable(AppError):
 
     def __str__(self) -> str:
         return f"{self.en} ({self.detail})" if self.detail else self.en
+
+
+class Busy(AppError):
+    """This process has no room for another long answer; another one, or this one later, has."""
+
+    status = 503
+
+    def __init__(self, zh: str, en: str, retry_after_s: int) -> None:
+        super().__init__(zh, en)
+        self.headers["Retry-After"] = str(retry_after_s)
 
 
 class PreconditionFailed(AppError):

@@ -36,7 +36,9 @@ def error_response(request: flask.Request, error: AppError) -> flask.Response:
     if isinstance(error, Unavailable):
         logger.warning("%s %s: %s", request.method, printable(request.path, 200), error)
     message = getattr(error, language_of(request))
-    return json_response(request, {"success": False, "message": message, "data": None}, error.status)
+    response = json_response(request, {"success": False, "message": message, "data": None}, error.status)
+    response.headers.update(error.headers)
+    return response
 
 
 def unexpected_response(request: flask.Request) -> flask.Response:

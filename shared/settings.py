@@ -52,6 +52,10 @@ class Settings(BaseModel):
     # Every call to a dependency ends within this time, so that an HTTP answer never takes longer than two seconds.
     dependency_timeout_s: float = Field(1.5, gt=0)
 
+    # Event streams. Each holds a thread of its process as long as it lasts.
+    sse_max_s: float = Field(300.0, gt=0, description="after so long a stream ends, and its client connects anew")
+    sse_streams: int = Field(4, ge=1, description="streams that one process serves at once")
+
     # Worker.
     platforms: Names = Field((), description="targets this worker serves; empty is all whose toolchain is installed")
     slots: int = Field(2, ge=1, description="tasks that one worker runs at once")

@@ -21,6 +21,8 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "string_unicode": ("应为有效的 Unicode 文本", "should be valid Unicode text"),
     "int_type": ("应为整数", "should be an integer"),
     "int_from_float": ("应为整数", "should be an integer"),
+    "int_parsing": ("应为整数", "should be an integer"),
+    "int_parsing_size": ("应为整数", "should be an integer"),
     "float_type": ("应为数字", "should be a number"),
     "finite_number": ("应为有限的数字", "should be a finite number"),
     "bool_type": ("应为 true 或 false", "should be true or false"),

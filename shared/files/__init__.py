@@ -49,6 +49,15 @@ class Files(Protocol):
             PayloadTooLarge: it is larger than `max_bytes`; nothing is left behind.
         """
 
+    def read_range(self, path: str, start: int, length: int) -> tuple[FileInfo, bytes]:
+        """Bytes of the object from `start`, `length` (at least 1) or as many as there are, and what it was just then.
+
+        For small parts: they are held in memory.
+
+        Raises:
+            NotFound: there is no such object.
+        """
+
     def upload(self, source: Path, path: str, *, condition: Condition = None) -> FileInfo:
         """Store a local file; readers see the old object or the new one, never a part. The bucket is made if missing.
 

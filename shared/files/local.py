@@ -36,22 +36,18 @@ class LocalFiles:
         return self._info(found) if found else None
 
     def download(self, path: str, target: Path, *, max_bytes: int) -> FileInfo:
-        with _reported(path):
-            parts = self._parts(path)
-            source = self._tree.open(parts)
-            if source is None:
-                raise NotFound(f"对象不存在: {path}", f"no such object: {path}")
-            try:
-                before = entry_of(parts, os.fstat(source))
-                check_size(path, before.size_bytes, max_bytes)
-                with write_whole(target) as file:
-                    _copy(source, file.fileno())
-                    # Writers of ours never touch a file in place, but somebody's `cp` into the folder does.
-                    if entry_of(parts, os.fstat(source)) != before:
-                        raise Unavailable("files", "changed while it was read")
-            finally:
-                os.close(source)
-        return self._info(before)
+        with _reported(path), self._opened(path) as (source, entry):
+            check_size(path, entry.size_bytes, max_bytes)
+            with write_whole(target) as file:
+                _copy(source, file.fileno())
+                self._check_unchanged(source, entry)
+        return self._info(entry)
+
+    def read_range(self, path: str, start: int, length: int) -> tuple[FileInfo, bytes]:
+        with _reported(path), self._opened(path) as (source, entry):
+            content = os.pread(source, length, start)
+            self._check_unchanged(source, entry)
+        return self._info(entry), content
 
     def upload(self, source: Path, path: str, *, condition: Condition = None) -> FileInfo:
         parts = self._parts(path)
@@ -85,6 +81,23 @@ class LocalFiles:
 
     def close(self) -> None:
         """Nothing is held open."""
+
+    @contextmanager
+    def _opened(self, path: str) -> Iterator[tuple[int, Entry]]:
+        """The object's descriptor, and what is known of it."""
+        parts = self._parts(path)
+        source = self._tree.open(parts)
+        if source is None:
+            raise NotFound(f"对象不存在: {path}", f"no such object: {path}")
+        try:
+            yield source, entry_of(parts, os.fstat(source))
+        finally:
+            os.close(source)
+
+    def _check_unchanged(self, source: int, entry: Entry) -> None:
+        """Writers of ours never touch a file in place, but somebody's `cp` into the folder does."""
+        if entry_of(entry.parts, os.fstat(source)) != entry:
+            raise Unavailable("files", "changed while it was read")
 
     def _check(self, condition: Condition, parts: Parts, path: str) -> None:
         if condition is None:

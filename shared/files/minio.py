@@ -61,6 +61,28 @@ class MinioFiles:
         response.release_conn()
         return FileInfo(path, size_bytes, response.headers["etag"].strip('"'))
 
+    def read_range(self, path: str, start: int, length: int) -> tuple[FileInfo, bytes]:
+        with _reported(path):
+            return _repeated(lambda: self._fetch_range(path, start, length))
+
+    def _fetch_range(self, path: str, start: int, length: int) -> tuple[FileInfo, bytes]:
+        bucket, _, key = path.partition("/")
+        while True:
+            try:
+                response = self._s3.small.get_object(bucket, key, start, length)
+                break
+            except S3Error as error:
+                if error.code != "InvalidRange":
+                    raise
+            found = self._s3.small.stat_object(bucket, key)
+            if found.size <= start:  # else it has grown since it was refused
+                return FileInfo(path, found.size, found.etag), b""
+        try:
+            total = response.headers["content-range"].rpartition("/")[2]  # of `bytes 10-19/100`
+            return FileInfo(path, int(total), response.headers["etag"].strip('"')), response.data
+        finally:
+            response.close()
+
     def upload(self, source: Path, path: str, *, condition: Condition = None) -> FileInfo:
         bucket, _, key = path.partition("/")
         with source.open("rb") as file, _reported(path):

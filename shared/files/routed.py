@@ -32,6 +32,9 @@ class RoutedFiles:
     def download(self, path: str, target: Path, *, max_bytes: int) -> FileInfo:
         return self._files(path).download(path, target, max_bytes=max_bytes)
 
+    def read_range(self, path: str, start: int, length: int) -> tuple[FileInfo, bytes]:
+        return self._files(path).read_range(path, start, length)
+
     def upload(self, source: Path, path: str, *, condition: Condition = None) -> FileInfo:
         return self._files(path).upload(source, path, condition=condition)
 

@@ -73,7 +73,8 @@ class MongoStore:
         with self._database() as database:
             return _task_or_none(database.tasks.find_one_and_update(
                 {"_id": task_id} | {name: _condition(wanted) for name, wanted in change.where.items()},
-                {operator: fields for operator, fields in operators.items() if fields}, _fields(), return_document=True))
+                {operator: fields for operator, fields in operators.items() if fields}, _fields(),
+                return_document=True))
 
     def events(self, task_id: str, after: int = 0) -> list[StoredEvent] | None:
         with self._database() as database:

@@ -65,7 +65,7 @@ def main(arguments: Sequence[str]) -> int:
     about |= {"seconds": round(time.monotonic() - begun), "failed": failed,
               "servers": {server.name: server.how for server in servers.started}}
     print_table(lines, console)
-    console.print(f"{about['seconds']} s in all; written to {write_file(lines, about)}")
+    console.print(f"{about['seconds']} s in all; written to {write_file(lines, rows, about)}")
     if failed:
         console.print(f"[red]not measured:[/red] {', '.join(failed)}")
     return 1 if failed else 0

@@ -36,12 +36,14 @@ def run(bench: Bench) -> list[Line]:
     series = take_turns(sides | {"script": batch.by_scripts, "forks": batch.by_warm_forks}, bench.sizes.batch_rounds)
     lines = []
     for profile in PROFILES:
-        ours, notes = series[profile], {"stage_seconds_of_all_tasks": batch.stages[profile], "cpu_s": batch.cpu_s}
+        ours, notes = series[profile], {"stage_seconds_of_all_tasks": batch.stages[profile]}
         what = f"{len(batch.work)} conversions, {profile}"
         lines += [Line("c", what, "s", ours, "a fresh process each, one after another", series["script"],
                        SCRIPT_BOUND, notes),
                   Line("c", what, "s", ours, "forks of a warm toolchain, 2 at a time", series["forks"], FORKS_BOUND,
                        notes)]
+        lines += [Line("c", f"{what}: CPU", "s", Series(tuple(batch.cpu_s[profile])), side,
+                       Series(tuple(batch.cpu_s[side]))) for side in ("script", "forks")]
     for profile in PROFILES:
         again = Series(tuple(batch.again[profile]))
         lines.append(Line("d", f"the same {len(batch.work)} again, {profile}", "s", again, "the first time",
@@ -57,7 +59,8 @@ class Batch:
         self._models = fetch_models()
         self.work = conversions()[:bench.sizes.batch_tasks]
         self.again: dict[str, list[float]] = defaultdict(list)
-        self.cpu_s: dict[str, list[float]] = defaultdict(list)  # of each side: tells a busy machine from a slow side
+        # Tells a busy machine from a slow side. Ours is the gateway, the worker and its children, without the servers.
+        self.cpu_s: dict[str, list[float]] = defaultdict(list)
         self.stages: dict[str, list[dict[str, float]]] = defaultdict(list)
         self.recomputed: dict[str, list[int]] = defaultdict(list)
         self._folders = 0

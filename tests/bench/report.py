@@ -52,11 +52,10 @@ def _verdict(line: Line) -> str:
     return f"[red]NO[/red], {-margin:.0%} off" if line.is_missed else f"[green]yes[/green], {margin:.0%} to spare"
 
 
-def write_file(lines: Sequence[Line], about: dict[str, Any]) -> Path:
+def write_file(lines: Sequence[Line], rows: Sequence[str], about: dict[str, Any]) -> Path:
     """bench-results/<time>-<rows>.json in the current folder."""
     RESULTS.mkdir(exist_ok=True)
-    rows = "".join(sorted({line.row for line in lines}))
-    path = RESULTS / f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{rows}.json"
+    path = RESULTS / f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{''.join(sorted(set(rows)))}.json"
     path.write_text(json.dumps({"about": about, "lines": [line.as_json() for line in lines]}, indent=1,
                                ensure_ascii=False) + "\n")
     return path

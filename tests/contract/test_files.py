@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import NotFound, PayloadTooLarge, PreconditionFailed
-from shared.files import Files, IfAbsent, IfMatch, open_files
+from shared.files import FileInfo, Files, IfAbsent, IfMatch, open_files
 
 MIB = 1 << 20
 PROCESSES = multiprocessing.get_context("fork")  # a forked child inherits the client: that has to work too
@@ -104,6 +104,8 @@ def test_what_is_not_there_is_not_found(files: Files, store: Callable, bucket: s
         assert files.stat(path) is None
         with pytest.raises(NotFound):
             files.download(path, tmp_path / "out", max_bytes=9)
+        with pytest.raises(NotFound):
+            files.read_range(path, 0, 9)
         files.delete(path)
         assert list(files.list(path)) == []
     assert not (tmp_path / "out").exists() and files.stat(f"{bucket}/a")
@@ -116,6 +118,46 @@ def test_a_folder_is_no_object(files: Files, store: Callable, bucket: str, tmp_p
         files.download(f"{bucket}/a", tmp_path / "out", max_bytes=9)
     files.delete(f"{bucket}/a")
     assert files.stat(f"{bucket}/a/b")
+
+
+def test_any_part_of_an_object_can_be_read(files: Files, store: Callable, bucket: str) -> None:
+    content = bytes(range(256)) * 8
+    info = store(f"{bucket}/a/b.log", content)
+    for start, length in [(0, 1), (0, 2048), (0, 5000), (7, 100), (1000, 1048), (2047, 1), (2047, 9)]:
+        assert files.read_range(info.path, start, length) == (info, content[start:start + length]), (start, length)
+
+
+def test_beyond_an_objects_end_there_is_nothing_to_read(files: Files, store: Callable, bucket: str) -> None:
+    short, empty = store(f"{bucket}/short", b"12345"), store(f"{bucket}/empty", b"")
+    assert files.read_range(short.path, 5, 10) == files.read_range(short.path, 10**12, 1) == (short, b"")
+    assert files.read_range(empty.path, 0, 10) == files.read_range(empty.path, 3, 10) == (empty, b"")
+
+
+def test_a_part_is_of_the_object_that_is_told_with_it(files: Files, store: Callable, bucket: str) -> None:
+    """While it grows: what is read fits the etag and the size of one and the same object."""
+    written, enough = {}, threading.Event()
+
+    def grow() -> None:
+        number = 0
+        while not enough.is_set():
+            number += 1
+            info = store(f"{bucket}/a", b"%04d" % number * number)
+            written[info.etag] = (number, info)
+
+    store(f"{bucket}/a", b"")
+    writer = threading.Thread(target=grow)
+    writer.start()
+    try:
+        seen: list[tuple[FileInfo, bytes]] = []
+        while len({info.etag for info, _ in seen}) < 9:
+            seen.append(files.read_range(f"{bucket}/a", 0, MIB))
+    finally:
+        enough.set()
+        writer.join()
+    for info, content in seen:
+        if info.size_bytes:
+            number, stored = written[info.etag]
+            assert (info, content) == (stored, b"%04d" % number * number)
 
 
 def test_an_object_can_take_the_name_of_a_folder_that_became_empty(files: Files, store: Callable, bucket: str,

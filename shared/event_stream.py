@@ -1,0 +1,160 @@
+"""A task's events as they happen: server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html).
+
+The store is asked every half a second. A client that reconnects tells the last `id` it has seen and misses nothing.
+"""
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from functools import lru_cache
+
+import flask
+from pydantic_core import to_json
+
+from shared.deps import get_store
+from shared.errors import Busy, InvalidRequest, Unavailable
+from shared.models import TERMINAL, Task
+from shared.settings import get_settings
+from shared.task_events import MAX_SEQ, EventsQuery, view_event
+from shared.tasks import require_task
+
+MEDIA_TYPE = "text/event-stream"
+POLL_S = 0.5
+HEARTBEAT_S = 15.0
+RECONNECT_MS = 1000
+RETRY_AFTER_S = 5
+
+logger = logging.getLogger(__name__)
+
+
+class Streams:
+    """Those that this process serves. When it closes they end, and their clients go to the next one."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open = 0
+        self.closed = threading.Event()
+
+    def enter(self, limit: int) -> contextlib.ExitStack:
+        """Count one more, until the answer is closed.
+
+        Raises:
+            Busy: there are `limit` already.
+        """
+        with self._lock:
+            if self._open >= limit:
+                raise Busy("事件流过多, 请稍后重试, 或不带 Accept: text/event-stream 轮询",
+                           "too many event streams: try again later, or poll without Accept: text/event-stream",
+                           RETRY_AFTER_S)
+            self._open += 1
+        stack = contextlib.ExitStack()
+        stack.callback(self._leave)
+        return stack
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._open -= 1
+
+
+@lru_cache(maxsize=1)
+def get_streams() -> Streams:
+    return Streams()
+
+
+def close_streams() -> None:
+    """End all streams of this process within a moment: it is about to stop."""
+    get_streams().closed.set()
+
+
+def wants_stream(request: flask.Request) -> bool:
+    return request.accept_mimetypes.best_match(["application/json", MEDIA_TYPE]) == MEDIA_TYPE
+
+
+def stream_response(query: EventsQuery, request: flask.Request) -> flask.Response:
+    """The stream; 204 for a client that comes back after all is told, since that alone ends an `EventSource`.
+
+    Raises:
+        NotFound: there is no such task.
+        InvalidRequest: `Last-Event-ID` is none of ours.
+        Busy: this process serves too many streams.
+    """
+    seen = _last_event_id(request)
+    after = query.after if seen is None else seen
+    task = require_task(query.task_id)
+    if seen is not None and task.status in TERMINAL and seen >= task.event_count:
+        return flask.Response(status=204)
+    settings, streams = get_settings(), get_streams()
+    place = streams.enter(settings.sse_streams)
+    response = flask.Response(_frames(task.id, after, settings.sse_max_s, streams.closed),
+                              content_type=f"{MEDIA_TYPE}; charset=utf-8")
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Accel-Buffering"] = "no"  # nginx would hold the frames back
+    response.call_on_close(place.close)
+    return response
+
+
+def _last_event_id(request: flask.Request) -> int | None:
+    text = request.headers.get("Last-Event-ID", "")
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 16 and int(text) <= MAX_SEQ):
+        raise InvalidRequest("Last-Event-ID 无效: 应为事件的 seq", "Last-Event-ID is invalid: should be an event's seq")
+    return int(text)
+
+
+def _frames(task_id: str, after: int, max_s: float, closed: threading.Event) -> Iterator[bytes]:
+    follower = Follower(task_id, after)
+    began = spoken = time.monotonic()
+    yield b"retry: %d\n\n" % RECONNECT_MS
+    while True:
+        try:
+            frames = follower.look()
+        except Unavailable as error:
+            logger.warning("the events of task %s wait: %s", task_id, error)
+            frames = b""
+        if not frames and time.monotonic() - spoken >= HEARTBEAT_S:
+            frames = b": heartbeat\n\n"  # writing is also the only way to notice that the client is gone
+        if frames:
+            spoken = time.monotonic()
+            yield frames
+        if follower.ended or time.monotonic() - began >= max_s or closed.wait(POLL_S):
+            return
+
+
+class Follower:
+    """What of a task has not been told yet."""
+
+    def __init__(self, task_id: str, after: int) -> None:
+        self._task_id, self._after = task_id, after
+        self._progress: dict[str, object] = {}
+        self.ended = False
+
+    def look(self) -> bytes:
+        """Frames for all that is new. Progress is no event and has no id: it is told as it is now, or never."""
+        store = get_store()
+        task = store.get(self._task_id)
+        if task is None:
+            self.ended = True
+            return _frame("deleted", {"task_id": self._task_id})
+        events = (store.events(self._task_id, self._after) or []) if task.event_count > self._after else []
+        if events:
+            self._after = events[-1].seq
+        # An event that is newer than the document was stored after it: it may be a retry.
+        self.ended = task.status in TERMINAL and not (events and events[-1].seq > task.event_count)
+        return self._look_at_progress(task) + b"".join(_frame(event.type, view_event(event), event.seq)
+                                                       for event in events)
+
+    def _look_at_progress(self, task: Task) -> bytes:
+        progress = {"stage": task.stage, "percent": round(task.progress, 1)}
+        if progress == self._progress:
+            return b""
+        self._progress = progress
+        return _frame("progress", progress)
+
+
+def _frame(event_type: str, data: object, seq: int | None = None) -> bytes:
+    head = f"event: {event_type}\n" if seq is None else f"id: {seq}\nevent: {event_type}\n"
+    return head.encode() + b"data: " + to_json(data) + b"\n\n"
