@@ -177,12 +177,12 @@ class StageCache:
         for name, about in result.files.items():
             stored = self._files.stat(self._blob_path(about))
             if stored is None or stored.size_bytes != about["size_bytes"]:
-                self._files.upload(folder / name, self._blob_path(about))
+                self._files.upload(folder / name, self._blob_path(about), immutable=True)
         with self._scratch_folder() as scratch:
             manifest = scratch / MANIFEST
             manifest.write_text(json.dumps(asdict(result)))
             with suppress(PreconditionFailed):
-                self._files.upload(manifest, self._manifest_path(result.key), condition=IfAbsent())
+                self._files.upload(manifest, self._manifest_path(result.key), condition=IfAbsent(), immutable=True)
         self._mark_shared(result.key)
 
     def is_shared(self, key: str) -> bool:

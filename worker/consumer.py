@@ -38,6 +38,7 @@ class Consumer:
         self._lock = threading.Lock()
         self._draining_since: float | None = None
         self._next_look = 0.0
+        self._next_yield = 0.0
 
     def drain(self) -> None:
         """Take nothing new; running stages may end within the grace time, then their tasks are given back.
@@ -63,6 +64,7 @@ class Consumer:
     def _turn(self, on_tick: Callable[[], None]) -> None:
         on_tick()
         self._press_on()
+        self._make_room()
         delivery = self._subscription.receive(accept_runs=self._free_slots() > 0, timeout_s=TICK_S)
         if delivery is not None:
             self._take(delivery)
@@ -93,6 +95,23 @@ class Consumer:
             for lease in self._active:
                 lease.control.release()
                 lease.control.give_up = late or lease.control.wanted is Wanted.PAUSE
+
+    def _make_room(self) -> None:
+        """Give up the stage that is frozen for longest where another task waits for its slot: it parks, and runs again
+        from its last finished stage once it is resumed."""
+        now = time.monotonic()
+        if self._draining_since is not None or self._free_slots() > 0 or now < self._next_yield:
+            return
+        self._next_yield = now + self._settings.beat_s
+        with self._lock:
+            frozen = [lease for lease in self._active if lease.control.paused_since is not None]
+        if not frozen or any(lease.control.give_up for lease in frozen):
+            return
+        try:
+            if self._store.waiting(list(self._plans), limit=1):
+                min(frozen, key=lambda lease: lease.control.paused_since or now).control.give_up = True
+        except Unavailable as error:
+            log.warning("the store is away: %s", error)
 
     def _take(self, delivery: Delivery) -> None:
         message = delivery.message

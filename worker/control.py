@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from enum import Enum
 
 from shared.models import Status, Task
@@ -27,6 +28,7 @@ class TaskControl:
         self._seen_beat = -1
         self._owner, self._epoch = task.owner, task.epoch
         self.progress = task.progress
+        self.paused_since: float | None = None
         self.give_up = False  # end the running stage now: its slot is needed, or the worker has no more time
 
     @property
@@ -43,7 +45,12 @@ class TaskControl:
             elif task.beat >= self._seen_beat:
                 self._seen_beat = task.beat
                 if self._wanted is not Wanted.RELEASE or task.status is Status.PAUSED:
-                    self._wanted = Wanted.PAUSE if task.status is Status.PAUSED else Wanted.RUN
+                    self._want(Wanted.PAUSE if task.status is Status.PAUSED else Wanted.RUN)
+
+    def _want(self, wanted: Wanted) -> None:
+        if wanted is not self._wanted:
+            self._wanted = wanted
+            self.paused_since = time.monotonic() if wanted is Wanted.PAUSE else None
 
     def release(self) -> None:
         with self._lock:

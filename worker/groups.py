@@ -66,11 +66,10 @@ def freeze(find: Callable[[], list[Process]]) -> None:
 def kill(find: Callable[[], list[Process]]) -> None:
     """SIGKILL all that `find` finds. Frozen first: nobody forks on, or is adopted out of sight, while others die."""
     for _ in range(ATTEMPTS):
-        freeze(find)
-        members = find()
-        if not members:
+        if not find():  # the usual case; each look reads all of /proc
             return
-        _send(members, signal.SIGKILL)
+        freeze(find)
+        _send(find(), signal.SIGKILL)
         time.sleep(PAUSE_S)
 
 

@@ -33,6 +33,7 @@ class Lease:
         self.owner, self.epoch = str(task.owner), task.epoch
         self.control = control
         self._stage: str | None = None
+        self._recorded = {record.name for record in task.stages}
         self._stage_lock = threading.Lock()
 
     def beat(self) -> None:
@@ -57,8 +58,12 @@ class Lease:
     def commit_stages(self, stages: Sequence[StageRecord]) -> bool:
         with self._stage_lock:  # else a record that is late would turn the document's stage back
             running = None if any(record.name == self._stage for record in stages) else self._stage
-            return self._write(transitions.commit_stages(self.owner, self.epoch, stages, self.control.progress,
-                                                         running), lambda task: False)
+            finished = [record for record in stages if record.name not in self._recorded]
+            committed = self._write(transitions.commit_stages(self.owner, self.epoch, stages, self.control.progress,
+                                                              running, finished), lambda task: False)
+            if committed:
+                self._recorded = {record.name for record in stages}
+        return committed
 
     def park(self) -> bool:
         return self._end(transitions.park(self.owner, self.epoch), lambda task: task.status is Status.PAUSED)
@@ -79,6 +84,10 @@ class Lease:
         """Whether the task is gone or failed (cancelled), rather than somebody else's by now."""
         current = self._patiently(lambda: self._store.get(self.task.id))
         return current is None or current.status is Status.FAILED
+
+    def is_gone(self) -> bool:
+        """Whether the task was deleted."""
+        return self._patiently(lambda: self._store.get(self.task.id)) is None
 
     def _end(self, change: Change, took_place: Callable[[Task], bool]) -> bool:
         """A write that gives the task up: its effect shows in a document without an owner, still of our epoch."""

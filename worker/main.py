@@ -21,6 +21,7 @@ from shared.settings import Settings, get_settings
 from shared.store import Store
 from worker.cache import StageCache
 from worker.consumer import Consumer
+from worker.log_sharer import LogSharer
 from worker.plan import Environment, Plan, get_plans
 from worker.process import ToolHost, clean_environment
 from worker.runner import Tools
@@ -44,7 +45,7 @@ def main() -> int:
         return 1
     folder, lock = make_work_folder(settings.work_dir, worker_id)
     environments = {plan.environment.name: plan.environment for plan in plans.values()} | {ONNX.name: ONNX}
-    tools = wire(settings, environments)
+    tools = wire(settings, environments, folder)
     for host in tools.hosts.values():
         host.start()
     store, queue = get_store(), get_queue()
@@ -59,6 +60,7 @@ def main() -> int:
         sweeper.close()
         for host in tools.hosts.values():
             host.close()
+        tools.logs.close()
         try:
             store.remove_worker(worker_id)
         except Unavailable:
@@ -81,7 +83,7 @@ def served_plans(settings: Settings) -> dict[str, Plan]:
             and find_interpreter(plan.environment, settings.toolchains_dir)}
 
 
-def wire(settings: Settings, environments: dict[str, Environment]) -> Tools:
+def wire(settings: Settings, environments: dict[str, Environment], folder: Path) -> Tools:
     """Everything that the worker's tasks share; hosts are not started."""
     files = get_files()
     child_environment = clean_environment(settings.toolchain_env)
@@ -92,7 +94,8 @@ def wire(settings: Settings, environments: dict[str, Environment]) -> Tools:
                  cache=StageCache(settings.cache_dir, settings.cache_bytes, files, settings.cache_bucket),
                  hosts=hosts, versions={name: tool_versions(e) for name, e in environments.items()},
                  lock_digests={name: lock_digest(e) for name, e in environments.items()},
-                 threads=max(1, len(os.sched_getaffinity(0)) // settings.slots))
+                 threads=max(1, len(os.sched_getaffinity(0)) // settings.slots),
+                 logs=LogSharer(files, settings, folder))
 
 
 def describe(worker_id: str, settings: Settings, plans: dict[str, Plan]) -> WorkerInfo:

@@ -100,8 +100,8 @@ class ToolHost:
         finally:
             with self._lock:
                 host.children.pop(number, None)
-            if child.group is not None:
-                child.group.kill()  # whatever outlived the stage because its host died
+            if child.group is not None and (child.lost or not watch.exited):
+                child.group.kill()  # with the host alive, it has killed what outlived the stage before it told the end
 
     def _ensure(self) -> _Host:
         with self._lock:

@@ -24,6 +24,7 @@ from worker.context import CoreContext, InputChanged
 from worker.control import TaskControl, Wanted
 from worker.keys import stage_key
 from worker.lease import Lease
+from worker.log_sharer import LogSharer
 from worker.plan import CORE, Plan, Stage
 from worker.process import ToolHost
 from worker.recorder import Recorder
@@ -54,6 +55,7 @@ class Tools:
     versions: dict[str, dict[str, str]]  # environment -> {tool: version}
     lock_digests: dict[str, str]  # environment -> digest of its lock file
     threads: int
+    logs: LogSharer
 
 
 class TaskRunner:
@@ -99,8 +101,10 @@ class TaskRunner:
                                        hint="the worker's log has the details"))
         finally:
             self._recorder.close()
-            if self._published and self._control.wanted is Wanted.STOP and self._lease.was_dropped():
+            if self._control.wanted is Wanted.STOP and self._lease.was_dropped():
                 self._withdraw()
+                if self._lease.is_gone():
+                    self._tools.logs.remove(self._task.id)
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _run_to_an_end(self) -> None:
@@ -113,6 +117,7 @@ class TaskRunner:
                 self._recorder.settle()
                 if self._leave():
                     return None
+                self._control.give_up = False  # it was resumed first, and goes on here
 
     def _look_at_output(self) -> None:
         """What lies at the output now. The write that follows proves that this claim was still the newest."""
@@ -250,9 +255,10 @@ class TaskRunner:
             shutil.rmtree(folder)
             Path(job["output_dir"]).mkdir(parents=True)
             try:
-                return self._tools.hosts[environment].run(
-                    entry, folder, job, limits, self._control,
-                    lambda percent, text: self._report(weight, percent, text))
+                with self._tools.logs.following(self._task.id, str(self._stage), folder / "log.txt"):
+                    return self._tools.hosts[environment].run(
+                        entry, folder, job, limits, self._control,
+                        lambda percent, text: self._report(weight, percent, text))
             except ConversionFailed as error:
                 if error.code != "killed" or attempt == KILLED_ATTEMPTS:
                     raise

@@ -16,7 +16,7 @@ from shared.errors import ConversionFailed
 from worker.control import TaskControl, Wanted
 from worker.groups import Group
 
-TICK_S = 0.2  # how often a running stage's limits are looked at
+TICK_S = 0.2  # how often limits are looked at (which reads all of /proc), and how soon what is wanted is done
 STARTED_WITHIN_S = 60.0  # a host that has not forked by then hangs
 LOG_TAIL_BYTES = 4000
 MAX_RESULT_BYTES = 8 << 20  # facts are for people and keys; what is large belongs in a file
@@ -50,10 +50,12 @@ class Child:
     """What the host tells of one child."""
 
     group: Group | None = None
+    lost: bool = False  # its host died
     events: queue.SimpleQueue[dict[str, Any]] = field(default_factory=queue.SimpleQueue)
 
     def lose(self) -> None:
         """Its host is gone, and with it the child."""
+        self.lost = True
         self.events.put({"event": "exited", "code": None, "signal": signal.SIGKILL, "peak_memory_bytes": 0})
 
 
@@ -70,6 +72,11 @@ class Watch:
         self._broken: ConversionFailed | None = None
         self._interrupted = False
         self._exit: dict[str, Any] = {}
+        self._next_look = 0.0
+
+    @property
+    def exited(self) -> bool:
+        return bool(self._exit)
 
     def until_exit(self, on_hang: Callable[[], None]) -> None:
         """`on_hang` is called where the host does not even start the child; it should end the host."""
@@ -94,7 +101,9 @@ class Watch:
                     on_hang()
                 continue
             self._obey(self._child.group)
-            self._look_at_limits(self._child.group)
+            if now >= self._next_look:
+                self._next_look = now + TICK_S
+                self._look_at_limits(self._child.group)
 
     def _obey(self, group: Group) -> None:
         wanted = self._control.wanted

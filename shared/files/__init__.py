@@ -58,8 +58,11 @@ class Files(Protocol):
             NotFound: there is no such object.
         """
 
-    def upload(self, source: Path, path: str, *, condition: Condition = None) -> FileInfo:
+    def upload(self, source: Path, path: str, *, condition: Condition = None, immutable: bool = False) -> FileInfo:
         """Store a local file; readers see the old object or the new one, never a part. The bucket is made if missing.
+
+        `immutable` promises that nobody writes to `source` any more, and that its content can be had again: an adapter
+        may then store a link to it, and need not wait for the disk.
 
         Raises:
             PreconditionFailed: `condition` did not hold at the moment of writing; nothing was written.

@@ -4,7 +4,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from shared.errors import InvalidRequest, NotFound, PreconditionFailed, Unavailable
@@ -49,10 +49,14 @@ class LocalFiles:
             self._check_unchanged(source, entry)
         return self._info(entry), content
 
-    def upload(self, source: Path, path: str, *, condition: Condition = None) -> FileInfo:
+    def upload(self, source: Path, path: str, *, condition: Condition = None, immutable: bool = False) -> FileInfo:
         parts = self._parts(path)
         with source.open("rb") as file, _reported(path):
             self._check(condition, parts, path)
+            if immutable:
+                with suppress(OSError), self._tree.locked():  # else as any other
+                    self._check(condition, parts, path)
+                    return self._info(self._tree.link(source, parts))
             with self._tree.unfinished() as (fd, name):
                 _copy(file.fileno(), fd)
                 os.fsync(fd)

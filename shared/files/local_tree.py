@@ -117,6 +117,20 @@ class Tree:
                 with suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=private)
 
+    def link(self, source: Path, parts: Parts) -> Entry:
+        """Give a file that nobody changes any more a second name here; its content is not synced.
+
+        Raises:
+            OSError: it lies on another file system, or may not be linked.
+        """
+        with self.folder((PRIVATE_DIR,), make=True) as private, self.folder(parts[:-1], make=True) as folder:
+            name = f"unfinished-{secrets.token_hex(8)}"
+            os.link(source, name, dst_dir_fd=private)
+            os.replace(name, parts[-1], src_dir_fd=private, dst_dir_fd=folder)
+            with suppress(FileNotFoundError):  # it was the same file already: rename(2) then does nothing
+                os.unlink(name, dir_fd=private)
+            return entry_of(parts, os.stat(parts[-1], dir_fd=folder, follow_symlinks=False))
+
     def place(self, fd: int, name: str, parts: Parts) -> Entry:
         """Give an unfinished file, written and synced, its place; readers see the old file or this one."""
         written = os.fstat(fd)

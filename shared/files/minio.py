@@ -83,7 +83,7 @@ class MinioFiles:
         finally:
             response.close()
 
-    def upload(self, source: Path, path: str, *, condition: Condition = None) -> FileInfo:
+    def upload(self, source: Path, path: str, *, condition: Condition = None, immutable: bool = False) -> FileInfo:
         bucket, _, key = path.partition("/")
         with source.open("rb") as file, _reported(path):
             size_bytes = os.fstat(file.fileno()).st_size

@@ -35,8 +35,8 @@ class RoutedFiles:
     def read_range(self, path: str, start: int, length: int) -> tuple[FileInfo, bytes]:
         return self._files(path).read_range(path, start, length)
 
-    def upload(self, source: Path, path: str, *, condition: Condition = None) -> FileInfo:
-        return self._files(path).upload(source, path, condition=condition)
+    def upload(self, source: Path, path: str, *, condition: Condition = None, immutable: bool = False) -> FileInfo:
+        return self._files(path).upload(source, path, condition=condition, immutable=immutable)
 
     def delete(self, path: str) -> None:
         self._files(path).delete(path)

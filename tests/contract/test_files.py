@@ -355,3 +355,19 @@ def test_an_interrupted_upload_leaves_what_was_there(url: str, files: Files, sto
 def limit_file_size() -> None:
     """Of what the child writes itself, should the test not come to kill it."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (8 << 30, 8 << 30))
+
+
+def test_an_immutable_file_comes_back_and_is_replaced_like_any_other(files: Files, bucket: str, tmp_path: Path) -> None:
+    source = tmp_path / "sealed"
+    source.write_bytes(b"sealed")
+    first = files.upload(source, f"{bucket}/blob", condition=IfAbsent(), immutable=True)
+    assert read(files, f"{bucket}/blob", tmp_path) == b"sealed"
+    with pytest.raises(PreconditionFailed):
+        files.upload(source, f"{bucket}/blob", condition=IfAbsent(), immutable=True)
+    files.upload(source, f"{bucket}/blob", immutable=True)
+    other = tmp_path / "other"
+    other.write_bytes(b"other")
+    assert files.upload(other, f"{bucket}/blob").etag != first.etag
+    assert source.read_bytes() == b"sealed"
+    files.delete(f"{bucket}/blob")
+    assert source.read_bytes() == b"sealed"

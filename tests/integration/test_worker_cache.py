@@ -183,6 +183,13 @@ def test_across_file_systems_files_are_copied(tmp_path: Path) -> None:
 # --- damage -----------------------------------------------------------------------------------------------------------
 
 
+def part_from_the_object_store(path: Path) -> None:
+    """On one disk the two are one file; elsewhere only one of them is harmed."""
+    copy = path.with_suffix(".copy")
+    shutil.copy2(path, copy)
+    copy.replace(path)
+
+
 def cut(path: Path) -> None:
     os.truncate(path, 3)
 
@@ -196,8 +203,20 @@ def overwrite_in_place(path: Path) -> None:
 @pytest.mark.parametrize("harm", [Path.unlink, cut, overwrite_in_place])
 def test_a_damaged_local_file_is_fetched_again_from_the_object_store(here: Machine, harm) -> None:
     result = here.keep("a", FILES_OF_A, share=True)
+    part_from_the_object_store(here.entry(result) / FILES / "model.xml")
     harm(here.entry(result) / FILES / "model.xml")
     assert here.read(result) == FILES_OF_A
+    assert here.read(here.cache.find(result.key)) == FILES_OF_A
+
+
+@pytest.mark.parametrize("harm", [cut, overwrite_in_place])
+def test_damage_to_a_file_that_the_object_store_links_to_lets_the_stage_run_again(here: Machine, harm) -> None:
+    result = here.keep("a", FILES_OF_A, share=True)
+    harm(here.entry(result) / FILES / "model.xml")
+    with pytest.raises(NotFound):
+        here.read(result)
+    assert here.cache.find(result.key) is None
+    here.keep("a", FILES_OF_A, share=True)
     assert here.read(here.cache.find(result.key)) == FILES_OF_A
 
 

@@ -309,7 +309,7 @@ from worker import consumer, main
 from worker.plan import get_plans
 from worker.stages.common import ONNX
 plans = get_plans()
-tools = main.wire(main.get_settings(), {ONNX.name: ONNX})
+tools = main.wire(main.get_settings(), {ONNX.name: ONNX}, main.Path("."))
 main.announcer(get_store(), main.describe("w", main.get_settings(), plans))()
 main.Sweeper(get_store(), get_queue(), main.get_settings(), list(plans)).close()
 consumer.Consumer("w", get_store(), get_queue(), tools, plans, Path(".")).drain()

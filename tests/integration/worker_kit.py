@@ -27,6 +27,7 @@ from shared.store.sqlite import SqliteStore
 from worker.cache import StageCache
 from worker.control import TaskControl
 from worker.lease import Lease
+from worker.log_sharer import LogSharer
 from worker.plan import Environment, Plan, Stage
 from worker.process import ToolHost, clean_environment
 from worker.runner import TaskRunner, Tools
@@ -120,7 +121,8 @@ class Bench:
         cache = StageCache(cache_dir or self.settings.cache_dir, self.settings.cache_bytes, self.files,
                            self.settings.cache_bucket)
         self.tools = Tools(settings=self.settings, files=self.files, cache=cache, hosts=hosts,
-                           versions={TOY.name: {"toy": "1"}}, lock_digests={TOY.name: "1" * 64}, threads=1)
+                           versions={TOY.name: {"toy": "1"}}, lock_digests={TOY.name: "1" * 64}, threads=1,
+                           logs=LogSharer(self.files, self.settings, self.folder))
 
     def upload(self, path: str, data: bytes) -> None:
         source = self.folder / "upload"
