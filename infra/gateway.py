@@ -13,10 +13,11 @@ import flask
 from infra.api_docs import add_docs
 from infra.http_server import serve
 from shared.deps import close_all
+from shared.event_stream import close_streams
 from shared.http import Endpoint, HttpFunction
 from shared.http_errors import answer_in_json
 from shared.logs import set_up_logs
-from shared.settings import get_settings
+from shared.settings import PREFIX, get_settings
 
 FUNCTIONS_DIR = Path(__file__).resolve().parent.parent / "functions"
 THREADS = 16
@@ -61,8 +62,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--processes", type=int, default=min(os.cpu_count() or 1, 4))
     parser.add_argument("--threads", type=int, default=THREADS, help="requests that each process answers at once")
     arguments = parser.parse_args(argv)
+    # At most half of the threads are held by event streams.
+    os.environ.setdefault(f"{PREFIX}SSE_STREAMS", str(max(1, arguments.threads // 2)))
     set_up_logs(get_settings().log_level, service="gateway")
-    serve(create_app(), arguments.host, arguments.port, arguments.processes, arguments.threads, at_exit=close_all)
+    serve(create_app(), arguments.host, arguments.port, arguments.processes, arguments.threads,
+          at_stop=close_streams, at_exit=close_all)
 
 
 if __name__ == "__main__":

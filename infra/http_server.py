@@ -3,8 +3,11 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import socket
 from collections.abc import Callable
+from types import FrameType
+from typing import Any
 
 import flask
 import gunicorn.util
@@ -49,8 +52,22 @@ def write_json_error(client: socket.socket, status: int, reason: str, detail: st
     gunicorn.util.write_nonblock(client, head.encode("latin-1") + body)
 
 
-def serve(app: flask.Flask, host: str, port: int, processes: int, threads: int, at_exit: Callable[[], None]) -> None:
-    """Serve until SIGTERM or SIGINT; requests under way are finished first. `at_exit` runs in each process."""
+def call_at_stop(action: Callable[[], None]) -> None:
+    """Let this process call `action` when it is told to stop, before it waits for the requests under way."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        stop = signal.getsignal(number)
+
+        def act_and_stop(number: int, frame: FrameType | None, stop: Any = stop) -> None:
+            action()
+            stop(number, frame)
+
+        signal.signal(number, act_and_stop)
+
+
+def serve(app: flask.Flask, host: str, port: int, processes: int, threads: int, at_stop: Callable[[], None],
+          at_exit: Callable[[], None]) -> None:
+    """Serve until SIGTERM or SIGINT; requests under way are finished first. In each process `at_stop` runs before
+    that, in a signal handler, and `at_exit` after it."""
     gunicorn.util.write_error = write_json_error  # gunicorn has no hook for it; it looks the name up at each use
     Server(app, {
         "bind": f"{host}:{port}",
@@ -66,6 +83,7 @@ def serve(app: flask.Flask, host: str, port: int, processes: int, threads: int, 
         "control_socket_disable": True,
         "loglevel": "warning",
         "logger_class": JsonLogger,
+        "post_worker_init": lambda worker: call_at_stop(at_stop),
         "when_ready": lambda server: logger.info("listening on http://%s:%s", host, port),
         "worker_exit": lambda server, worker: at_exit(),
     }).run()

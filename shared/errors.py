@@ -13,7 +13,7 @@
     ├── RangeNotSatisfiable       416
     ├── TooManyRequests           429
     ├── Unavailable               503  a dependency does not answer
-    ├── Busy                      503  this process serves as many of these as it can
+    ├── Busy                      503  nothing is down, and a little later it will do
     ├── PreconditionFailed             a conditional write lost
     └── ConversionFailed               a stage failed; becomes the task's `error`
 
@@ -120,7 +120,7 @@ class Unavailable(AppError):
 
 
 class Busy(AppError):
-    """This process has no room for another long answer; another one, or this one later, has."""
+    """Nothing is down, and the request is right; a little later it will do."""
 
     status = 503
 

@@ -32,8 +32,9 @@ REASONS = {
     409: "idempotency_key 已用于其他请求 / idempotency_key was used for another request",
     413: "请求体过大 / the body is too large",
     415: "请求体不是 JSON / the body is not JSON",
+    416: "请求的字节范围超出内容 / the range is beyond the content",
     500: "服务器内部错误 / internal server error",
-    503: "依赖服务不可用 / a dependency does not answer",
+    503: "依赖服务不可用或暂时繁忙 / a dependency does not answer, or there is too much to do just now",
 }
 
 Data = TypeVar("Data")
@@ -74,7 +75,8 @@ def build_document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
 def _schemas(endpoints: Sequence[Endpoint]) -> tuple[dict[Any, dict[str, Any]], dict[str, Any]]:
     """References by (model, mode), and what they refer to. Answers are told as they are written out."""
     inputs = {(about.request, "validation") for about in endpoints if about.request}
-    outputs = {(Envelope[about.data], "serialization") for about in endpoints} | {(ErrorEnvelope, "serialization")}
+    outputs = {(Envelope[data], "serialization") for about in endpoints for data in about.answers}
+    outputs.add((ErrorEnvelope, "serialization"))
     wanted = sorted(inputs | outputs, key=lambda pair: pair[0].__name__)
     schemas, definitions = models_json_schema(wanted, ref_template=REF_TEMPLATE)
     return schemas, definitions["$defs"]
@@ -85,8 +87,6 @@ def _operation(about: Endpoint, example: dict[str, Any], schemas: dict[Any, dict
     known = EVERYWHERE + about.errors
     if about.request:
         known += WITH_REQUEST + (WITH_BODY if about.method == "POST" else ())
-    data = example.get("data")
-    success = data and {"success": True, "message": about.message.zh.format_map(data), "data": data}
     error_schema = schemas[ErrorEnvelope, "serialization"]
     operation: dict[str, Any] = {
         "operationId": about.name,
@@ -94,8 +94,7 @@ def _operation(about: Endpoint, example: dict[str, Any], schemas: dict[Any, dict
         "summary": about.title.zh,
         "description": about.title.en,
         "responses": {
-            "200": {"description": f"{about.message.zh} / {about.message.en}",
-                    "content": _json(schemas[Envelope[about.data], "serialization"], success)},
+            **_success(about, example.get("data"), schemas),
             **{str(status): {"description": REASONS[status], "content": _json(error_schema, {
                 "success": False, "message": REASONS[status].partition(" / ")[0], "data": None})}
                 for status in sorted({error.status for error in known})}},
@@ -104,10 +103,31 @@ def _operation(about: Endpoint, example: dict[str, Any], schemas: dict[Any, dict
         operation["requestBody"] = {"required": True, "content": _json(
             schemas[about.request, "validation"], example.get("request"))}
     elif about.request:
-        properties = components[about.request.__name__]["properties"]
-        operation["parameters"] = [{"name": name, "in": "path", "required": True, "schema": properties[name],
-                                    "example": properties[name]["examples"][0]} for name in about.path_parameters]
+        operation["parameters"] = [_parameter(about, name, schema) for name, schema
+                                   in components[about.request.__name__]["properties"].items()]
     return operation
+
+
+def _success(about: Endpoint, data: dict[str, Any] | None, schemas: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+    """The answers below 400. The example is of the first kind of data."""
+    messages = list(about.answers.values()) or [about.title]
+    content: dict[str, Any] = {}
+    if about.answers:
+        kinds = [schemas[Envelope[kind], "serialization"] for kind in about.answers]
+        content |= _json(kinds[0] if len(kinds) == 1 else {"oneOf": kinds}, data and {
+            "success": True, "message": messages[0].zh.format_map(data), "data": data})
+    if about.media_type:
+        content[about.media_type] = {"schema": {"type": "string"}}
+    success = {"description": f"{messages[0].zh} / {messages[0].en}", "content": content}
+    if errors.RangeNotSatisfiable in about.errors:
+        return {"200": success, "206": success | {"description": "内容的一部分 / a part of the content"}}
+    return {"200": success}
+
+
+def _parameter(about: Endpoint, name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    in_path = name in about.path_parameters
+    parameter = {"name": name, "in": "path" if in_path else "query", "required": in_path, "schema": schema}
+    return parameter | ({"example": schema["examples"][0]} if "examples" in schema else {})
 
 
 def _json(schema: dict[str, Any], example: object = None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import errno
 import logging
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import count
@@ -124,9 +125,10 @@ class TaskRunner:
         if self._looked:
             return
         paths, manifest_path = output_paths(self._task)
-        for path in [*paths, manifest_path]:
-            info = self._tools.files.stat(path)
-            self._claimed_etags[path] = info.etag if info else None
+        everything = [*paths, manifest_path]
+        with ThreadPoolExecutor(len(everything)) as pool:  # their round trips side by side
+            for path, info in zip(everything, pool.map(self._tools.files.stat, everything), strict=True):
+                self._claimed_etags[path] = info.etag if info else None
         self._begin(next(stage for stage in self._plan.stages if stage.name not in self._recorded))
         self._looked = True
 

@@ -1,20 +1,20 @@
-"""POST /tasks/pause: a running task is paused at once; its owner is told, and parks it."""
+"""POST /tasks/pause: a running task is paused at once; its owner is told, and stands still."""
 from __future__ import annotations
 
-from shared.deps import get_queue
-from shared.doorbells import nudge
+import flask
+
+from shared.actions import PAUSE, TaskChoice, TasksChanged, take_action
 from shared.errors import NotFound
 from shared.http import Message, endpoint
-from shared.models import Status, TaskRef
-from shared.tasks import TaskState, change_task
-from shared.transitions import pause
+from shared.http_errors import language_of
+from shared.tasks import TaskState
 
 
 @endpoint("POST", "/tasks/pause",
-          title=Message("暂停任务: 只能暂停状态为 running 的任务", "Pause a running task"),
-          message=Message("任务暂停成功", "task paused"), errors=(NotFound,))
-def pause_task(ref: TaskRef) -> TaskState:
-    task = change_task(ref.task_id, pause, Status.RUNNING, "暂停", "pause")
-    if task.owner:
-        nudge(task, get_queue())
-    return TaskState(task_id=task.id, status=task.status)
+          title=Message("暂停任务: 只能暂停状态为 running 的任务", "Pause a running task, or several"),
+          message=(Message("任务暂停成功", "task paused"),
+                   Message("批量暂停完成: 成功暂停 {success_count}/{total_count} 个任务",
+                           "batch pause done: {success_count} of {total_count} tasks paused")),
+          errors=(NotFound,))
+def pause_task(choice: TaskChoice, request: flask.Request) -> TaskState | TasksChanged:
+    return take_action(PAUSE, choice, language_of(request))

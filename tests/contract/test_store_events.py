@@ -2,11 +2,12 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 
 import pytest
 
 from shared import transitions
-from shared.models import Event
+from shared.models import Event, StoredEvent
 from shared.store import KEPT_EVENTS, DuplicateKey, Store, TaskFilter, open_store
 from shared.transitions import Change
 from tests.contract.store_changes import EPOCH, EVERY, FETCH, OWNER, PUBLISH
@@ -111,6 +112,28 @@ def test_no_read_of_tasks_brings_their_events_along(store: Store):
         store.insert(make_task(idempotency_key="key"))
     assert refused.value.existing == expected
     assert store.delete(task.id) == expected
+
+
+def test_nobody_sees_a_new_task_without_its_first_event(store_url: str):
+    store, enough = open_store(store_url, TIMEOUT_S), threading.Event()
+
+    def insert_until_enough() -> None:
+        while not enough.is_set():
+            task = make_task()
+            store.insert(task, [transitions.created(task)])
+
+    writer = threading.Thread(target=insert_until_enough)
+    writer.start()
+    seen: dict[str, list[StoredEvent] | None] = {}
+    try:
+        while len(seen) < 30:
+            for task in store.list(TaskFilter(), 1, 1)[0]:
+                seen.setdefault(task.id, store.events(task.id))
+    finally:
+        enough.set()
+        writer.join()
+        store.close()
+    assert all(seen.values())
 
 
 def test_an_insert_that_is_refused_leaves_no_event(store: Store):

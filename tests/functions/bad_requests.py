@@ -7,7 +7,8 @@ from typing import Any
 
 JSON = {"Content-Type": "application/json"}
 PATHS = {"query_task": "/tasks/query", "list_tasks": "/tasks/list", "batch_delete_tasks": "/tasks/batch-delete",
-         "pause_task": "/tasks/pause", "resume_task": "/tasks/resume", "create_task": "/tasks/create"}
+         "pause_task": "/tasks/pause", "resume_task": "/tasks/resume", "cancel_task": "/tasks/cancel",
+         "retry_task": "/tasks/retry", "create_task": "/tasks/create"}
 CREATE = {"task_type": "onnx_to_openvino", "platform": "intel", "input_path": "models/detector.onnx"}
 
 
@@ -35,6 +36,45 @@ def _field(what: str, name: str, body: Any, *mentions: str) -> Bad:
 def _create(what: str, change: dict[str, Any], *mentions: str) -> Bad:
     return _field(what, "create_task", CREATE | change, *mentions)
 
+
+@dataclass(frozen=True)
+class BadQuery:
+    """A bad GET, of an existing task `{id}`."""
+
+    what: str
+    name: str
+    path: str
+    mentions: tuple[str, ...]
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def _events(what: str, query: str, *mentions: str, **headers: str) -> BadQuery:
+    return BadQuery(what, "get_task_events", "/tasks/{id}/events" + query, mentions,
+                    {name.replace("_", "-"): value for name, value in headers.items()})
+
+
+def _log(what: str, stage: str, *mentions: str) -> BadQuery:
+    return BadQuery(what, "get_task_log", f"/tasks/{{id}}/log?stage={stage}", ("stage", *mentions))
+
+
+BAD_QUERIES = [
+    _events("after a word", "?after=now", "after", "整数"),
+    _events("after nothing", "?after=", "after", "整数"),
+    _events("after 1.5", "?after=1.5", "after", "整数"),
+    _events("after -1", "?after=-1", "after", "大于或等于 0"),
+    _events("after 2^53", f"?after={2**53}", "after", "小于或等于"),
+    _events("after 5,000 digits", "?after=" + "9" * 5000, "after", "整数"),
+    _events("after an operator", "?after=%7B%22%24gt%22%3A0%7D", "after", "整数"),
+    _events("a stream after a word", "?after=now", "after", "整数", Accept="text/event-stream"),
+    *(_events(f"an id that is {text!r}", "", "Last-Event-ID", Accept="text/event-stream", Last_Event_ID=text)
+      for text in ("x", "-1", "1.5", "9" * 17, "1 2")),
+    _log("a stage that climbs", "../x", "匹配"),
+    _log("a stage in another folder", "a/b", "匹配"),
+    _log("an encoded climb", "%2e%2e%2fx", "匹配"),
+    _log("no stage", "", "匹配"),
+    _log("a stage with a NUL", "a%00", "匹配"),
+    _log("a long stage", "a" * 65, "匹配"),
+]
 
 BAD_REQUESTS = [
     # The body as such.
@@ -129,6 +169,19 @@ BAD_REQUESTS = [
     _field("a number in the list", "batch_delete_tasks", {"task_ids": ["task_1", 2]}, "task_ids[1]", "字符串"),
     _field("an operator in the list", "batch_delete_tasks", {"task_ids": [{"$ne": ""}]}, "task_ids[0]", "字符串"),
     _field("1,001 ids", "batch_delete_tasks", {"task_ids": ["t"] * 1001}, "task_ids", "不超过 1000 项"),
+    # One task or several.
+    *(_field(f"nothing to {name}", name, {}, "task_id", "task_ids", "仅其一")
+      for name in ("pause_task", "resume_task", "cancel_task", "retry_task")),
+    _field("one and several", "cancel_task", {"task_id": "t", "task_ids": ["t"]}, "task_id", "task_ids", "仅其一"),
+    _field("both null", "retry_task", {"task_id": None, "task_ids": None}, "task_id", "task_ids", "仅其一"),
+    _field("cancel an operator", "cancel_task", {"task_id": {"$ne": None}}, "task_id", "字符串"),
+    _field("retry a number", "retry_task", {"task_id": 1}, "task_id", "字符串"),
+    _field("pause an empty list", "pause_task", {"task_ids": []}, "task_ids", "至少有 1 项"),
+    _field("resume one id instead of a list", "resume_task", {"task_ids": "task_1"}, "task_ids", "数组"),
+    _field("cancel an operator in a list", "cancel_task", {"task_ids": ["a", {"$gt": ""}]}, "task_ids[1]", "字符串"),
+    _field("retry an empty id", "retry_task", {"task_ids": [""]}, "task_ids[0]", "至少为 1"),
+    _field("pause 1,001 ids", "pause_task", {"task_ids": ["t"] * 1001}, "task_ids", "不超过 1000 项"),
+    _field("cancel with a reason", "cancel_task", {"task_id": "t", "reason": "x"}, "reason", "未知字段", "task_ids"),
     # A new task.
     _field("nothing but braces", "create_task", {}, "task_type 为必填", "platform 为必填", "input_path 为必填"),
     _create("an unknown target", {"platform": "abacus"}, "platform", "abacus", "intel"),

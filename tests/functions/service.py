@@ -61,8 +61,8 @@ def call_alone(clients: dict[str, flask.testing.FlaskClient]) -> Caller:
     def call(name: str, method: str, path: str, **request: Any) -> Answer:
         if name not in clients:
             clients[name] = function_client(name)
-        response = clients[name].open(path, method=method, **request)
-        return Answer(response.status_code, response.headers, response.get_data())
+        with clients[name].open(path, method=method, **request) as response:  # a server closes what it has sent
+            return Answer(response.status_code, response.headers, response.get_data())
 
     return call
 

@@ -14,7 +14,7 @@ from infra.servers.base import Server
 from shared.errors import AppError
 from shared.models import Task
 from shared.store import Store, TaskFilter
-from tests.functions.bad_requests import BAD_REQUESTS, PATHS, Bad
+from tests.functions.bad_requests import BAD_QUERIES, BAD_REQUESTS, PATHS, Bad, BadQuery
 from tests.functions.service import Caller, call_over_http
 
 
@@ -30,6 +30,15 @@ def test_a_bad_request_is_told_in_english_when_asked_to(alone: Caller, bad: Bad)
     answer = alone(bad.name, "POST", PATHS[bad.name], data=bad.body, headers=bad.headers | {"Accept-Language": "en"})
     answer.assert_error(bad.status)
     assert not any("\u4e00" <= char <= "\u9fff" for char in answer.message), answer.message
+
+
+@pytest.mark.parametrize("bad", BAD_QUERIES, ids=lambda bad: bad.what)
+def test_a_bad_query_is_told_what_would_be_right(call: Caller, add: Callable[..., Task], bad: BadQuery) -> None:
+    path = bad.path.replace("{id}", add(status="running", stage="compile").id)
+    call(bad.name, "GET", path, headers=bad.headers).assert_error(400, *bad.mentions)
+    english = call(bad.name, "GET", path, headers=bad.headers | {"Accept-Language": "en"})
+    english.assert_error(400)
+    assert not any("\u4e00" <= char <= "\u9fff" for char in english.message), english.message
 
 
 def test_a_body_of_just_the_allowed_size_is_read(call: Caller, store: Store) -> None:

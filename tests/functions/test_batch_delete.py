@@ -6,7 +6,9 @@ from pathlib import Path
 
 from shared.files import Files
 from shared.models import Task, TaskResult, new_task_id
+from shared.settings import get_settings
 from shared.store import Store
+from shared.task_logs import log_path
 from tests.functions.service import Caller
 
 
@@ -58,6 +60,17 @@ def test_the_artefacts_in_the_tasks_own_folder_go_with_it(call: Caller, add: Cal
     assert delete(call, task_id)[1]["success_count"] == 1
     assert [files.stat(path) for path in paths] == [None] * 3
     assert all(files.stat(path) for path in neighbours)
+
+
+def test_the_logs_of_a_tasks_stages_go_with_it_and_no_others(call: Caller, add: Callable[..., Task], files: Files,
+                                                             tmp_path: Path) -> None:
+    task, neighbour = add(status="failed", epoch=1), add(status="running", epoch=1)
+    (tmp_path / "log").write_text("compiling\n")
+    paths = [log_path(get_settings(), of.id, stage) for of in (task, neighbour) for stage in ("fetch", "compile")]
+    for path in paths:
+        files.upload(tmp_path / "log", path)
+    assert delete(call, task.id)[1]["success_count"] == 1
+    assert [files.stat(path) is None for path in paths] == [True, True, False, False]
 
 
 def test_a_clients_own_output_is_never_deleted(call: Caller, add: Callable[..., Task], files: Files,

@@ -130,7 +130,11 @@ def test_only_a_paused_task_can_be_resumed(call: Caller, store: Store, add: Call
     ("query_task", "POST", "/tasks/query", {"task_id": UNKNOWN}),
     ("get_task_status", "GET", f"/tasks/{UNKNOWN}/status", None),
     ("pause_task", "POST", "/tasks/pause", {"task_id": UNKNOWN}),
-    ("resume_task", "POST", "/tasks/resume", {"task_id": UNKNOWN})])
+    ("resume_task", "POST", "/tasks/resume", {"task_id": UNKNOWN}),
+    ("cancel_task", "POST", "/tasks/cancel", {"task_id": UNKNOWN}),
+    ("retry_task", "POST", "/tasks/retry", {"task_id": UNKNOWN}),
+    ("get_task_events", "GET", f"/tasks/{UNKNOWN}/events", None),
+    ("get_task_log", "GET", f"/tasks/{UNKNOWN}/log", None)])
 def test_a_task_that_does_not_exist_is_not_found(call: Caller, store: Store, name: str, method: str, path: str,
                                                  body: dict[str, str] | None) -> None:
     answer = call(name, method, path, json=body)

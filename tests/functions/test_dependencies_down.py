@@ -57,6 +57,11 @@ def timed(call: Callable[[], Answer]) -> Answer:
     ("batch_delete_tasks", "POST", "/tasks/batch-delete", {"task_ids": ["task_1", "task_2"]}),
     ("pause_task", "POST", "/tasks/pause", {"task_id": "task_1"}),
     ("resume_task", "POST", "/tasks/resume", {"task_id": "task_1"}),
+    ("cancel_task", "POST", "/tasks/cancel", {"task_id": "task_1"}),
+    ("retry_task", "POST", "/tasks/retry", {"task_id": "task_1"}),
+    ("cancel_task", "POST", "/tasks/cancel", {"task_ids": ["task_1", "task_2"]}),
+    ("get_task_events", "GET", "/tasks/task_1/events", None),
+    ("get_task_log", "GET", "/tasks/task_1/log", None),
     ("create_task", "POST", "/tasks/create", CREATE),
     ("list_platforms", "GET", "/platforms", None)])
 def test_without_the_store_every_function_says_so(alone: Caller, break_dependency: Callable[[str], None], name: str,
@@ -91,6 +96,31 @@ def test_tasks_are_paused_resumed_and_deleted_without_the_queue(
     assert get_store().get(owned[0]).status == get_store().get(parked).status == Status.RUNNING
     deleted = timed(lambda: alone("batch_delete_tasks", "POST", "/tasks/batch-delete", json={"task_ids": owned})).data
     assert deleted["success_count"] == 5
+
+
+def test_many_tasks_are_cancelled_and_retried_without_the_queue(
+        alone: Caller, store: Store, add: Callable[..., Task], break_dependency: Callable[[str], None]) -> None:
+    ids = [add(status="running", owner=f"w{number}", epoch=1).id for number in range(5)]
+    break_dependency("queue")
+    for name, status in (("cancel", Status.FAILED), ("retry", Status.PENDING)):
+        answer = timed(lambda name=name: alone(f"{name}_task", "POST", f"/tasks/{name}", json={"task_ids": ids}))
+        assert answer.data["success_count"] == 5
+        assert {task.status for task in get_store().get_many(ids).values()} == {status}
+
+
+def test_a_log_is_unavailable_while_the_object_store_is_away(
+        alone: Caller, store: Store, add: Callable[..., Task], break_dependency: Callable[[str], None]) -> None:
+    task = add(status="running", stage="compile", epoch=1)
+    break_dependency("files")
+    timed(lambda: alone("get_task_log", "GET", f"/tasks/{task.id}/log")).assert_error(503, "files")
+
+
+def test_a_task_that_ran_is_kept_while_its_logs_cannot_be_deleted(
+        alone: Caller, store: Store, add: Callable[..., Task], break_dependency: Callable[[str], None]) -> None:
+    task = add(status="failed", epoch=1)
+    break_dependency("files")
+    data = timed(lambda: alone("batch_delete_tasks", "POST", "/tasks/batch-delete", json={"task_ids": [task.id]})).data
+    assert data["results"] == {task.id: False} and get_store().get(task.id) is not None
 
 
 def test_a_task_is_kept_while_its_artefact_cannot_be_deleted(

@@ -9,6 +9,7 @@ from shared.deps import close_all, get_queue, get_store
 from shared.messages import ControlTask, RunTask
 from shared.models import Task
 from shared.queue import Delivery, Subscription
+from shared.store import Store
 from tests.functions.service import Caller
 
 CREATE = {"task_type": "onnx_to_openvino", "platform": "intel", "input_path": "models/detector.onnx"}
@@ -58,8 +59,29 @@ def test_a_parked_task_that_is_resumed_is_announced(alone: Caller, worker: Subsc
     assert get_store().get(task.id).announced == 4
 
 
+@pytest.mark.parametrize("body", [{"task_id": "task_1_retried"}, {"task_ids": ["task_1_retried", "task_1_none"]}])
+def test_a_retried_task_is_announced(alone: Caller, worker: Subscription, add: Callable[..., Task], store: Store,
+                                     body: dict[str, object]) -> None:
+    task = add(id="task_1_retried", status="failed", epoch=4, announced=3, platform="intel")
+    assert alone("retry_task", "POST", "/tasks/retry", json=body).status == 200
+    heard = hear(worker)
+    assert isinstance(heard, RunTask) and (heard.task_id, heard.epoch) == (task.id, 4)
+    assert get_store().get(task.id).announced == 4
+
+
+def test_each_owner_of_many_cancelled_tasks_is_told(alone: Caller, worker: Subscription,
+                                                    add: Callable[..., Task]) -> None:
+    ids = {add(status="running", owner="worker-1", epoch=1, announced=1, platform="intel").id for _ in range(3)}
+    for task_id in ids:
+        worker.watch(task_id)
+    assert hear(worker, timeout_s=0.5) is None
+    assert alone("cancel_task", "POST", "/tasks/cancel", json={"task_ids": sorted(ids)}).data["success_count"] == 3
+    assert {hear(worker).task_id for _ in ids} == ids
+
+
 @pytest.mark.parametrize(("name", "path", "status"), [
     ("pause_task", "/tasks/pause", "running"), ("resume_task", "/tasks/resume", "paused"),
+    ("cancel_task", "/tasks/cancel", "running"), ("cancel_task", "/tasks/cancel", "paused"),
     ("batch_delete_tasks", "/tasks/batch-delete", "running")])
 def test_an_owner_is_told_of_every_change_a_client_makes(alone: Caller, worker: Subscription, add: Callable[..., Task],
                                                          name: str, path: str, status: str) -> None:

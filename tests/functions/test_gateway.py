@@ -14,6 +14,7 @@ import psutil
 import requests
 
 from infra.gateway import FUNCTIONS_DIR, create_app, load_functions
+from infra.servers.base import wait_until
 from tests.functions.service import serve_gateway
 
 SLOW = '''
@@ -61,8 +62,9 @@ def test_an_error_outside_the_functions_is_in_the_error_form_too() -> None:
 
 def test_sigterm_finishes_what_is_under_way_and_leaves_no_process(data_dir: Path, tmp_path: Path) -> None:
     server = serve_gateway(tmp_path, dict(os.environ), "--processes", "2")
-    family = [psutil.Process(server.process.pid), *psutil.Process(server.process.pid).children(recursive=True)]
-    assert len(family) == 3
+    first = psutil.Process(server.process.pid)
+    wait_until(lambda: len(first.children()) == 2, server.process, "both processes", tmp_path / "gateway.log")
+    family = [first, *first.children(recursive=True)]
     codes: list[int] = []
 
     def slowly() -> Iterator[bytes]:

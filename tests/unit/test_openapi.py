@@ -12,6 +12,7 @@ from shared.openapi import build_document
 from shared.platforms import get_platforms
 from shared.validation_messages import validate
 
+LOG_PATH = "/tasks/{task_id}/log"
 CONTRACT_PATHS = {
     ("post", "/tasks/query"), ("get", "/tasks/{task_id}/status"), ("post", "/tasks/list"),
     ("post", "/tasks/batch-delete"), ("post", "/tasks/pause"), ("post", "/tasks/resume")}
@@ -56,8 +57,9 @@ def test_every_operation_tells_its_success_and_its_errors_in_both_languages(docu
         assert ("415" in operation["responses"]) == (method == "post")
         assert re.search("[\u4e00-\u9fff]", operation["summary"]) and operation["description"].isascii()
         for status, answer in operation["responses"].items():
-            example = answer["content"]["application/json"]["example"]
-            assert list(example) == ["success", "message", "data"] and example["success"] == (status == "200")
+            if (path, status[0]) != (LOG_PATH, "2"):
+                example = answer["content"]["application/json"]["example"]
+                assert list(example) == ["success", "message", "data"] and example["success"] == (status == "200")
             assert re.search("[\u4e00-\u9fff].* / [a-zA-Z]", answer["description"])
 
 
@@ -75,6 +77,28 @@ def test_the_examples_are_the_contracts(document: dict[str, Any]) -> None:
     status = found["get", "/tasks/{task_id}/status"]
     assert status["parameters"][0] | {"schema": None} == {
         "name": "task_id", "in": "path", "required": True, "schema": None, "example": "task_1234567890_1234"}
+
+
+def test_an_endpoint_for_one_task_or_many_tells_both_answers(document: dict[str, Any]) -> None:
+    for name in ("pause", "resume", "cancel", "retry"):
+        operation = operations(document)["post", f"/tasks/{name}"]
+        schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
+        kinds = [document["components"]["schemas"][kind["$ref"].rpartition("/")[2]]["properties"]["data"]["$ref"]
+                 for kind in schema["oneOf"]]
+        assert [kind.rpartition("/")[2] for kind in kinds] == ["TaskState", "TasksChanged"]
+
+
+def test_events_and_logs_tell_what_else_they_take_and_answer(document: dict[str, Any]) -> None:
+    events, log = (operations(document)["get", path] for path in ("/tasks/{task_id}/events", LOG_PATH))
+    assert [(parameter["name"], parameter["in"], parameter["required"]) for parameter in events["parameters"]] == [
+        ("task_id", "path", True), ("after", "query", False)]
+    assert events["parameters"][1]["schema"] | {"description": ""} == {
+        "type": "integer", "minimum": 0, "maximum": 2**53 - 1, "default": 0, "title": "After", "description": ""}
+    assert set(events["responses"]["200"]["content"]) == {"application/json", "text/event-stream"}
+    assert [(parameter["name"], parameter["in"]) for parameter in log["parameters"]] == [
+        ("task_id", "path"), ("stage", "query")]
+    assert set(log["responses"]) == {"200", "206", "400", "404", "416", "500", "503"}
+    assert set(log["responses"]["206"]["content"]) == {"text/plain"}
 
 
 def test_every_example_of_a_request_is_one_that_the_endpoint_takes(document: dict[str, Any],

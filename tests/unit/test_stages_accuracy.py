@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from worker.stage_api import StageError
-from worker.stages.accuracy import Gate
+from worker.stages.accuracy import Gate, read_samples
 
 NAN, INF = float("nan"), float("inf")
 
@@ -113,3 +113,10 @@ def test_a_lost_output_fails():
     gate = Gate([{"name": "y", "max_abs": 1.0}])
     with pytest.raises(StageError, match="0 outputs"):
         gate.add([np.ones(1)], [])
+
+
+def test_inputs_that_cannot_be_made_again_are_refused():
+    facts = {"inputs": [{"name": "x", "shape": [1, 4], "dtype": "float"}], "outputs": [],
+             "samples": [{"file": "none.npz", "kind": "noise", "seed": 1, "inputs_sha256": "0" * 64}]}
+    with pytest.raises(StageError, match="cannot be made again"):
+        next(read_samples({"dir": "", "facts": facts}))

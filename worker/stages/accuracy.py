@@ -3,6 +3,7 @@ import os
 from math import isfinite
 
 from worker.stage_api import StageError
+from worker.stages.samples import inputs_digest, make_inputs
 
 DEFAULT_MIN_COSINE = {"fp32": 0.9999, "fp16": 0.99}
 # Two values that are both smaller have no direction to compare: a share of the output's scale (FP16's precision), and
@@ -12,14 +13,21 @@ _NEGLIGIBLE_ABS = 1e-6
 
 
 def read_samples(reference):
-    """`(kind, inputs, outputs)` of each sample; arrays in the model's order. `reference` is the stage's input entry."""
+    """`(kind, inputs, outputs)` of each sample; arrays in the model's order. `reference` is the stage's input entry.
+
+    Raises:
+        StageError: `verify_failed`: this toolchain's NumPy makes other inputs of the same seeds.
+    """
     import numpy as np
 
     for sample in reference["facts"]["samples"]:
+        feed = make_inputs(reference["facts"]["inputs"], sample["kind"], sample["seed"])
+        if inputs_digest(feed) != sample["inputs_sha256"]:
+            raise StageError("verify_failed", "the reference's inputs cannot be made again by this NumPy",
+                             "the toolchain's environment needs a NumPy whose seeded generators agree with ours")
         with np.load(os.path.join(reference["dir"], sample["file"]), allow_pickle=False) as arrays:
-            inputs = [arrays[f"input_{i}"] for i in range(len(reference["facts"]["inputs"]))]
             outputs = [arrays[f"output_{i}"] for i in range(len(reference["facts"]["outputs"]))]
-        yield sample["kind"], inputs, outputs
+        yield sample["kind"], list(feed.values()), outputs
 
 
 class _Output:

@@ -1,11 +1,12 @@
 """Core stage: the artefact to `output_path`, `<stem>.manifest.json` beside it.
 
 Each write is conditional on what this claim saw there: a worker that slept through its lease cannot overwrite its
-successor's result. The companions go first and the file at `output_path` after them; the manifest is last.
+successor's result. The companions and the manifest go first, the file at `output_path` last: who sees it has it all.
 """
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -34,12 +35,14 @@ def run(context: CoreContext) -> dict[str, Any]:
     paths, manifest_path = output_paths(task)
     by_suffix = {PurePosixPath(name).suffix: name for name in artefact.files}
     names = {path: by_suffix[PurePosixPath(path).suffix] for path in paths}
-    for number, path in enumerate([*paths[1:], paths[0]]):
-        _put(context, folder / names[path], path)
-        context.report(90 * (number + 1) / len(paths), path)
     manifest = context.output_dir / "manifest.json"
     manifest.write_text(json.dumps(_manifest(context, names), indent=2, ensure_ascii=False))
-    _put(context, manifest, manifest_path)
+    beside = {manifest_path: manifest} | {path: folder / names[path] for path in paths[1:]}
+    with ThreadPoolExecutor(len(beside)) as pool:  # their round trips side by side
+        for done in [pool.submit(_put, context, source, path) for path, source in beside.items()]:
+            done.result()
+    context.report(80, "companions")
+    _put(context, folder / names[task.output_path], task.output_path)
     first = artefact.files[names[task.output_path]]
     verify = context.inputs["verify"].facts
     return {"path": task.output_path, "files": paths, "sha256": first["sha256"],

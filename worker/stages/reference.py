@@ -7,7 +7,7 @@ import os
 from worker.stage_api import StageError, report
 from worker.stages.messages import raise_if_out_of_memory, tidy
 from worker.stages.onnx_model import MODEL
-from worker.stages.samples import make_inputs
+from worker.stages.samples import inputs_digest, make_inputs
 
 _SEEDED = ("picture", "noise")  # in turn
 _EDGES = ("zeros", "ones")
@@ -15,10 +15,11 @@ _MAX_BYTES = 1 << 30  # of all samples together
 
 
 def run(job):
-    """Writes sample_NN.npz: `input_0`, `input_1`, … and `output_0`, … in the model's order.
+    """Writes sample_NN.npz: `output_0`, `output_1`, … in the model's order. The inputs are made again where they are
+    needed: they are most of the bytes, and seeded.
 
-    Facts: `skipped`, or `samples` (file, kind, how many values are not finite), `inputs`, `outputs` (name, dtype,
-    greatest magnitude), warnings.
+    Facts: `skipped`, or `samples` (file, kind, seed, digest of the inputs, how many values are not finite), `inputs`,
+    `outputs` (name, dtype, greatest magnitude), warnings.
 
     Raises:
         StageError: `reference_failed`: ONNX Runtime cannot load or run the model.
@@ -52,15 +53,15 @@ def run(job):
             break
         written += size
         file = f"sample_{number:02d}.npz"
-        arrays = {f"input_{i}": array for i, array in enumerate(feed.values())}
-        arrays.update((f"output_{i}", array) for i, array in enumerate(outputs))
+        arrays = {f"output_{i}": array for i, array in enumerate(outputs)}
         np.savez(os.path.join(job["output_dir"], file), allow_pickle=False, **arrays)
         bad = 0
         for index, output in enumerate(outputs):
             finite = np.isfinite(output)
             bad += int(output.size - np.count_nonzero(finite))
             largest[index] = max(largest[index], float(np.abs(output).max(initial=0, where=finite)))
-        samples.append({"file": file, "kind": kind, "not_finite": bad})
+        samples.append({"file": file, "kind": kind, "seed": seed, "inputs_sha256": inputs_digest(feed),
+                        "not_finite": bad})
         report(100 * (number + 1) / len(plan), f"{number + 1} of {len(plan)} samples")
     if all(sample["not_finite"] for sample in samples):
         warnings.append("the model itself gives NaN or infinity for every sample")

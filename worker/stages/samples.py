@@ -1,4 +1,5 @@
 """Inputs for the reference run: seeded, the same on every machine and in every toolchain."""
+import hashlib
 
 _DTYPES = {"float": "float32", "double": "float64"}  # ONNX's names that are not NumPy's
 _CHANNELS = (1, 3, 4)
@@ -20,6 +21,16 @@ def make_inputs(inputs, kind, seed=0):
     shape of an image: on noise a detector answers nothing but zeros, which proves nothing (seen with PP-OCRv4).
     """
     return {entry["name"]: _array(entry, kind, [seed, position]) for position, entry in enumerate(inputs)}
+
+
+def inputs_digest(feed):
+    """SHA-256 of the arrays' bytes, in order: another NumPy may one day make other numbers of the same seed."""
+    import numpy as np
+
+    digest = hashlib.sha256()
+    for array in feed.values():
+        digest.update(np.ascontiguousarray(array).view(np.uint8).data)
+    return digest.hexdigest()
 
 
 def _array(entry, kind, seed):

@@ -1,0 +1,20 @@
+"""POST /tasks/cancel: a task that has not ended is failed, with `error.code` cancelled; its owner stops."""
+from __future__ import annotations
+
+import flask
+
+from shared.actions import CANCEL, TaskChoice, TasksChanged, take_action
+from shared.errors import NotFound
+from shared.http import Message, endpoint
+from shared.http_errors import language_of
+from shared.tasks import TaskState
+
+
+@endpoint("POST", "/tasks/cancel",
+          title=Message("取消任务: 只能取消尚未结束的任务", "Cancel a task that has not ended, or several"),
+          message=(Message("任务取消成功", "task cancelled"),
+                   Message("批量取消完成: 成功取消 {success_count}/{total_count} 个任务",
+                           "batch cancel done: {success_count} of {total_count} tasks cancelled")),
+          errors=(NotFound,))
+def cancel_task(choice: TaskChoice, request: flask.Request) -> TaskState | TasksChanged:
+    return take_action(CANCEL, choice, language_of(request))

@@ -1,0 +1,133 @@
+"""What clients do to tasks: pause, resume, cancel and retry, one task or many in a request.
+
+Each is one compare-and-set on each task, and then a word to whoever is to know.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from shared import transitions
+from shared.deps import get_queue, get_store
+from shared.doorbells import nudge, ring
+from shared.errors import AppError, Busy, InvalidTransition, Unavailable
+from shared.http import Message
+from shared.models import TERMINAL, Model, Status, StrictModel, Task, TaskIds, TaskIdText
+from shared.tasks import TaskState, require_task
+from shared.transitions import WAITING, Change
+
+ATTEMPTS = 3
+ONE_OF_BOTH = {"zh": "应有 task_id 与 task_ids 二者之一, 且仅其一",
+               "en": "should have one of task_id and task_ids, and only one"}
+
+
+@dataclass(frozen=True)
+class Action:
+    """A transition that clients ask for; `allowed` are the states it starts from, as its filter has them too."""
+
+    change: Callable[[], Change]
+    allowed: tuple[Status, ...]
+    verb: Message
+    participle: str  # of the English verb
+
+
+PAUSE = Action(transitions.pause, (Status.RUNNING,), Message("暂停", "pause"), "paused")
+RESUME = Action(transitions.resume, (Status.PAUSED,), Message("恢复", "resume"), "resumed")
+CANCEL = Action(transitions.cancel, (Status.PENDING, Status.RUNNING, Status.PAUSED), Message("取消", "cancel"),
+                "cancelled")
+RETRY = Action(transitions.retry, (Status.FAILED,), Message("重试", "retry"), "retried")
+
+
+class TaskChoice(StrictModel):
+    """One task by `task_id`, or several by `task_ids`."""
+
+    task_id: TaskIdText | None = None
+    task_ids: TaskIds | None = None
+
+    @model_validator(mode="after")
+    def _check_one_of_both(self) -> TaskChoice:
+        if (self.task_id is None) == (self.task_ids is None):
+            raise PydanticCustomError("bilingual", "{en}", ONE_OF_BOTH)
+        return self
+
+
+class TasksChanged(Model):
+    total_count: int = Field(description="different ids in the request")
+    success_count: int
+    failed_count: int
+    results: dict[str, bool]
+    reasons: dict[str, str] = Field(description="of those that failed")
+
+
+def take_action(action: Action, choice: TaskChoice, language: str) -> TaskState | TasksChanged:
+    """Do it to the task or tasks of the request.
+
+    Raises:
+        NotFound: there is no such task.
+        InvalidTransition: it is in another state; the message names it.
+        Unavailable: the store does not answer.
+        Busy: others change the task between each attempt and the look at it.
+    """
+    if choice.task_ids is not None:
+        return _change_many(action, list(dict.fromkeys(choice.task_ids)), language)
+    task = _change_one(action, choice.task_id or "")
+    _tell(task)
+    return TaskState(task_id=task.id, status=task.status)
+
+
+def _change_many(action: Action, task_ids: list[str], language: str) -> TasksChanged:
+    """Each for itself; but what does not answer once is not waited for again in this request."""
+    reasons: dict[str, str] = {}
+    away = ""
+    queue_answers = True
+    for task_id in task_ids:
+        if away:
+            reasons[task_id] = away
+            continue
+        try:
+            task = _change_one(action, task_id)
+        except AppError as error:
+            if isinstance(error, Unavailable):
+                if task_id == task_ids[0]:
+                    raise
+                away = getattr(error, language)
+            reasons[task_id] = getattr(error, language)
+        else:
+            queue_answers = queue_answers and _tell(task)
+    changed = len(task_ids) - len(reasons)
+    return TasksChanged(total_count=len(task_ids), success_count=changed, failed_count=len(reasons),
+                        results={task_id: task_id not in reasons for task_id in task_ids}, reasons=reasons)
+
+
+def _change_one(action: Action, task_id: str) -> Task:
+    for _ in range(ATTEMPTS):
+        changed = get_store().update(task_id, action.change())
+        if changed is not None:
+            return changed
+        status = require_task(task_id).status
+        if status not in action.allowed:
+            raise _refused(action, status)
+    raise Busy("任务状态正在变化, 请重试", "the task's state keeps changing: try again", 1)
+
+
+def _refused(action: Action, status: Status) -> InvalidTransition:
+    verb, states = action.verb, [state.value for state in action.allowed]
+    return InvalidTransition(
+        f"任务{verb.zh}失败: 只能{verb.zh}状态为 {'、'.join(states)} 的任务, 当前状态: {status.value}",
+        f"cannot {verb.en} the task: only a {' or '.join(states)} task can be {action.participle}, this one is "
+        f"{status.value}")
+
+
+def _tell(task: Task) -> bool:
+    """Tell the owner, or all workers that the task waits; whether the queue answered.
+
+    A cancelled task has no owner any more. Control messages go by the task's id, so who had it hears of it.
+    """
+    if task.owner or task.status in TERMINAL:
+        return nudge(task, get_queue())
+    if task.status in WAITING:
+        return ring(task, get_store(), get_queue())
+    return True

@@ -1,0 +1,98 @@
+"""Lets a scenario's faults happen, each at its time, and ends them."""
+from __future__ import annotations
+
+import signal
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import psutil
+
+from tests.chaos.scenario import WORKERS, Fault
+from tests.chaos.servers import Servers
+from tests.chaos.service import Service
+
+
+class Injector:
+    """Each fault has a thread; `finish` waits for all, and leaves everything up and connected. `happened` tells."""
+
+    def __init__(self, service: Service, servers: Servers | None, faults: list[Fault]) -> None:
+        self._service, self._servers, self._faults = service, servers, faults
+        self._locks = [threading.Lock() for _ in range(WORKERS + 1)]  # a process suffers one fault after another
+        self._threads: list[threading.Thread] = []
+        self.happened: list[tuple[float, str]] = []
+
+    def start(self) -> None:
+        begun = time.monotonic()
+        for fault in self._faults:
+            thread = threading.Thread(target=self._run, args=(fault, begun), daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def finish(self) -> None:
+        for thread in self._threads:
+            thread.join(60.0)
+        for number in range(WORKERS + 1):
+            self._service.signal(number, signal.SIGCONT)
+            self._service.start(number)
+        self._tell("no more faults")
+
+    def _tell(self, text: str) -> None:
+        self.happened.append((time.time(), text))
+
+    def _run(self, fault: Fault, begun: float) -> None:
+        time.sleep(max(0.0, begun + fault.at - time.monotonic()))
+        kinds: dict[str, Callable[[Fault], None]] = {
+            "kill": self._kill, "kill gateway": self._kill, "stop": self._stop, "freeze": self._freeze,
+            "kill child": self._kill_child, "lock store": self._lock_store, "restart broker": self._restart_broker}
+        with self._locks[fault.victim]:
+            self._tell(f"{fault.kind} {fault.victim} {fault.dependencies} {fault.seconds:.2f}")
+            kinds.get(fault.kind, self._break_way)(fault)
+            self._tell(f"end of {fault.kind} {fault.victim}")
+
+    def _kill(self, fault: Fault) -> None:
+        self._service.kill(fault.victim)
+        time.sleep(fault.seconds)
+        self._service.start(fault.victim)
+
+    def _stop(self, fault: Fault) -> None:
+        self._service.stop(fault.victim)
+        time.sleep(fault.seconds)
+        self._service.start(fault.victim)
+
+    def _freeze(self, fault: Fault) -> None:
+        self._service.signal(fault.victim, signal.SIGSTOP)
+        time.sleep(fault.seconds)
+        self._service.signal(fault.victim, signal.SIGCONT)
+
+    def _kill_child(self, fault: Fault) -> None:
+        """A toolhost, a stage, or what a stage has started."""
+        children = self._service.descendants(fault.victim)
+        if children:
+            with suppress(psutil.NoSuchProcess):
+                children[fault.number % len(children)].kill()
+
+    def _lock_store(self, fault: Fault) -> None:
+        """Nobody can write, all can read: owners cannot beat, and a reaper sees it."""
+        path = self._service.urls["store"].removeprefix("sqlite:")
+        connection = sqlite3.connect(path, timeout=10.0, isolation_level=None)
+        with suppress(sqlite3.OperationalError):  # not once in ten seconds: it was busy enough
+            connection.execute("BEGIN IMMEDIATE")
+            time.sleep(fault.seconds)
+            connection.execute("ROLLBACK")
+        connection.close()
+
+    def _restart_broker(self, fault: Fault) -> None:
+        assert self._servers is not None
+        self._servers.restart_broker()
+
+    def _break_way(self, fault: Fault) -> None:
+        """`cut`, `hold` and `deafen` one way of one process, or all of a worker's at once (`part`)."""
+        ways = [self._service.ways[fault.victim][kind] for kind in fault.dependencies]
+        for way in ways:
+            {"cut": way.cut, "hold": way.hold, "deafen": way.deafen, "part": way.cut}[fault.kind]()
+        time.sleep(fault.seconds)
+        for way in ways:
+            way.heal()

@@ -1,0 +1,104 @@
+"""One run: faults and clients for a few seconds, then rest, then everything that is known of it."""
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from infra.client import Client
+from shared.files import Files, open_files
+from shared.models import TERMINAL, Status, Task
+from shared.store import Store, TaskFilter, open_store
+from tests.chaos.clients import Clients
+from tests.chaos.faults import Injector
+from tests.chaos.history import History, read_lines
+from tests.chaos.proxy import Proxies
+from tests.chaos.scenario import TASKS, WORKERS, Scenario
+from tests.chaos.servers import Servers
+from tests.chaos.service import GATEWAY, Service
+
+START_S = 60.0
+REST_S = 45.0  # an owner that could not reach the store tries again every 5 s or so
+CLEAN_S = 5.0
+TIMEOUT_S = 10.0
+SETTLING = -1  # the number of the client that resumes what is paused in the end
+
+
+def run(scenario: Scenario, folder: Path, servers: Servers | None, mutant: str | None = None) -> History:
+    """`folder` is made; `servers` are those of the service profile."""
+    name = f"chaos-{secrets.token_hex(4)}"
+    urls = servers.fresh_names() if servers else {
+        "store": f"sqlite:{folder / 'tasks.db'}", "queue": "poll:", "files": f"file:{folder / 'buckets'}"}
+    with Proxies() as proxies:
+        service = Service(folder, name, urls, proxies if servers else None, mutant)
+        store = open_store(urls["store"], TIMEOUT_S)
+        files = open_files(urls["files"], TIMEOUT_S)
+        history = History()
+        try:
+            _upload(scenario, files, service)
+            for number in (GATEWAY, *range(WORKERS)):
+                service.start(number)
+            Client(service.base_url).wait_until_healthy(START_S)
+            clients = Clients(service.base_url, scenario, service.buckets[0])
+            injector = Injector(service, servers, scenario.faults)
+            injector.start()
+            clients.run()
+            injector.finish()
+            Client(service.base_url).wait_until_healthy(START_S)
+            history.came_to_rest = _settle(store, clients)
+            if history.came_to_rest:
+                _wait(lambda: not service.stage_processes() and not service.directories("*/*"), CLEAN_S)
+            history.leftovers = [*service.stage_processes(), *service.directories("*/*")]
+            history.listings = [clients.list_all(), *(clients.list_all(status.value) for status in Status)]
+            history.calls, history.faults = clients.calls, injector.happened
+        finally:
+            history.leftovers += service.end()
+        _collect(history, scenario, service, store, files)
+        store.close()
+        files.close()
+    return history
+
+
+def _upload(scenario: Scenario, files: Files, service: Service) -> None:
+    source = service.folder / "model"
+    for number, model in enumerate(scenario.models):
+        source.write_text(json.dumps(model))
+        files.upload(source, f"{service.buckets[0]}/model-{number}.onnx")
+
+
+def _settle(store: Store, clients: Clients) -> bool:
+    """Resume what is paused until all tasks have ended; False where that took too long."""
+    def at_rest() -> bool:
+        tasks = _all_tasks(store)
+        paused = tuple(task.id for task in tasks if task.status is Status.PAUSED)
+        if paused:
+            clients.act(SETTLING, "resume", paused)
+        return all(task.status in TERMINAL for task in tasks)
+
+    return _wait(at_rest, REST_S)
+
+
+def _wait(holds: Callable[[], bool], timeout_s: float) -> bool:
+    deadline = time.monotonic() + timeout_s
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def _all_tasks(store: Store) -> list[Task]:
+    return store.list(TaskFilter(), 1, 10 * TASKS)[0]
+
+
+def _collect(history: History, scenario: Scenario, service: Service, store: Store, files: Files) -> None:
+    history.journal, history.counter = read_lines(service.journal), read_lines(service.counter)
+    history.documents = {task.id: task for task in _all_tasks(store)}
+    history.models = {task.id: scenario.models[int(task.labels["number"])] for task in history.documents.values()}
+    for task_id in history.documents:
+        history.events[task_id] = store.events(task_id) or []
+    for bucket in service.buckets[1:]:
+        for info in list(files.list(f"{bucket}/")):
+            history.objects[info.path] = files.read_range(info.path, 0, 1 << 20)[1] if info.size_bytes else b""

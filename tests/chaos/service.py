@@ -1,0 +1,143 @@
+"""The processes of one run: a gateway and three workers, each reaching its servers through proxies of its own."""
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from infra.servers.base import free_port
+from tests.chaos.proxy import Proxies, Proxy
+from tests.chaos.scenario import WORKERS
+from tests.chaos.servers import port_of
+from tests.chaos.stages import COUNTER
+from tests.e2e.services import processes_that_mention
+from worker.toolchains import ROOT
+
+GATEWAY = WORKERS  # its number among the victims
+STOP_S = 20.0
+# Everything is short, so that a run is; a lease is five beats, as in production it is fifteen.
+SETTINGS = {"LEASE_S": "1.0", "BEAT_S": "0.2", "SWEEP_S": "0.5", "RETRY_DELAY_S": "0.1", "HOLD_S": "0.5",
+            "GRACE_S": "0.5", "SLOTS": "2", "MAX_RETRIES": "6", "TOOLCHAIN_ENV": COUNTER}
+
+
+@dataclass
+class Service:
+    """`urls` name the servers; with `proxies` each process gets its own way there. Buckets begin with `name`."""
+
+    folder: Path
+    name: str
+    urls: dict[str, str]
+    proxies: Proxies | None = None
+    mutant: str | None = None
+    ways: list[dict[str, Proxy]] = field(default_factory=list)
+    processes: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
+    exits: list[str] = field(default_factory=list)  # of workers that should have ended well
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True)
+        self.port = free_port()
+        self.base_url = f"http://127.0.0.1:{self.port}"
+        if self.proxies:
+            self.ways = [{kind: self.proxies.open(port_of(url)) for kind, url in self.urls.items()}
+                         for _ in range(WORKERS + 1)]
+
+    @property
+    def counter(self) -> Path:
+        return self.folder / "counter"
+
+    @property
+    def journal(self) -> Path:
+        return self.folder / "journal"
+
+    @property
+    def buckets(self) -> tuple[str, str, str]:
+        """Of the inputs, the results, and the cache."""
+        return f"{self.name}-in", f"{self.name}-results", f"{self.name}-cache"
+
+    def start(self, number: int) -> None:
+        """Start a worker or the gateway, unless it runs."""
+        if number in self.processes and self.processes[number].poll() is None:
+            return
+        name = "gateway" if number == GATEWAY else f"worker-{number}"
+        arguments = ["gateway", "--port", str(self.port)] if number == GATEWAY else ["worker"]
+        if self.mutant:
+            arguments += ["--mutant", self.mutant]
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.processes[number] = subprocess.Popen(
+                [sys.executable, "-m", "tests.chaos.process", *arguments], env=self._environment(number, name),
+                cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+
+    def _environment(self, number: int, name: str) -> dict[str, str]:
+        _, results, cache = self.buckets
+        settings = SETTINGS | {
+            "RESULTS_BUCKET": results, "CACHE_BUCKET": cache, "WORK_DIR": str(self.folder / "work" / name),
+            "CACHE_DIR": str(self.folder / "cache" / name)}
+        for kind, url in self.urls.items():
+            way = self.ways[number].get(kind) if self.ways else None
+            settings[f"{kind.upper()}_URL"] = url.replace(f":{port_of(url)}", f":{way.port}") if way else url
+        kept = {variable: os.environ[variable] for variable in ("PATH", "HOME", "LANG") if variable in os.environ}
+        return kept | {f"MODEL_CONVERT_{key}": value for key, value in settings.items()} | {
+            COUNTER: str(self.counter), "CHAOS_JOURNAL": str(self.journal), "CHAOS_NAME": name}
+
+    def signal(self, number: int, what: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            self.processes[number].send_signal(what)
+
+    def kill(self, number: int) -> None:
+        """SIGKILL; the gateway's own children too, as when a machine dies."""
+        process = self.processes[number]
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def stop(self, number: int) -> None:
+        """SIGTERM, as a rolling deploy does; one that does not end in time is told of in `exits`, and killed."""
+        self.signal(number, signal.SIGTERM)
+        self._wait_for_end(number)
+
+    def _wait_for_end(self, number: int) -> None:
+        try:
+            code: object = self.processes[number].wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            code = f"no end within {STOP_S:g} s"
+            self.kill(number)
+        if code != 0:
+            self.exits.append(f"the end of process {number} after SIGTERM: {code}")
+
+    def descendants(self, number: int) -> list[psutil.Process]:
+        with suppress(psutil.NoSuchProcess):
+            return psutil.Process(self.processes[number].pid).children(recursive=True)
+        return []
+
+    def stage_processes(self) -> list[str]:
+        """What still runs below the toolhosts of living workers."""
+        found = []
+        for number in range(WORKERS):
+            for process in self.descendants(number):
+                with suppress(psutil.NoSuchProcess):
+                    if process.ppid() != self.processes[number].pid:
+                        found.append(f"process {process.pid} of worker {number}: {' '.join(process.cmdline())}")
+        return found
+
+    def directories(self, depth: str) -> list[str]:
+        """What is left in the work directories, at `*` (of workers) or `*/*` (of their tasks)."""
+        return [str(path.relative_to(self.folder)) for path in (self.folder / "work").glob(f"*/{depth}")
+                if not path.name.endswith(".lock")]
+
+    def end(self) -> list[str]:
+        """Stop everything; what was left behind then."""
+        for number in self.processes:
+            self.signal(number, signal.SIGCONT)
+            self.signal(number, signal.SIGTERM)
+        for number in self.processes:
+            self._wait_for_end(number)
+        for way in self.ways:
+            for proxy in way.values():
+                proxy.close()
+        return [*self.exits, *self.directories("*"), *processes_that_mention(str(self.folder))]

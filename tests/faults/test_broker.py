@@ -1,0 +1,278 @@
+"""The broker, and functions that die while they talk to it: rows 1 to 9 of the fault matrix. Service profile."""
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pika
+import pytest
+import urllib3
+
+from infra.client import ApiError
+from infra.servers.rabbitmq import RabbitServer
+from shared.models import Status, Task
+from shared.queue.topology import RUN_EXCHANGE, run_key, run_queue
+from shared.store import TaskFilter
+from tests.faults.conftest import ProxyBefore, brought_to_rest
+from tests.faults.proxy import Verdict
+from tests.faults.run import Run, elapsed
+from tests.faults.toy_plan import PLAN
+from tests.fixtures.rabbitmq import PrivateBroker, start_or_skip
+from tests.integration.worker_kit import WorkerProcess, wait_until
+
+ONCE = {"prepare": 1, "compile": 1, "verify": 1}
+BY_DOORBELL_ONLY = {"sweep_s": 600.0}  # whoever runs a task then was told of it by the broker
+QUEUES = {priority: run_queue(PLAN.platform, priority) for priority in ("high", "normal", "low")}
+CONSUMER_TIMEOUT_S = 60
+
+
+@contextmanager
+def channel_to(url: str) -> Iterator[pika.adapters.blocking_connection.BlockingChannel]:
+    connection = pika.BlockingConnection(pika.URLParameters(url))
+    try:
+        yield connection.channel()
+    finally:
+        connection.close()
+
+
+def doorbells(url: str, priority: str = "normal") -> int:
+    """How many wait in the queue."""
+    with channel_to(url) as channel:
+        return channel.queue_declare(QUEUES[priority], passive=True).method.message_count
+
+
+@contextmanager
+def busy_worker(run: Run) -> Iterator[WorkerProcess]:
+    """A worker whose only slot is taken until the block ends: what it does meanwhile its sweeper does."""
+    worker = run.start_worker(slots=1)
+    occupied = run.create(verify={"gate": str(run.gate("occupied"))}, fields={"priority": "high"})
+    run.pid_of(occupied, "verify")
+    yield worker
+    run.gate("occupied").touch()
+    run.wait_for(occupied)
+
+
+def create_unanswered(run: Run, **script: dict[str, Any]) -> tuple[Task, threading.Thread]:
+    """A task that is in the store while its creation is still under way, and the thread that waits for the answer."""
+    before = {task.id for task in run.store.list(TaskFilter(), 1, 100)[0]}
+    request = run.request(script)
+
+    def ask() -> None:
+        with suppress(urllib3.exceptions.HTTPError, ApiError):
+            run.client.create_task(**request)
+
+    def find() -> Task | None:
+        return next((task for task in run.store.list(TaskFilter(), 1, 100)[0] if task.id not in before), None)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    task = wait_until(find, 10)
+    run.task_ids.append(task.id)
+    run.tags[task.id] = request["parameters"]["tag"]
+    return task, thread
+
+
+def test_row_01_a_task_whose_function_died_before_its_publish_is_announced_by_the_sweeper_and_runs_once(
+        service_run: Run, proxy_before: ProxyBefore) -> None:
+    run, line = service_run, proxy_before(service_run.settings.queue_url.get_secret_value())
+    run.start_gateway()
+    with busy_worker(run):
+        run.start_gateway(queue_url=line[1])
+        line[0].judge = lambda _: Verdict.SWALLOW
+        task, thread = create_unanswered(run)
+        run.kill_gateway()
+        thread.join(10)
+        assert doorbells(run.settings.queue_url.get_secret_value()) == 0
+        wait_until(lambda: run.task(task.id).announced == 0, 10)
+        wait_until(lambda: doorbells(run.settings.queue_url.get_secret_value()) == 1, 5)
+        assert run.task(task.id).status is Status.PENDING
+    run.wait_for(task.id)
+    assert (run.runs(task.id), run.task(task.id).epoch) == (ONCE, 1)
+    run.start_gateway()
+
+
+def test_row_02_a_function_that_died_after_the_confirm_leaves_a_doubled_doorbell_that_is_dropped(
+        service_run: Run, proxy_before: ProxyBefore) -> None:
+    run, line = service_run, proxy_before(service_run.settings.store_url.get_secret_value())
+    url = run.settings.queue_url.get_secret_value()
+    run.start_gateway()
+    with busy_worker(run):
+        run.start_gateway(store_url=line[1])
+        line[0].judge = lambda chunk: Verdict.SWALLOW if b"findAndModify" in chunk else Verdict.PASS
+        task, thread = create_unanswered(run)
+        wait_until(lambda: doorbells(url) == 1, 5)
+        run.kill_gateway()
+        thread.join(10)
+        assert run.task(task.id).announced == -1
+        wait_until(lambda: doorbells(url) == 2, 10)
+    run.wait_for(task.id)
+    wait_until(lambda: doorbells(url) == 0, 10)
+    assert (run.runs(task.id), run.task(task.id).epoch, run.events(task.id, "claimed")) == (ONCE, 1, 1)
+    run.start_gateway()
+
+
+def test_row_03_tasks_created_while_the_broker_is_down_are_accepted_and_run_when_it_is_back(
+        service_run: Run, broker: PrivateBroker) -> None:
+    run = service_run
+    run.start_gateway()
+    with busy_worker(run):
+        broker.server.kill()
+        tasks = []
+        assert elapsed(lambda: tasks.append(run.create())) < 2.0
+        tasks.append(run.create())
+        assert {run.task(task_id).announced for task_id in tasks} == {-1}
+        broker.start()
+        wait_until(lambda: {run.task(task_id).announced for task_id in tasks} == {0}, 20)
+        wait_until(lambda: doorbells(broker.url) == 2, 5)
+    run.wait_for(*tasks)
+    assert [(run.runs(task_id), run.task(task_id).epoch) for task_id in tasks] == [(ONCE, 1)] * 2
+
+
+@pytest.mark.parametrize("what", ["queue", "binding"])
+def test_row_04_a_deleted_queue_or_binding_is_noticed_and_declared_again_and_no_task_is_lost(service_run: Run,
+                                                                                            what: str) -> None:
+    run, url = service_run, service_run.settings.queue_url.get_secret_value()
+    run.start_gateway()
+    run.start_worker(**BY_DOORBELL_ONLY)
+    first = run.create()
+    run.wait_for(first)
+    with channel_to(url) as channel:
+        if what == "queue":
+            channel.queue_delete(QUEUES["normal"])
+        else:
+            channel.queue_unbind(QUEUES["normal"], RUN_EXCHANGE, run_key(PLAN.platform, "normal"))
+    tasks = [run.create() for _ in range(3)]
+    assert {run.task(task_id).announced for task_id in tasks} == {0}, "not confirmed, or taken before it was noted"
+    run.wait_for(*tasks, timeout_s=15)
+    assert [(run.runs(task_id), run.task(task_id).epoch) for task_id in tasks] == [(ONCE, 1)] * 3
+
+
+def test_row_05_under_a_memory_alarm_creating_claiming_and_acknowledging_go_on(service_run: Run,
+                                                                               broker: PrivateBroker) -> None:
+    run = service_run
+    run.start_gateway()
+    announced = [run.create() for _ in range(2)]
+    assert doorbells(broker.url) == 2
+    broker.control("set_vm_memory_high_watermark", "0.0001")
+    try:
+        unannounced: list[str] = []
+        assert elapsed(lambda: unannounced.append(run.create())) < 2.0
+        assert run.task(unannounced[0]).announced == -1
+        run.start_worker()
+        run.wait_for(*announced, *unannounced, timeout_s=15)
+    finally:
+        broker.control("set_vm_memory_high_watermark", "0.4")
+    wait_until(lambda: doorbells(broker.url) == 0, 10)
+    later = run.create()
+    run.wait_for(later)
+    tasks = [*announced, *unannounced, later]
+    assert [(run.runs(task_id), run.task(task_id).epoch) for task_id in tasks] == [(ONCE, 1)] * 4
+
+
+def test_row_06_a_stage_during_which_the_broker_is_killed_finishes_once(service_run: Run,
+                                                                        broker: PrivateBroker) -> None:
+    run = service_run
+    run.start_gateway()
+    run.start_worker(**BY_DOORBELL_ONLY)
+    task_id = run.create(compile={"gate": str(run.gate())})
+    pid = run.pid_of(task_id, "compile")
+    broker.server.kill()
+    assert run.act("pause", task_id) == run.act("resume", task_id) == 200
+    run.gate().touch()
+    run.wait_for(task_id)
+    broker.start()
+    assert (run.runs(task_id), run.task(task_id).epoch) == (ONCE, 1)
+    assert run.pid_of(task_id, "compile") == pid
+    wait_until(lambda: run.act("pause", task_id) == 400)
+    later = run.create()
+    run.wait_for(later, timeout_s=20)
+    assert run.runs(later) == ONCE
+
+
+@pytest.fixture
+def impatient_broker(tmp_path: Path, broker: PrivateBroker) -> Iterator[PrivateBroker]:
+    """Closes a channel that holds a message for a second; it is patient again for the next test."""
+    broker.server.stop()
+    broker.start(consumer_timeout_ms=1000)
+    yield broker
+    broker.server.stop()
+    broker.start()
+
+
+def test_row_07_a_worker_whose_channel_the_broker_closed_consumes_again_within_a_tick(
+        service_run: Run, impatient_broker: PrivateBroker) -> None:
+    run = service_run
+    run.start_gateway()
+    worker = run.start_worker(**BY_DOORBELL_ONLY)
+    first = run.create()
+    run.wait_for(first)
+    time.sleep(0.5)  # it consumes again by now
+    worker.process.send_signal(signal.SIGSTOP)
+    held = run.create()
+    wait_until(lambda: "closed" in closings(impatient_broker), 10)
+    worker.process.send_signal(signal.SIGCONT)
+    run.wait_for(held, timeout_s=5)
+    later = run.create()
+    run.wait_for(later, timeout_s=5)
+    assert [(run.runs(task_id), run.task(task_id).epoch) for task_id in (first, held, later)] == [(ONCE, 1)] * 3
+
+
+def closings(broker: PrivateBroker) -> str:
+    """What the broker says once its one consumer's channel is closed."""
+    consuming = broker.control("list_consumers", "--vhost", broker.url.rpartition("/")[2], "queue_name")
+    return "closed" if QUEUES["normal"] not in consuming else consuming
+
+
+def test_row_09_a_worker_killed_between_claim_and_ack_leaves_a_doorbell_that_is_dropped_and_a_task_that_runs(
+        service_run: Run, proxy_before: ProxyBefore) -> None:
+    run, line = service_run, proxy_before(service_run.settings.queue_url.get_secret_value())
+    url = run.settings.queue_url.get_secret_value()
+    run.start_gateway()
+    victim = run.start_worker(queue_url=line[1], **BY_DOORBELL_ONLY)
+    first = run.create()
+    run.wait_for(first)
+    time.sleep(0.5)  # it consumes again, and waits
+    line[0].judge = lambda _: Verdict.SWALLOW  # the doorbell comes, no acknowledgement leaves
+    task_id = run.create(prepare={"gate": str(run.gate())})
+    run.pid_of(task_id, "prepare")
+    run.kill(victim)
+    line[0].cut()
+    wait_until(lambda: doorbells(url) == 1, 10)
+    run.gate().touch()
+    run.start_worker()
+    [done] = run.wait_for(task_id)
+    wait_until(lambda: doorbells(url) == 0, 10)
+    assert (done.epoch, run.events(task_id, "claimed"), run.events(task_id, "reaped")) == (2, 2, 1)
+    assert run.runs(task_id) == {"prepare": 2, "compile": 1, "verify": 1}
+
+
+@pytest.fixture
+def hurried_run(tmp_path: Path, mongo_url: str, minio_url: str, bucket: str) -> Iterator[Run]:
+    """With a broker that closes a channel which holds a message for a minute."""
+    broker: RabbitServer = start_or_skip(tmp_path / "broker", consumer_timeout_ms=CONSUMER_TIMEOUT_S * 1000)
+    try:
+        with brought_to_rest(Run(tmp_path / "run", {
+                "store_url": mongo_url, "files_url": minio_url, "queue_url": broker.url, "cache_bucket": bucket,
+                "results_bucket": f"{bucket}-results"})) as run:
+            yield run
+    finally:
+        broker.kill()
+
+
+def test_row_08_a_stage_longer_than_the_consumer_timeout_runs_once(hurried_run: Run) -> None:
+    run = hurried_run
+    run.start_gateway()
+    first, second = run.start_worker(slots=1), run.start_worker(slots=1)
+    task_id = run.create(compile={"seconds": CONSUMER_TIMEOUT_S + 8})
+    [done] = run.wait_for(task_id, timeout_s=CONSUMER_TIMEOUT_S + 40)
+    assert (run.runs(task_id), done.epoch, run.events(task_id, "claimed")) == (ONCE, 1, 1)
+    assert doorbells(run.settings.queue_url.get_secret_value()) == 0
+    logs = first.log.read_text() + second.log.read_text()
+    assert "the link to the broker is down" not in logs
+    later = run.create()
+    run.wait_for(later)

@@ -1,0 +1,76 @@
+"""Stages that follow a script, run by a real toolhost. Each run leaves two lines in the counter's file.
+
+The script of a stage may say: `gate` (a file to wait for; with the process's id at its end it lets that run alone
+through), `seconds`, `eat` (memory, without end), `fill_bytes` (of disk), `family` (a file for the ids of processes that
+ignore SIGTERM, some in sessions of their own), `size_bytes` (of the artefact).
+"""
+import os
+import subprocess
+import sys
+import time
+
+SLEEPER = [sys.executable, "-c",
+           "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(300)"]
+
+
+def prepare(job):
+    with open(os.path.join(job["inputs"]["fetch"]["dir"], "model.onnx"), "rb") as file:
+        data = file.read()
+    play(job, "prepare")
+    write(job, "prepared", data[::-1])
+    return {"size": len(data)}
+
+
+def compile_model(job):
+    with open(os.path.join(job["inputs"]["prepare"]["dir"], "prepared"), "rb") as file:
+        data = file.read()
+    script = play(job, "compile")
+    for suffix in script["suffixes"]:
+        write(job, "model" + suffix, suffix.encode() + data + job["parameters"]["tag"].encode()
+              + b"\0" * script.get("size_bytes", 0))
+    return {}
+
+
+def verify(job):
+    play(job, "verify")
+    return {"outputs": {"y": {"cosine": 1.0}}}
+
+
+def write(job, name, data):
+    with open(os.path.join(job["output_dir"], name), "wb") as file:
+        file.write(data)
+
+
+def note(job, stage, what):
+    line = f"{job['parameters']['tag']} {stage} {what} {os.getpid()} {time.time():.6f}\n"
+    with open(job["parameters"]["counter"], "ab", buffering=0) as file:
+        file.write(line.encode())
+
+
+def play(job, stage):
+    script = job["parameters"]["script"][stage]
+    if script.get("family"):
+        raise_family(script["family"])
+    note(job, stage, "begins")
+    while script.get("gate") and not (os.path.exists(script["gate"])
+                                      or os.path.exists(f"{script['gate']}-{os.getpid()}")):
+        time.sleep(0.01)
+    time.sleep(script.get("seconds", 0))
+    eaten = []
+    while script.get("eat"):
+        eaten.append(b"x" * (8 << 20))
+        time.sleep(0.01)
+    for number in range(script.get("fill_bytes", 0) >> 20):
+        write(job, f"filler-{number}", b"x" * (1 << 20))
+    note(job, stage, "ends")
+    return script
+
+
+def raise_family(path):
+    """A child, a child in a session of its own, and a daemon: orphaned, and in its own session."""
+    children = [subprocess.Popen(SLEEPER), subprocess.Popen(SLEEPER, start_new_session=True)]
+    program = f"import subprocess as s; print(s.Popen({SLEEPER!r}, start_new_session=True, stdout=s.DEVNULL).pid)"
+    daemon = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=True)
+    with open(path + ".part", "w") as file:
+        file.write(" ".join(map(str, [os.getpid(), *(child.pid for child in children), int(daemon.stdout)])))
+    os.rename(path + ".part", path)

@@ -1,0 +1,283 @@
+"""A task's events as server-sent events, from real servers: the gateway, and the function alone."""
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from infra.gateway import FUNCTIONS_DIR
+from infra.servers.base import Server, free_port, spawn, wait_until
+from shared import event_stream, transitions
+from shared.errors import Unavailable
+from shared.models import Task
+from shared.store import Store
+from tests.functions.service import Caller, serve_gateway
+
+STREAM = {"Accept": "text/event-stream"}
+Frame = tuple[str | None, str, Any]  # id, event, data
+
+
+@pytest.fixture(scope="module")
+def function_alone(data_dir: Path) -> Iterator[str]:
+    """functions-framework's own server, with this function only."""
+    port, log = free_port(), data_dir / "function.log"
+    process = spawn([Path(sys.executable).with_name("functions-framework"), "--target", "get_task_events", "--source",
+                     FUNCTIONS_DIR / "get_task_events" / "main.py", "--host", "127.0.0.1", "--port", str(port)], log,
+                    dict(os.environ))
+    url = f"http://127.0.0.1:{port}"
+    server = Server("get_task_events", url, "functions-framework", process)
+    try:
+        wait_until(lambda: _answers(url), process, "the function", log)
+        yield url
+    finally:
+        server.stop()
+
+
+def _answers(url: str) -> bool:
+    try:
+        return requests.get(f"{url}/tasks/task_1_none/events", timeout=10).status_code == 404
+    except requests.ConnectionError:
+        return False
+
+
+@pytest.fixture(params=["alone", "gateway"])
+def url(request: pytest.FixtureRequest) -> str:
+    return request.getfixturevalue("gateway").url if request.param == "gateway" else request.getfixturevalue(
+        "function_alone")
+
+
+@pytest.fixture
+def serve(data_dir: Path, tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """A gateway of the test's own, with settings and options of its own."""
+    started: list[Server] = []
+
+    def serve(*options: str, **settings: str) -> Server:
+        env = dict(os.environ) | {f"MODEL_CONVERT_{name.upper()}": value for name, value in settings.items()}
+        started.append(serve_gateway(tmp_path, env, "--processes", "1", *options))
+        return started[-1]
+
+    yield serve
+    for server in started:
+        server.stop()
+
+
+@contextmanager
+def listen(url: str, task: Task, **headers: str) -> Iterator[requests.Response]:
+    with requests.get(f"{url}/tasks/{task.id}/events", stream=True, timeout=20, headers=STREAM | {
+            name.replace("_", "-"): value for name, value in headers.items()}) as response:
+        yield response
+
+
+def frames(lines: Iterator[bytes]) -> Iterator[Frame]:
+    """As the standard reads them; comments and `retry` are left out."""
+    fields: dict[str, str] = {}
+    for line in map(bytes.decode, lines):
+        if line:
+            name, _, value = line.partition(": ")
+            fields[name] = value
+        else:
+            if "event" in fields:
+                yield fields.get("id"), fields["event"], json.loads(fields["data"])
+            fields = {}
+
+
+def heard(response: requests.Response) -> Iterator[Frame]:
+    return frames(response.iter_lines(chunk_size=1))
+
+
+def read_all(body: bytes) -> list[Frame]:
+    return list(frames(iter(body.split(b"\n"))))
+
+
+def test_what_is_stored_is_told_first_and_what_happens_then_as_it_happens(url: str, store: Store,
+                                                                          add: Callable[..., Task]) -> None:
+    task = add(status="running", owner="w", epoch=1)
+    store.update(task.id, transitions.pause())
+    with listen(url, task) as response:
+        assert response.status_code == 200
+        assert response.headers["Content-Type"] == "text/event-stream; charset=utf-8"
+        assert response.headers["Cache-Control"] == "no-store"
+        stream = heard(response)
+        assert next(stream) == (None, "progress", {"stage": None, "percent": 0.0})
+        seq, kind, data = next(stream)
+        assert (seq, kind) == ("1", "paused")
+        assert list(data) == ["seq", "type", "at", "data"] and (data["seq"], data["type"]) == (1, "paused")
+        for change, told in ((transitions.resume(), "resumed"), (transitions.pause(), "paused")):
+            began = time.monotonic()
+            store.update(task.id, change)
+            assert next(stream)[1] == told
+            assert time.monotonic() - began < 2
+        store.update(task.id, transitions.cancel())
+        assert [(frame[0], frame[1]) for frame in stream] == [("4", "cancelled")]  # and that is the end
+
+
+def test_progress_is_told_when_it_changes_and_is_no_event(url: str, store: Store, add: Callable[..., Task]) -> None:
+    task = add(status="running", owner="w", epoch=1)
+    with listen(url, task) as response:
+        stream = heard(response)
+        assert next(stream)[2] == {"stage": None, "percent": 0.0}
+        store.update(task.id, transitions.begin_stage("w", 1, "compile", 10.0, 1.0))
+        assert next(stream) == (None, "progress", {"stage": "compile", "percent": 10.0})
+        assert next(stream)[:2] == ("1", "stage_started")
+        store.update(task.id, transitions.beat("w", 1, 55.55))
+        assert next(stream) == (None, "progress", {"stage": "compile", "percent": 55.5})
+        store.update(task.id, transitions.beat("w", 1, 55.55))
+        store.update(task.id, transitions.cancel())
+        assert next(stream)[:2] == ("2", "cancelled")
+
+
+@pytest.mark.parametrize(("headers", "query", "told"), [
+    ({}, "", ["1", "2", "3"]), ({}, "?after=2", ["3"]), ({"Last-Event-ID": "1"}, "", ["2", "3"]),
+    ({"Last-Event-ID": "2"}, "?after=0", ["3"]), ({}, "?after=3", []), ({}, "?after=99", []),
+    ({"Last-Event-ID": "0"}, "", ["1", "2", "3"])])
+def test_a_client_that_comes_back_is_told_what_it_has_missed(
+        call: Caller, store: Store, add: Callable[..., Task], headers: dict[str, str], query: str,
+        told: list[str]) -> None:
+    task = add(status="running")
+    for change in (transitions.pause(), transitions.resume(), transitions.cancel()):
+        store.update(task.id, change)
+    answer = call("get_task_events", "GET", f"/tasks/{task.id}/events{query}", headers=STREAM | headers)
+    assert answer.status == 200 and answer.body.startswith(b"retry: 1000\n\n")
+    assert [frame[0] for frame in read_all(answer.body) if frame[0]] == told
+
+
+def test_a_client_that_comes_back_after_the_end_is_told_to_stay_away(call: Caller, store: Store,
+                                                                     add: Callable[..., Task]) -> None:
+    task = add(status="running")
+    store.update(task.id, transitions.cancel())
+    answer = call("get_task_events", "GET", f"/tasks/{task.id}/events", headers=STREAM | {"Last-Event-ID": "1"})
+    assert (answer.status, answer.body) == (204, b"")
+    store.update(task.id, transitions.retry())
+    store.update(task.id, transitions.cancel())
+    again = call("get_task_events", "GET", f"/tasks/{task.id}/events", headers=STREAM | {"Last-Event-ID": "1"})
+    assert [frame[1] for frame in read_all(again.body) if frame[0]] == ["retried", "cancelled"]
+
+
+def test_an_unknown_task_is_an_error_and_no_stream(call: Caller, store: Store) -> None:
+    call("get_task_events", "GET", "/tasks/task_1_none/events", headers=STREAM).assert_error(404, "任务不存在")
+
+
+def test_a_deleted_task_ends_its_stream(url: str, store: Store, add: Callable[..., Task]) -> None:
+    task = add(status="running")
+    with listen(url, task) as response:
+        stream = heard(response)
+        next(stream)
+        store.delete(task.id)
+        assert list(stream) == [(None, "deleted", {"task_id": task.id})]
+
+
+def test_a_stream_ends_after_its_time_and_the_next_one_goes_on(serve: Callable[..., Server], store: Store,
+                                                               add: Callable[..., Task]) -> None:
+    server, task = serve(sse_max_s="1"), add(status="running")
+    began = time.monotonic()
+    with listen(server.url, task) as response:
+        assert [frame[1] for frame in heard(response)] == ["progress"]
+    assert 1 <= time.monotonic() - began < 3
+    store.update(task.id, transitions.cancel())
+    with listen(server.url, task, Last_Event_ID="0") as response:
+        assert [frame[0] for frame in heard(response) if frame[0]] == ["1"]
+
+
+def test_half_of_the_threads_serve_streams_and_the_rest_are_free(serve: Callable[..., Server], store: Store,
+                                                                 add: Callable[..., Task]) -> None:
+    server, task = serve("--threads", "4"), add(status="running")
+    with listen(server.url, task) as first, listen(server.url, task) as second:
+        next(heard(first)), next(heard(second))
+        refused = requests.get(f"{server.url}/tasks/{task.id}/events", headers=STREAM, timeout=10)
+        assert refused.status_code == 503 and refused.json()["success"] is False
+        assert "事件流过多" in refused.json()["message"] and int(refused.headers["Retry-After"]) > 0
+        for _ in range(8):
+            assert requests.get(f"{server.url}/tasks/{task.id}/events", timeout=10).status_code == 200
+    # Both clients are gone; the server notices as it writes to them.
+    deadline = time.monotonic() + 15
+    status = 503
+    while status == 503 and time.monotonic() < deadline:
+        assert store.update(task.id, transitions.Change({}, {"progress": time.monotonic() % 100}))
+        time.sleep(0.3)
+        with listen(server.url, task) as response:
+            status = response.status_code
+    assert status == 200
+
+
+def test_a_gateway_that_is_told_to_go_ends_its_streams_at_once(serve: Callable[..., Server],
+                                                               add: Callable[..., Task]) -> None:
+    server, task = serve(), add(status="running")
+    with listen(server.url, task) as response:
+        stream = heard(response)
+        next(stream)
+        began = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        assert list(stream) == []  # its end, not a broken connection
+        assert server.process.wait(10) == 0
+        assert time.monotonic() - began < 4
+
+
+def test_head_leaves_no_stream_behind(serve: Callable[..., Server], store: Store, add: Callable[..., Task]) -> None:
+    server, task = serve(sse_streams="1"), add(status="running")
+    for _ in range(3):
+        head = requests.head(f"{server.url}/tasks/{task.id}/events", headers=STREAM, timeout=10)
+        assert (head.status_code, head.content) == (200, b"")
+    with listen(server.url, task) as response:
+        assert response.status_code == 200 and next(heard(response))[1] == "progress"
+
+
+# --- in this process, where time and the store can be made to fail ----------------------------------------------------
+
+
+def test_a_quiet_stream_has_a_heart(alone: Caller, store: Store, add: Callable[..., Task],
+                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_stream, "POLL_S", 0.05)
+    monkeypatch.setattr(event_stream, "HEARTBEAT_S", 0.3)
+    task = add(status="running")
+    threading.Timer(1.1, lambda: store.update(task.id, transitions.cancel())).start()
+    body = alone("get_task_events", "GET", f"/tasks/{task.id}/events", headers=STREAM).body
+    assert 2 <= body.count(b": heartbeat\n\n") <= 3
+    assert [frame[1] for frame in read_all(body)] == ["progress", "cancelled"]
+
+
+def test_a_stream_outlasts_the_stores_absence(alone: Caller, store: Store, add: Callable[..., Task],
+                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    task, get, calls = add(status="running"), type(store).get, iter(range(100))
+
+    def get_with_an_outage(self: Store, task_id: str) -> Task | None:
+        number = next(calls)
+        if number in (2, 3):
+            raise Unavailable("store", "gone")
+        if number == 4:
+            store.update(task_id, transitions.cancel())
+        return get(self, task_id)
+
+    monkeypatch.setattr(event_stream, "POLL_S", 0.01)
+    monkeypatch.setattr(type(store), "get", get_with_an_outage)
+    body = alone("get_task_events", "GET", f"/tasks/{task.id}/events", headers=STREAM).body
+    assert [frame[1] for frame in read_all(body)] == ["progress", "cancelled"]
+
+
+def test_a_retry_that_comes_while_the_end_is_told_is_not_the_end(store: Store, add: Callable[..., Task],
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    task, get = add(status="running"), type(store).get
+    store.update(task.id, transitions.cancel())
+
+    def get_and_retry(self: Store, task_id: str) -> Task | None:
+        found = get(self, task_id)
+        monkeypatch.setattr(type(store), "get", get)
+        store.update(task_id, transitions.retry())
+        return found
+
+    monkeypatch.setattr(type(store), "get", get_and_retry)
+    follower = event_stream.Follower(task.id, 0)
+    assert [frame[1] for frame in read_all(follower.look())] == ["progress", "cancelled", "retried"]
+    assert not follower.ended
+    store.update(task.id, transitions.cancel())
+    assert [frame[1] for frame in read_all(follower.look())] == ["cancelled"]
+    assert follower.ended
