@@ -3,6 +3,8 @@ whatever was not told here, so a queue that does not answer never fails a reques
 from __future__ import annotations
 
 import logging
+import threading
+import time
 
 from shared.errors import Unavailable
 from shared.messages import ControlTask, RunTask
@@ -13,6 +15,8 @@ from shared.transitions import mark_announced
 
 logger = logging.getLogger(__name__)
 
+GATHER_S = 0.05
+
 
 def ring(task: Task, store: Store, queue: Queue) -> bool:
     """Announce a task that waits for a worker; whether that was confirmed (or is not needed)."""
@@ -21,11 +25,49 @@ def ring(task: Task, store: Store, queue: Queue) -> bool:
     message = RunTask(task_id=task.id, epoch=task.epoch, platform=task.platform, priority=task.priority)
     try:
         queue.announce(message)
-        store.update(task.id, mark_announced(task.epoch))
+        _marker.add(task, store)
     except Unavailable as error:
         logger.warning("task %s is not announced: %s", task.id, error)
         return False
     return True
+
+
+class _Marker:
+    """Notes in the documents which doorbells the broker has confirmed: soon, many at once, beside the requests.
+
+    A note that is late or lost costs a doubled doorbell, which the claim makes harmless.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Condition()
+        self._pending: list[tuple[Task, Store]] = []
+        self._thread: threading.Thread | None = None
+
+    def add(self, task: Task, store: Store) -> None:
+        with self._lock:
+            self._pending.append((task, store))
+            if self._thread is None or not self._thread.is_alive():  # the first in this process
+                self._thread = threading.Thread(target=self._run, name="doorbell-marker", daemon=True)
+                self._thread.start()
+            self._lock.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                self._lock.wait_for(lambda: self._pending)
+            time.sleep(GATHER_S)
+            with self._lock:
+                pending, self._pending = self._pending, []
+            for store in {id(store): store for _, store in pending}.values():
+                try:
+                    store.update_many([(task.id, mark_announced(task.epoch)) for task, of in pending if of is store])
+                except Unavailable as error:
+                    logger.warning("confirmed doorbells are not noted: %s", error)
+                except Exception:
+                    logger.exception("confirmed doorbells are not noted")
+
+
+_marker = _Marker()
 
 
 def nudge(task: Task, queue: Queue) -> bool:

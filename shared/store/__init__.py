@@ -70,6 +70,10 @@ class Store(Protocol):
         """The task's events with a `seq` above `after`, in order, of the newest 200; None where there is no such
         task."""
 
+    def update_many(self, changes: Sequence[tuple[str, Change]]) -> None:
+        """Apply each change to its task, each atomically by itself, in one round trip where the server can. Misses are
+        not told; the changes carry no events."""
+
     def delete(self, task_id: str) -> Task | None:
         """Remove the document and its events; what it was, or None if there was none."""
 

@@ -66,15 +66,18 @@ class MongoStore:
             return {doc["_id"]: _task(doc) for doc in database.tasks.find({"_id": {"$in": task_ids}}, _fields())}
 
     def update(self, task_id: str, change: Change) -> Task | None:
-        operators: dict[str, dict[str, Any]] = {"$set": encode(change.set), "$inc": change.increment}
-        if change.events:
-            operators["$inc"] = change.increment | {"event_count": len(change.events)}
-            operators["$push"] = {"events": {"$each": _stored(change.events), "$slice": -KEPT_EVENTS}}
         with self._database() as database:
             return _task_or_none(database.tasks.find_one_and_update(
-                {"_id": task_id} | {name: _condition(wanted) for name, wanted in change.where.items()},
-                {operator: fields for operator, fields in operators.items() if fields}, _fields(),
-                return_document=True))
+                _filter(task_id, change),
+                _operators(change), _fields(), return_document=True))
+
+    def update_many(self, changes: Sequence[tuple[str, Change]]) -> None:
+        from pymongo import UpdateOne
+
+        if changes:
+            with self._database() as database:
+                database.tasks.bulk_write([UpdateOne(_filter(task_id, change), _operators(change))
+                                           for task_id, change in changes], ordered=False)
 
     def events(self, task_id: str, after: int = 0) -> list[StoredEvent] | None:
         with self._database() as database:
@@ -194,6 +197,18 @@ def _stored(events: Sequence[Event]) -> list[dict[str, Any]]:
 
 def _task_or_none(document: dict[str, Any] | None) -> Task | None:
     return None if document is None else _task(document)
+
+
+def _filter(task_id: str, change: Change) -> dict[str, Any]:
+    return {"_id": task_id} | {name: _condition(wanted) for name, wanted in change.where.items()}
+
+
+def _operators(change: Change) -> dict[str, dict[str, Any]]:
+    operators: dict[str, dict[str, Any]] = {"$set": encode(change.set), "$inc": change.increment}
+    if change.events:
+        operators["$inc"] = change.increment | {"event_count": len(change.events)}
+        operators["$push"] = {"events": {"$each": _stored(change.events), "$slice": -KEPT_EVENTS}}
+    return {operator: fields for operator, fields in operators.items() if fields}
 
 
 def _condition(wanted: Any) -> Any:

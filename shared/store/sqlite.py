@@ -64,14 +64,7 @@ class SqliteStore:
         return {task.id: task for task in map(_task, rows)}
 
     def update(self, task_id: str, change: Change) -> Task | None:
-        edits = [f"'$.{name}', json(?)" for name in change.set]
-        increment = change.increment | ({"event_count": len(change.events)} if change.events else {})
-        edits += [f"'$.{name}', coalesce(json_extract(doc, '$.{name}'), 0) + ?" for name in increment]
-        conditions = [_condition(f"json_extract(doc, '$.{name}')", wanted) for name, wanted in change.where.items()]
-        where, wanted_values = _join([("id = ?", [task_id]), *conditions])
-        values = [*map(_json, change.set.values()), *increment.values(), *wanted_values]
-        statement = f"UPDATE tasks SET doc = json_set(doc, {', '.join(edits)}){where} " \
-                    "RETURNING doc, json_extract(doc, '$.event_count')"
+        statement, values = _update(task_id, change)
 
         def write(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
             rows = connection.execute(statement, values).fetchall()
@@ -80,6 +73,13 @@ class SqliteStore:
             return rows
 
         return _first(self._run(write, "IMMEDIATE"))
+
+    def update_many(self, changes: Sequence[tuple[str, Change]]) -> None:
+        def write(connection: sqlite3.Connection) -> None:
+            for task_id, change in changes:
+                connection.execute(*_update(task_id, change)).fetchall()
+
+        self._run(write, "IMMEDIATE")
 
     def events(self, task_id: str, after: int = 0) -> list[StoredEvent] | None:
         rows = self._rows("SELECT seq, event FROM tasks LEFT JOIN events ON task_id = id AND seq > ? WHERE id = ? "
@@ -228,6 +228,18 @@ def _narrowing(narrow: TaskFilter) -> list[Condition]:
     if narrow.created_before is not None:
         conditions.append(("created_at < ?", [narrow.created_before]))
     return conditions
+
+
+def _update(task_id: str, change: Change) -> Condition:
+    """The statement that applies a change, and its values; it returns the document and how many events it has."""
+    edits = [f"'$.{name}', json(?)" for name in change.set]
+    increment = change.increment | ({"event_count": len(change.events)} if change.events else {})
+    edits += [f"'$.{name}', coalesce(json_extract(doc, '$.{name}'), 0) + ?" for name in increment]
+    conditions = [_condition(f"json_extract(doc, '$.{name}')", wanted) for name, wanted in change.where.items()]
+    where, wanted_values = _join([("id = ?", [task_id]), *conditions])
+    values = [*map(_json, change.set.values()), *increment.values(), *wanted_values]
+    return (f"UPDATE tasks SET doc = json_set(doc, {', '.join(edits)}){where} "
+            "RETURNING doc, json_extract(doc, '$.event_count')"), values
 
 
 def _join(conditions: list[Condition]) -> Condition:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from shared import transitions
 from shared.queue import Delivery
@@ -12,17 +13,19 @@ from worker.sweeper import Announcer, Reaper
 
 def drop_epoch() -> None:
     """An owner's writes are fenced by its name alone."""
-    _loosen_owned("epoch")
+    owned = transitions._owned
+    transitions._owned = lambda *args: _without("epoch", owned(*args))
 
 
 def ignore_status() -> None:
-    """An owner completes, fails and parks without looking at the status."""
-    _loosen_owned("status")
+    """An owner completes its task without looking at the status."""
+    complete = transitions.complete
 
+    def loose(*args: Any) -> transitions.Change:
+        change = complete(*args)
+        return replace(change, where=_without("status", change.where))
 
-def _loosen_owned(name: str) -> None:
-    owned = transitions._owned
-    transitions._owned = lambda *args: {field: value for field, value in owned(*args).items() if field != name}
+    transitions.complete = loose
 
 
 def claim_owned() -> None:
@@ -31,7 +34,7 @@ def claim_owned() -> None:
 
     def loose(worker: str) -> transitions.Change:
         change = claim(worker)
-        return replace(change, where={field: value for field, value in change.where.items() if field != "owner"})
+        return replace(change, where=_without("owner", change.where))
 
     transitions.claim = loose
 
@@ -56,6 +59,10 @@ def no_sweeper() -> None:
 def no_reaper() -> None:
     """Nobody frees the tasks of dead owners."""
     Reaper.look = lambda self: []
+
+
+def _without(name: str, where: dict[str, Any]) -> dict[str, Any]:
+    return {field: value for field, value in where.items() if field != name}
 
 
 MUTANTS: dict[str, Callable[[], None]] = {

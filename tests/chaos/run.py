@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from infra.client import Client
 from shared.files import Files, open_files
 from shared.models import TERMINAL, Status, Task
 from shared.store import Store, TaskFilter, open_store
@@ -40,13 +39,13 @@ def run(scenario: Scenario, folder: Path, servers: Servers | None, mutant: str |
             _upload(scenario, files, service)
             for number in (GATEWAY, *range(WORKERS)):
                 service.start(number)
-            Client(service.base_url).wait_until_healthy(START_S)
+            _wait(lambda: all(map(service.is_ready, service.processes)), START_S)
             clients = Clients(service.base_url, scenario, service.buckets[0])
             injector = Injector(service, servers, scenario.faults)
             injector.start()
             clients.run()
             injector.finish()
-            Client(service.base_url).wait_until_healthy(START_S)
+            _wait(lambda: all(map(service.is_ready, service.processes)), START_S)
             history.came_to_rest = _settle(store, clients)
             if history.came_to_rest:
                 _wait(lambda: not service.stage_processes() and not service.directories("*/*"), CLEAN_S)

@@ -37,7 +37,8 @@ class Service:
     mutant: str | None = None
     ways: list[dict[str, Proxy]] = field(default_factory=list)
     processes: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
-    exits: list[str] = field(default_factory=list)  # of workers that should have ended well
+    exits: list[str] = field(default_factory=list)  # of processes that should have ended well
+    logs_from: dict[int, int] = field(default_factory=dict)  # where a process's own lines begin in its log
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True)
@@ -64,14 +65,27 @@ class Service:
         """Start a worker or the gateway, unless it runs."""
         if number in self.processes and self.processes[number].poll() is None:
             return
-        name = "gateway" if number == GATEWAY else f"worker-{number}"
+        name = self._name(number)
         arguments = ["gateway", "--port", str(self.port)] if number == GATEWAY else ["worker"]
         if self.mutant:
             arguments += ["--mutant", self.mutant]
-        with (self.folder / f"{name}.log").open("ab") as log:
+        with self._log(number).open("ab") as log:
+            self.logs_from[number] = log.tell()
             self.processes[number] = subprocess.Popen(
                 [sys.executable, "-m", "tests.chaos.process", *arguments], env=self._environment(number, name),
                 cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+
+    @staticmethod
+    def _name(number: int) -> str:
+        return "gateway" if number == GATEWAY else f"worker-{number}"
+
+    def _log(self, number: int) -> Path:
+        return self.folder / f"{self._name(number)}.log"
+
+    def is_ready(self, number: int) -> bool:
+        """Whether it serves: from then on it handles SIGTERM."""
+        mark = b"listening" if number == GATEWAY else b'"ready"'
+        return mark in self._log(number).read_bytes()[self.logs_from[number]:]
 
     def _environment(self, number: int, name: str) -> dict[str, str]:
         _, results, cache = self.buckets
@@ -97,17 +111,18 @@ class Service:
         process.wait()
 
     def stop(self, number: int) -> None:
-        """SIGTERM, as a rolling deploy does; one that does not end in time is told of in `exits`, and killed."""
+        """SIGTERM, as a rolling deploy does; one that does not end well in time is told of in `exits`."""
+        was_ready = self.is_ready(number)
         self.signal(number, signal.SIGTERM)
-        self._wait_for_end(number)
+        self._wait_for_end(number, was_ready)
 
-    def _wait_for_end(self, number: int) -> None:
+    def _wait_for_end(self, number: int, was_ready: bool) -> None:
         try:
             code: object = self.processes[number].wait(STOP_S)
         except subprocess.TimeoutExpired:
             code = f"no end within {STOP_S:g} s"
             self.kill(number)
-        if code != 0:
+        if code != 0 and was_ready:
             self.exits.append(f"the end of process {number} after SIGTERM: {code}")
 
     def descendants(self, number: int) -> list[psutil.Process]:
@@ -136,7 +151,7 @@ class Service:
             self.signal(number, signal.SIGCONT)
             self.signal(number, signal.SIGTERM)
         for number in self.processes:
-            self._wait_for_end(number)
+            self._wait_for_end(number, was_ready=True)
         for way in self.ways:
             for proxy in way.values():
                 proxy.close()

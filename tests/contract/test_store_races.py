@@ -68,6 +68,18 @@ def test_after_a_fork_parent_and_child_each_use_connections_of_their_own(store_u
     assert shared_store.get_many(["parent", "child"]).keys() == {"parent", "child"}
 
 
+def test_many_changes_are_applied_each_by_itself(shared_store: Store):
+    """Not on mongomock: its bulk writes do not fit the current driver."""
+    first, second, third = (make_task() for _ in range(3))
+    for task in (first, second, third):
+        shared_store.insert(task)
+    shared_store.update(second.id, transitions.claim("w1"))
+    shared_store.update_many([(task.id, transitions.mark_announced(0)) for task in (first, second, third)]
+                      + [("no such task", transitions.mark_announced(0))])
+    assert [shared_store.get(task.id).announced for task in (first, second, third)] == [0, -1, 0]
+    shared_store.update_many([])
+
+
 def test_threads_share_one_store(shared_store: Store):
     task = make_task(status="running", owner="w1", epoch=1)
     shared_store.insert(task)

@@ -17,24 +17,31 @@ from tests.fixtures.rabbitmq import PrivateBroker
 ProxyBefore = Callable[[str], tuple[Proxy, str]]
 
 
+class Broker(PrivateBroker):
+    """A broker to be ill-treated; `vhost_url` is that of the present test's own virtual host."""
+
+    vhost_url = ""
+
+    def add_vhost(self) -> None:
+        name = f"test-{secrets.token_hex(4)}"
+        vhost, user, everything = f'<<"{name}">>', '<<"guest">>', '<<".*">>'
+        self.control("eval", f"rabbit_vhost:add({vhost}, {user}), rabbit_auth_backend_internal:set_permissions("
+                             f"{user}, {vhost}, {everything}, {everything}, {everything}, {user}).")
+        self.vhost_url = self.url + name
+
+
 @pytest.fixture(scope="session")
-def shared_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateBroker]:
-    broker = PrivateBroker(tmp_path_factory.mktemp("broker"))
+def shared_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    broker = Broker(tmp_path_factory.mktemp("broker"))
     yield broker
     broker.server.kill()
 
 
 @pytest.fixture
-def broker(shared_broker: PrivateBroker) -> Iterator[PrivateBroker]:
-    """A broker to be ill-treated, with a virtual host of the test's own at `url`; it runs again for the next test."""
-    name = f"test-{secrets.token_hex(4)}"
-    vhost, user, everything = f'<<"{name}">>', '<<"guest">>', '<<".*">>'
-    shared_broker.control("eval", f"rabbit_vhost:add({vhost}, {user}), rabbit_auth_backend_internal:set_permissions("
-                                  f"{user}, {vhost}, {everything}, {everything}, {everything}, {user}).")
-    root = shared_broker.url
-    shared_broker.url = root.rpartition("/")[0] + f"/{name}"
+def broker(shared_broker: Broker) -> Iterator[Broker]:
+    """Runs again for the next test, whatever this one does to it."""
+    shared_broker.add_vhost()
     yield shared_broker
-    shared_broker.url = root
     if shared_broker.server.process.poll() is not None:
         shared_broker.start()
 
@@ -46,9 +53,9 @@ def embedded(tmp_path: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def service(mongo_url: str, minio_url: str, bucket: str, broker: PrivateBroker) -> dict[str, Any]:
+def service(mongo_url: str, minio_url: str, bucket: str, broker: Broker) -> dict[str, Any]:
     """The settings of the service profile: real servers, with a place of the test's own in each."""
-    return {"store_url": mongo_url, "files_url": minio_url, "queue_url": broker.url,
+    return {"store_url": mongo_url, "files_url": minio_url, "queue_url": broker.vhost_url,
             "cache_bucket": bucket, "results_bucket": f"{bucket}-results"}
 
 
