@@ -16,22 +16,23 @@ help:  ## show the targets
 # --- set-up -----------------------------------------------------------------------------------------------------------
 
 $(VENV)/.bootstrap: infra/bootstrap.lock
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r infra/bootstrap.lock
-	touch $@
+	@echo "setting up $(VENV) (once)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r infra/bootstrap.lock
+	@touch $@
 
 $(VENV)/.core: $(VENV)/.bootstrap requirements.lock pyproject.toml
-	$(INSTALL) --require-hashes -r requirements.lock
-	$(INSTALL) --no-deps --no-build-isolation --editable .
-	touch $@
+	@$(INSTALL) --require-hashes -r requirements.lock
+	@$(INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
 
 $(VENV)/.dev: $(VENV)/.core requirements-dev.lock
-	$(INSTALL) --require-hashes -r requirements-dev.lock
-	touch $@
+	@$(INSTALL) --require-hashes -r requirements-dev.lock
+	@touch $@
 
 .PHONY: toolchains
 toolchains: $(VENV)/.core  ## install every target's toolchain
-	$(BIN)/python -m infra.toolchains
+	@$(BIN)/python -m infra.toolchains
 
 toolchain-%: $(VENV)/.core
 	$(BIN)/python -m infra.toolchains $*
@@ -72,7 +73,7 @@ down: $(VENV)/.core  ## stop what make up started; data is kept
 
 TESTS ?= tests
 
-.PHONY: test lint bench
+.PHONY: test lint bench chaos
 test: $(VENV)/.dev toolchains lint  ## all tests with coverage; installs the servers and the browser they need
 	$(BIN)/python -m infra.servers.debian chromium=chromium curl=curl
 	$(BIN)/python -m coverage erase
@@ -82,6 +83,11 @@ test: $(VENV)/.dev toolchains lint  ## all tests with coverage; installs the ser
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
+
+RUNS ?= 20
+SEED ?= 1
+chaos: $(VENV)/.dev  ## randomised faults, repeatable from the seed (RUNS, SEED)
+	$(BIN)/python -m tests.chaos --runs $(RUNS) --seed $(SEED)
 
 bench: $(VENV)/.dev toolchains  ## side-by-side ratios (ROWS="a c" for some)
 	$(BIN)/python -m tests.bench $(ROWS)

@@ -53,6 +53,20 @@ def find_descendants(root: int, spare: Collection[int] = ()) -> list[Process]:
     return _with_descendants(found, {p.pid: p for p in found if p.parent == root and p.pid not in spare})
 
 
+def find_started_in(folder: str) -> list[Process]:
+    """Whoever works in `folder` or below it, or had it for its home when it was started."""
+    return [process for process in read_processes() if _lives_in(process.pid, folder)]
+
+
+def _lives_in(pid: int, folder: str) -> bool:
+    with suppress(OSError):
+        if f"{os.readlink(f'/proc/{pid}/cwd')}/".startswith(f"{folder}/"):
+            return True
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return f"HOME={folder}".encode() in file.read().split(b"\0")
+    return False
+
+
 def freeze(find: Callable[[], list[Process]]) -> None:
     """SIGSTOP until nobody that `find` finds still runs: one may have forked while it was looked for."""
     for _ in range(ATTEMPTS):

@@ -20,7 +20,7 @@ from typing import Any
 from shared.errors import ConversionFailed
 from worker import toolhost
 from worker.control import TaskControl
-from worker.groups import Group
+from worker.groups import Group, find_started_in, kill
 from worker.toolchains import ROOT
 from worker.watch import Child, StageLimits, StageRun, Watch
 
@@ -102,6 +102,8 @@ class ToolHost:
                 host.children.pop(number, None)
             if child.group is not None and (child.lost or not watch.exited):
                 child.group.kill()  # with the host alive, it has killed what outlived the stage before it told the end
+            if child.lost:
+                kill(lambda: find_started_in(str(folder)))  # who left the session just before is in no tree any more
 
     def _ensure(self) -> _Host:
         with self._lock:

@@ -16,12 +16,14 @@ from tests.chaos.service import Service
 
 
 class Injector:
-    """Each fault has a thread; `finish` waits for all, and leaves everything up and connected. `happened` tells."""
+    """Each fault has a thread; `finish` waits for all, leaves everything up and connected, and raises what went wrong
+    with a fault itself. `happened` tells what happened when."""
 
     def __init__(self, service: Service, servers: Servers | None, faults: list[Fault]) -> None:
         self._service, self._servers, self._faults = service, servers, faults
         self._locks = [threading.Lock() for _ in range(WORKERS + 1)]  # a process suffers one fault after another
         self._threads: list[threading.Thread] = []
+        self._errors: list[Exception] = []
         self.happened: list[tuple[float, str]] = []
 
     def start(self) -> None:
@@ -33,11 +35,13 @@ class Injector:
 
     def finish(self) -> None:
         for thread in self._threads:
-            thread.join(60.0)
+            thread.join(120.0)
         for number in range(WORKERS + 1):
             self._service.signal(number, signal.SIGCONT)
             self._service.start(number)
         self._tell("no more faults")
+        if self._errors:
+            raise self._errors[0]
 
     def _tell(self, text: str) -> None:
         self.happened.append((time.time(), text))
@@ -49,7 +53,10 @@ class Injector:
             "kill child": self._kill_child, "lock store": self._lock_store, "restart broker": self._restart_broker}
         with self._locks[fault.victim]:
             self._tell(f"{fault.kind} {fault.victim} {fault.dependencies} {fault.seconds:.2f}")
-            kinds.get(fault.kind, self._break_way)(fault)
+            try:
+                kinds.get(fault.kind, self._break_way)(fault)
+            except Exception as error:
+                self._errors.append(error)
             self._tell(f"end of {fault.kind} {fault.victim}")
 
     def _kill(self, fault: Fault) -> None:

@@ -3,13 +3,16 @@ from __future__ import annotations
 
 import secrets
 from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import urlsplit
 
 from infra.servers import minio, mongo, rabbitmq
-from infra.servers.base import Server
+from infra.servers.base import CannotStart, Server
 from infra.servers.rabbitmq import RabbitServer, rabbitmqctl
+
+START_ATTEMPTS = 10
 
 
 class Servers:
@@ -53,7 +56,14 @@ class Servers:
     def restart_broker(self) -> None:
         """As after a crash: the same port and data."""
         self.broker.kill()
-        self.broker = rabbitmq.start(self._folder / "rabbitmq", port=port_of(self.broker.url), log=lambda text: None)
+        port = port_of(self.broker.url)
+        for attempt in count(1):
+            try:
+                self.broker = rabbitmq.start(self._folder / "rabbitmq", port=port, log=lambda text: None)
+                return
+            except CannotStart:  # meanwhile the kernel may have lent the port to some outgoing connection
+                if attempt == START_ATTEMPTS:
+                    raise
 
 
 def port_of(url: str) -> int:

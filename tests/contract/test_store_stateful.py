@@ -156,10 +156,13 @@ class StoreBesideModel(RuleBasedStateMachine):
     def reap(self, seen: Claim, delay_s: float, lost: bool) -> None:
         self._update(seen.id, transitions.reap(seen, max_retries=MAX_RETRIES, delay_s=delay_s), lost)
 
-    @rule(task_id=tasks, behind=st.integers(0, 1))
-    def announce(self, task_id: str, behind: int) -> None:
-        epoch = self.model[task_id].epoch - behind if task_id in self.model else 0
-        self._update(task_id, transitions.mark_announced(epoch), False)
+    @rule(task_ids=st.lists(tasks, max_size=3), behind=st.integers(0, 1))
+    def announce(self, task_ids: list[str], behind: int) -> None:
+        changes = [(task_id, transitions.mark_announced(self.model[task_id].epoch - behind if task_id in self.model
+                                                        else 0)) for task_id in task_ids]
+        self.store.update_many(changes)
+        for task_id, change in changes:
+            self._apply(task_id, change)
 
     @rule(task_id=tasks)
     def delete(self, task_id: str) -> None:

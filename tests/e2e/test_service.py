@@ -3,9 +3,12 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+
+import psutil
 
 from tests.e2e.services import Service, processes_that_mention
 
@@ -100,3 +103,33 @@ def test_a_stopped_service_leaves_no_process(make_service: MakeService, models: 
     assert processes_that_mention(str(service.data_dir))
     service.stop()
     service.wait(lambda: not processes_that_mention(str(service.data_dir)), 10)
+
+
+def test_a_pause_stops_the_tools_cpu_within_a_second_and_changes_no_bit_of_the_result(
+        profile: dict[str, str], make_service: MakeService, models: dict[str, Path]) -> None:
+    parameters = {"input_shape": [1, 3, 960, 960], "verify": {"samples": 8}}
+    service = make_service(workers=1, **profile)
+    path = upload(service, models[DETECTOR], "models/detector.onnx")
+    task_id = service.convert(path, parameters=parameters)
+    service.wait(lambda: service.client.query_task(task_id)["stage"] == "reference")
+    worker = psutil.Process(service.workers[0].pid)
+
+    def tool_cpu_s() -> float:
+        hosts = worker.children()
+        return sum(sum(p.cpu_times()[:2]) for host in hosts for p in host.children(recursive=True))
+
+    service.wait(lambda: tool_cpu_s() > 0.2)
+    service.client.call("POST", "/tasks/pause", {"task_id": task_id})
+    time.sleep(1.0)
+    frozen = tool_cpu_s()
+    time.sleep(1.0)
+    assert tool_cpu_s() == frozen > 0
+    service.client.call("POST", "/tasks/resume", {"task_id": task_id})
+    paused = service.finish([task_id])[0]
+    assert [e["type"] for e in service.client.call("GET", f"/tasks/{task_id}/events")["events"]].count("claimed") == 1
+
+    other = make_service(workers=1)  # with a cache of its own
+    other_id = other.convert(upload(other, models[DETECTOR], "models/detector.onnx"), parameters=parameters)
+    straight = other.finish([other_id])[0]
+    assert paused["result"]["sha256"] == straight["result"]["sha256"]
+    assert paused["result"]["accuracy"] == straight["result"]["accuracy"]

@@ -50,6 +50,7 @@ class Run:
         self.task_ids: list[str] = []  # of tasks whose creation was answered with success
         self.tags: dict[str, str] = {}  # task id -> what its lines in the counter begin with
         self.clocks_agree = True
+        self.answers_are_lost = False  # the store's; its owner may then record a stage twice
         self.killed = False  # and no worker has started since that would clear up
         self._counter = folder / "counter"
         self._numbers = itertools.count(1)
@@ -127,11 +128,18 @@ class Run:
 
     def create(self, fields: dict[str, Any] | None = None, **script: dict[str, Any]) -> str:
         """A task whose stages (`prepare=…`, `compile=…`, `verify=…`) do as they are told; its id."""
-        request = self.request(script, **(fields or {}))
+        return self.submit(self.request(script, **(fields or {})))
+
+    def submit(self, request: dict[str, Any]) -> str:
         task_id = self.client.create_task(**request)
-        self.task_ids.append(task_id)
-        self.tags[task_id] = request["parameters"]["tag"]
+        self.adopt(task_id, request)
         return task_id
+
+    def adopt(self, task_id: str, request: dict[str, Any]) -> None:
+        """From now on the task must come to a good end."""
+        if task_id not in self.tags:
+            self.task_ids.append(task_id)
+        self.tags[task_id] = request["parameters"]["tag"]
 
     def act(self, verb: str, task_id: str) -> int:
         """Pause, resume, cancel, retry or delete it; the answer's status (a delete that found nothing is 404)."""

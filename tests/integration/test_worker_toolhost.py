@@ -306,7 +306,6 @@ def test_a_killed_host_takes_its_stages_with_it_and_the_next_stage_gets_a_new_on
     (tmp_path / "b").mkdir()
     first = Background(own_host, "stay_with_family", tmp_path / "a")
     pids = family(tmp_path / "a")
-    time.sleep(0.5)  # the watch has seen them all
     before = own_host.pid
     os.kill(before, signal.SIGKILL)
     error = first.error()

@@ -1,0 +1,130 @@
+"""A store that is away, or whose answers are lost: rows 14 and 15 of the fault matrix."""
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from typing import Any
+
+import pytest
+
+from infra.client import ApiError
+from shared.models import Status
+from tests.faults.conftest import ProxyBefore
+from tests.faults.proxy import Verdict
+from tests.faults.run import Run, elapsed
+from tests.integration.worker_kit import wait_until
+
+AWAY_S = 7.0  # more than three leases
+ONCE = {"prepare": 1, "compile": 1, "verify": 1}
+
+
+@pytest.fixture
+def store_away(run: Run, proxy_before: ProxyBefore) -> tuple[dict[str, Any], Callable[[], Any]]:
+    """The settings of processes whose store goes away within the block of the returned context manager."""
+    url = run.settings.store_url.get_secret_value()
+
+    @contextmanager
+    def cut_off() -> Iterator[None]:
+        proxy.cut()
+        yield
+        proxy.heal()
+
+    @contextmanager
+    def locked() -> Iterator[None]:
+        with sqlite3.connect(url.removeprefix("sqlite:"), timeout=5.0, isolation_level=None) as connection:
+            connection.execute("BEGIN EXCLUSIVE")
+            yield
+            connection.execute("ROLLBACK")
+        connection.close()
+
+    if url.startswith("sqlite:"):
+        return {}, locked
+    proxy, through = proxy_before(url)
+    return {"store_url": through}, cut_off
+
+
+def test_row_14_work_done_while_the_store_is_away_is_kept_and_committed_and_nobody_is_reaped(
+        run: Run, store_away: tuple[dict[str, Any], Callable[[], Any]]) -> None:
+    settings, away = store_away
+    run.start_gateway(**settings)
+    workers = [run.start_worker(**settings) for _ in range(2)]
+    tasks = [run.create(compile={"gate": str(run.gate())}) for _ in range(4)]
+    for task_id in tasks:
+        run.pid_of(task_id, "compile")
+    with away():
+        run.gate().touch()
+        wait_until(lambda: len([p for p in run.played() if (p.stage, p.what) == ("compile", "ends")]) == 4)
+        answers: list[int] = []
+        assert elapsed(lambda: answers.append(run.act("pause", tasks[0]))) < 2.0
+        assert answers == [503]
+        time.sleep(AWAY_S)
+    run.wait_for(*tasks)
+    assert [(run.runs(task_id), run.task(task_id).epoch) for task_id in tasks] == [(ONCE, 1)] * 4
+    assert {run.events(task_id, "reaped") for task_id in tasks} == {0}
+    assert all(worker.process.is_running() for worker in workers)
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume", "cancel", "delete"])
+def test_row_15_a_clients_action_whose_answer_was_lost_took_place_once(service_run: Run, proxy_before: ProxyBefore,
+                                                                      verb: str) -> None:
+    run, line = service_run, proxy_before(service_run.settings.store_url.get_secret_value())
+    run.start_gateway(store_url=line[1])
+    run.start_worker()
+    task_id = run.create(compile={"gate": str(run.gate())})
+    run.pid_of(task_id, "compile")
+    if verb == "resume":
+        assert run.act("pause", task_id) == 200
+    left = line[0].lose_answers(b"findAndModify", 1)
+    assert run.act(verb, task_id) == 503
+    assert left() == 0
+    again = run.act(verb, task_id)
+    run.gate().touch()
+    if verb == "delete":
+        assert again == 404
+        assert run.store.get(task_id) is None
+        return
+    assert again == 400
+    past = {"pause": "paused", "resume": "resumed", "cancel": "cancelled"}[verb]
+    assert run.events(task_id, past) == 1
+    if verb == "pause":
+        assert run.act("resume", task_id) == 200
+    run.wait_for(task_id, status=Status.FAILED if verb == "cancel" else Status.COMPLETED)
+
+
+def test_row_15_a_creation_whose_answer_was_lost_and_that_is_repeated_makes_one_task(service_run: Run,
+                                                                                   proxy_before: ProxyBefore) -> None:
+    run, line = service_run, proxy_before(service_run.settings.store_url.get_secret_value())
+    run.start_gateway(store_url=line[1])
+    run.create()  # and so the indexes are made
+    request = run.request({}, idempotency_key="once")
+    left = line[0].lose_answers(b"once", 1)
+    with pytest.raises(ApiError, match="503"):
+        run.submit(request)
+    assert left() == 0
+    [task_id] = {run.submit(request) for _ in range(2)}
+    run.start_worker()
+    run.wait_for(*run.task_ids)
+    assert (run.runs(task_id), run.client.call("POST", "/tasks/list", {})["total"]) == (ONCE, 2)
+
+
+def test_row_15_a_worker_whose_every_write_loses_an_answer_makes_each_transition_once(
+        service_run: Run, proxy_before: ProxyBefore) -> None:
+    run, line = service_run, proxy_before(service_run.settings.store_url.get_secret_value())
+    run.answers_are_lost = True
+    writes = count(1)
+
+    def lose_every_other(chunk: bytes) -> Verdict:
+        return Verdict.LOSE_ANSWER if b"findAndModify" in chunk and next(writes) % 2 else Verdict.PASS
+
+    run.start_gateway()
+    run.start_worker(store_url=line[1], slots=1)
+    line[0].judge = lose_every_other
+    tasks = [run.create() for _ in range(3)]
+    run.wait_for(*tasks, timeout_s=40)
+    line[0].heal()
+    assert next(writes) > 24
+    assert [run.runs(task_id) for task_id in tasks] == [ONCE] * 3
+    assert {run.task(task_id).epoch for task_id in tasks} == {1}
