@@ -58,6 +58,7 @@ def start(data_dir: Path, *, port: int | None = None, log: Log = print, env: Map
 
     wait_until(answers, process, "MinIO", log_path)
     files.close()
+    log(f"minio: {how} listens on 127.0.0.1:{port}")
     return Server("minio", url, how, process)
 
 
