@@ -56,13 +56,16 @@ def delete_tasks(task_ids: list[str]) -> dict[str, bool]:
 
 
 def has_own_folder(task: Task) -> bool:
-    """Whether artefacts lie in a folder that the service named after the task; a client's own output stays."""
-    return task.result is not None and PurePosixPath(task.output_path).parent.name == task.id
+    """Whether artefacts go to a folder that the service named after the task; a client's own output stays.
+
+    There may be some without a result, too: of a worker that was killed between publishing and completing.
+    """
+    return PurePosixPath(task.output_path).parent.name == task.id
 
 
 def has_objects(task: Task) -> bool:
     """Whether there may be objects of the task: nothing has, before its first claim."""
-    return task.epoch > 0 or has_own_folder(task)
+    return task.epoch > 0 or task.result is not None
 
 
 def _delete_objects(task: Task) -> bool:

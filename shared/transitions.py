@@ -110,7 +110,7 @@ def release(owner: str, epoch: int, delay_s: float = 0.0) -> Change:
     suspicion (retries stay as they are). `delay_s` keeps it from being taken again at once."""
     now = _now()
     return Change(_owned(owner, epoch, Status.RUNNING),
-                  {"owner": None, "announced": -1, "next_run_at": now + delay_s, "updated_at": now},
+                  {"owner": None, "announced": -1, "next_run_at": now + delay_s if delay_s else 0.0, "updated_at": now},
                   events=(_event("released", now, worker=owner),))
 
 

@@ -41,6 +41,13 @@ def read_processes() -> list[Process]:
     return [p for p in map(_read_process, (int(name) for name in os.listdir("/proc") if name.isdigit())) if p]
 
 
+def count_oom_kills() -> int:
+    """How many processes the kernel has killed for want of memory since it runs: this machine's, or a control group's
+    (`oom_kill` in proc_vmstat(5), since Linux 4.13)."""
+    with open("/proc/vmstat", encoding="ascii") as file:
+        return next((int(line.split()[1]) for line in file if line.startswith("oom_kill ")), 0)
+
+
 def _with_descendants(found: list[Process], members: dict[int, Process]) -> list[Process]:
     while more := [p for p in found if p.parent in members and p.pid not in members]:
         members.update((p.pid, p) for p in more)

@@ -23,6 +23,7 @@ from shared.settings import Settings
 from worker.cache import StageCache, StageResult, describe_files, place_files, seal
 from worker.context import CoreContext, InputChanged
 from worker.control import TaskControl, Wanted
+from worker.groups import count_oom_kills
 from worker.keys import stage_key
 from worker.lease import Lease
 from worker.log_sharer import LogSharer
@@ -253,6 +254,7 @@ class TaskRunner:
             time_s=min(asked.get("stage_time_s", settings.stage_time_s), settings.stage_time_s),
             memory_bytes=min(asked.get("stage_memory_bytes", settings.stage_memory_bytes), settings.stage_memory_bytes),
             disk_bytes=STAGE_DISK_BYTES, hold_s=settings.hold_s)
+        oom_kills = count_oom_kills()
         for attempt in count(1):
             shutil.rmtree(folder)
             Path(job["output_dir"]).mkdir(parents=True)
@@ -262,7 +264,10 @@ class TaskRunner:
                         entry, folder, job, limits, self._control,
                         lambda percent, text: self._report(weight, percent, text))
             except ConversionFailed as error:
-                if error.code != "killed" or attempt == KILLED_ATTEMPTS:
+                if error.code != "killed":
+                    raise
+                if attempt == KILLED_ATTEMPTS:
+                    error.code = "out_of_memory" if count_oom_kills() > oom_kills else error.code
                     raise
                 log.warning("a stage was killed from outside, it runs again", extra=self._labels())
 

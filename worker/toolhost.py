@@ -15,6 +15,7 @@ the socket ends, and the host kills all that descends from it; when the host goe
 (PR_SET_PDEATHSIG), and the worker the rest.
 """
 import ctypes
+import errno
 import gc
 import importlib
 import json
@@ -180,6 +181,9 @@ def run_stage(job):
         if is_out_of_memory(error):
             return {"error": {"code": "out_of_memory", "message": "the stage needed more memory than its limit",
                               "hint": "raise limits.stage_memory_bytes, or send a smaller model or shape"}}
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return {"error": {"code": "disk_full", "message": "the worker's disk is full",
+                              "hint": "make room there, then retry"}}
         return {"error": {"code": "stage_crashed", "message": "%s: %s" % (type(error).__name__, str(error)[:2000])}}
 
 

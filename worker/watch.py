@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import shutil
 import signal
 import stat
 import time
@@ -19,6 +20,7 @@ from worker.groups import Group
 TICK_S = 0.2  # how often limits are looked at (which reads all of /proc), and how soon what is wanted is done
 STARTED_WITHIN_S = 60.0  # a host that has not forked by then hangs
 LOG_TAIL_BYTES = 4000
+FULL_BELOW_BYTES = 1 << 20
 MAX_RESULT_BYTES = 8 << 20  # facts are for people and keys; what is large belongs in a file
 
 
@@ -159,6 +161,9 @@ class Watch:
                 error = _died(self._exit)
             except (ValueError, TypeError, KeyError, RecursionError, OSError) as reason:
                 error = ConversionFailed("stage_crashed", f"the stage left no readable result: {reason}")
+        # Who cannot write cannot say so either: tools just end, each in its own way.
+        if error.code == "stage_crashed" and shutil.disk_usage(self._folder).free < FULL_BELOW_BYTES:
+            error = ConversionFailed("disk_full", "the worker's disk is full", "make room there, then retry")
         error.log_tail = read_tail(self._folder / "log.txt")
         raise error
 

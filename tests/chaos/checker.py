@@ -173,12 +173,21 @@ def find_orphans(history: History) -> Found:
         elif "/logs/" in path:
             if owner not in history.documents:
                 yield owner, f"the log {path} is left of a task that is gone"
-        elif "/blobs/" not in path and path not in kept:
+        elif "/blobs/" not in path and path not in kept and not _left_by_a_killed_worker(history, owner):
             yield owner, f"the object {path} is no task's result"
     for path in kept - history.objects.keys():
         yield None, f"the object {path} of a completed task is not there"
     for text in history.leftovers:
         yield None, f"left: {text}"
+
+
+def _left_by_a_killed_worker(history: History, task_id: str) -> bool:
+    """A task that is not completed keeps what its last worker had published when it was killed, until it is retried or
+    deleted: nobody else knows of it."""
+    task = history.documents.get(task_id)
+    workers = [event.data["worker"] for event in history.events.get(task_id, []) if event.type == "claimed"]
+    return (task is not None and task.status is Status.FAILED
+            and any(f"-{pid}-" in worker for worker in workers for pid in history.killed))
 
 
 def _damaged_entry(history: History, manifest_path: str) -> Found:

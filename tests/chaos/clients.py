@@ -87,7 +87,7 @@ class Clients:
     def act(self, client: int, action: str, ids: tuple[str, ...]) -> Call:
         """One request for these tasks."""
         if action == "query":
-            return self._request(client, action, "/tasks/query", {"task_id": ids[0]}, ids, lambda data: {})
+            return self._request(client, action, "/tasks/query", {"task_id": ids[0]}, ids[:1], lambda data: {})
         if action == "delete":
             return self._request(client, action, "/tasks/batch-delete", {"task_ids": list(ids)}, ids,
                                  lambda data: data["results"])

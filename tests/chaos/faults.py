@@ -1,6 +1,7 @@
 """Lets a scenario's faults happen, each at its time, and ends them."""
 from __future__ import annotations
 
+import os
 import signal
 import sqlite3
 import threading
@@ -13,6 +14,8 @@ import psutil
 from tests.chaos.scenario import WORKERS, Fault
 from tests.chaos.servers import Servers
 from tests.chaos.service import Service
+
+PUBLISHING_WITHIN_S = 1.5
 
 
 class Injector:
@@ -50,6 +53,7 @@ class Injector:
         time.sleep(max(0.0, begun + fault.at - time.monotonic()))
         kinds: dict[str, Callable[[Fault], None]] = {
             "kill": self._kill, "kill gateway": self._kill, "stop": self._stop, "freeze": self._freeze,
+            "kill publishing": self._kill_publishing, "freeze publishing": self._freeze_publishing,
             "kill child": self._kill_child, "lock store": self._lock_store, "restart broker": self._restart_broker}
         with self._locks[fault.victim]:
             self._tell(f"{fault.kind} {fault.victim} {fault.dependencies} {fault.seconds:.2f}")
@@ -73,6 +77,28 @@ class Injector:
         self._service.signal(fault.victim, signal.SIGSTOP)
         time.sleep(fault.seconds)
         self._service.signal(fault.victim, signal.SIGCONT)
+
+    def _kill_publishing(self, fault: Fault) -> None:
+        self._wait_for_publishing(fault)
+        self._kill(fault)
+
+    def _freeze_publishing(self, fault: Fault) -> None:
+        self._wait_for_publishing(fault)
+        self._freeze(fault)
+
+    def _wait_for_publishing(self, fault: Fault) -> None:
+        """Until the victim publishes: between the first object and the task's completion. Not for long: it may not."""
+        publishing = f'"process": "{self._service.name_of(fault.victim)}"'
+        deadline = time.monotonic() + PUBLISHING_WITHIN_S
+        with self._service.journal.open(encoding="utf-8") as journal:
+            journal.seek(0, os.SEEK_END)
+            while time.monotonic() < deadline:
+                line = journal.readline()
+                if publishing in line and '["stage_started"]' in line and '"stage": "publish"' in line:
+                    time.sleep(fault.number / 5000)
+                    return
+                if not line:
+                    time.sleep(0.001)
 
     def _kill_child(self, fault: Fault) -> None:
         """A toolhost, a stage, or what a stage has started."""

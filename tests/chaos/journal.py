@@ -60,8 +60,8 @@ class JournaledStore:
 
     def update(self, task_id: str, change: Change) -> Task | None:
         events = [event.type for event in change.events]
-        told = {"task": task_id, "events": events, "lease_epoch": self._lease_epoch, "owner": change.where.get("owner"),
-                "claims": "owner" in change.set and change.set["owner"] is not None}
+        told = {"task": task_id, "events": events, "stage": change.set.get("stage"), "lease_epoch": self._lease_epoch,
+                "owner": change.where.get("owner"), "claims": change.set.get("owner") is not None}
         return self._write("update", told, lambda: self._store.update(task_id, change))
 
     def insert(self, task: Task, events: Sequence[Event] = ()) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from infra.servers.base import CannotStart
 from shared.files import Files, open_files
 from shared.models import TERMINAL, Status, Task
 from shared.store import Store, TaskFilter, open_store
@@ -39,25 +40,31 @@ def run(scenario: Scenario, folder: Path, servers: Servers | None, mutant: str |
             _upload(scenario, files, service)
             for number in (GATEWAY, *range(WORKERS)):
                 service.start(number)
-            _wait(lambda: all(map(service.is_ready, service.processes)), START_S)
+            _wait_until_ready(service)
             clients = Clients(service.base_url, scenario, service.buckets[0])
             injector = Injector(service, servers, scenario.faults)
             injector.start()
             clients.run()
             injector.finish()
-            _wait(lambda: all(map(service.is_ready, service.processes)), START_S)
+            _wait_until_ready(service)
             history.came_to_rest = _settle(store, clients)
             if history.came_to_rest:
                 _wait(lambda: not service.stage_processes() and not service.directories("*/*"), CLEAN_S)
             history.leftovers = [*service.stage_processes(), *service.directories("*/*")]
             history.listings = [clients.list_all(), *(clients.list_all(status.value) for status in Status)]
-            history.calls, history.faults = clients.calls, injector.happened
+            history.calls, history.faults, history.killed = clients.calls, injector.happened, service.killed
         finally:
             history.leftovers += service.end()
         _collect(history, scenario, service, store, files)
         store.close()
         files.close()
     return history
+
+
+def _wait_until_ready(service: Service) -> None:
+    """Raises `CannotStart`: this is no finding, but a product that does not run."""
+    if not _wait(lambda: all(map(service.is_ready, service.processes)), START_S):
+        raise CannotStart(f"not all of {list(service.processes)} got ready; see {service.folder}/*.log")
 
 
 def _upload(scenario: Scenario, files: Files, service: Service) -> None:

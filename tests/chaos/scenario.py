@@ -13,9 +13,10 @@ PROFILES = ("embedded", "service")
 DEPENDENCIES = ("store", "queue", "files")
 
 # How often each is drawn. What freezes or cuts off lasts around the workers' lease (1 s), on both sides of it.
-EMBEDDED_FAULTS = {"kill": 4, "stop": 2, "freeze": 4, "kill child": 3, "lock store": 2, "kill gateway": 1}
+EMBEDDED_FAULTS = {"kill": 4, "stop": 2, "freeze": 4, "kill child": 3, "lock store": 2, "kill gateway": 1,
+                   "kill publishing": 3, "freeze publishing": 2}
 SERVICE_FAULTS = {"kill": 4, "stop": 2, "freeze": 3, "kill child": 2, "kill gateway": 1, "cut": 3, "hold": 3,
-                  "deafen": 4, "part": 3}
+                  "deafen": 4, "part": 3, "kill publishing": 2, "freeze publishing": 1}
 BROKER_RESTARTS_IN = 8  # one of so many service runs
 STATUS_FOR = {"pause": "running", "resume": "paused", "cancel": "running", "retry": "failed", "delete": "running"}
 ACTIONS = {"pause": 10, "pause and resume": 10, "resume": 6, "cancel": 4, "retry": 6, "delete": 2, "list": 2,
@@ -108,8 +109,8 @@ def _draw_faults(dice: random.Random, profile: str, focus: dict[str, int]) -> li
     for _ in range(dice.randint(5, 9)):
         kind = dice.choices(list(weights), list(weights.values()))[0]
         victim = WORKERS if kind == "kill gateway" else dice.randrange(WORKERS + (kind in ("cut", "hold", "deafen")))
-        seconds = {"kill": dice.uniform(0.1, 0.6), "kill gateway": 0.1, "stop": 0.1, "kill child": 0.0}.get(
-            kind, dice.uniform(0.8, 2.2))
+        quick = kind.startswith("kill") or kind == "stop"
+        seconds = dice.uniform(0.1, 0.6) if quick else dice.uniform(0.8, 2.2)
         dependencies = DEPENDENCIES if kind == "part" else (dice.choice(DEPENDENCIES),)
         faults.append(Fault(dice.uniform(0.5, SPAN_S), kind, victim, seconds, dependencies, dice.randrange(100)))
     if profile == "service" and dice.randrange(BROKER_RESTARTS_IN) == 0:

@@ -37,6 +37,7 @@ class Service:
     mutant: str | None = None
     ways: list[dict[str, Proxy]] = field(default_factory=list)
     processes: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
+    killed: set[int] = field(default_factory=set)  # process ids
     exits: list[str] = field(default_factory=list)  # of processes that should have ended well
     logs_from: dict[int, int] = field(default_factory=dict)  # where a process's own lines begin in its log
 
@@ -65,7 +66,7 @@ class Service:
         """Start a worker or the gateway, unless it runs."""
         if number in self.processes and self.processes[number].poll() is None:
             return
-        name = self._name(number)
+        name = self.name_of(number)
         arguments = ["gateway", "--port", str(self.port)] if number == GATEWAY else ["worker"]
         if self.mutant:
             arguments += ["--mutant", self.mutant]
@@ -76,11 +77,11 @@ class Service:
                 cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
 
     @staticmethod
-    def _name(number: int) -> str:
+    def name_of(number: int) -> str:
         return "gateway" if number == GATEWAY else f"worker-{number}"
 
     def _log(self, number: int) -> Path:
-        return self.folder / f"{self._name(number)}.log"
+        return self.folder / f"{self.name_of(number)}.log"
 
     def is_ready(self, number: int) -> bool:
         """Whether it serves: from then on it handles SIGTERM."""
@@ -106,6 +107,7 @@ class Service:
     def kill(self, number: int) -> None:
         """SIGKILL; the gateway's own children too, as when a machine dies."""
         process = self.processes[number]
+        self.killed.add(process.pid)
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()

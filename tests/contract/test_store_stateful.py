@@ -59,6 +59,7 @@ class StoreBesideModel(RuleBasedStateMachine):
     """`open_empty` gives a store without a task; everything else is decided by hypothesis."""
 
     open_empty: Callable[[], Store]
+    takes_many: bool
 
     tasks = Bundle("tasks")
     claims = Bundle("claims")  # (task, owner, epoch) as they were made; most are stale soon
@@ -160,7 +161,11 @@ class StoreBesideModel(RuleBasedStateMachine):
     def announce(self, task_ids: list[str], behind: int) -> None:
         changes = [(task_id, transitions.mark_announced(self.model[task_id].epoch - behind if task_id in self.model
                                                         else 0)) for task_id in task_ids]
-        self.store.update_many(changes)
+        if self.takes_many:
+            self.store.update_many(changes)
+        else:
+            for task_id, change in changes:
+                self.store.update(task_id, change)
         for task_id, change in changes:
             self._apply(task_id, change)
 
@@ -202,8 +207,8 @@ class StoreBesideModel(RuleBasedStateMachine):
         assert {claim.id: claim for claim in self.store.owned()} == owned
 
 
-def _check(open_empty: Callable[[], Store], examples: int) -> None:
-    machine = type("Machine", (StoreBesideModel,), {"open_empty": staticmethod(open_empty)})
+def _check(open_empty: Callable[[], Store], examples: int, takes_many: bool = True) -> None:
+    machine = type("Machine", (StoreBesideModel,), {"open_empty": staticmethod(open_empty), "takes_many": takes_many})
     run_state_machine_as_test(machine, settings=settings(
         max_examples=examples, stateful_step_count=STEPS, deadline=None, database=None,
         derandomize=bool(os.environ.get("CI")), suppress_health_check=list(HealthCheck)))
@@ -211,13 +216,14 @@ def _check(open_empty: Callable[[], Store], examples: int) -> None:
 
 def test_sqlite_does_as_the_model_does(tmp_path: Path):
     numbers = iter(range(10**6))
-    _check(lambda: open_store(f"sqlite:{tmp_path / f'{next(numbers)}.db'}", TIMEOUT_S), examples=250)
+    _check(lambda: open_store(f"sqlite:{tmp_path / f'{next(numbers)}.db'}", TIMEOUT_S), examples=150)
 
 
 def test_the_mongo_adapter_does_as_the_model_does_in_one_process():
-    _check(lambda: MongoStore("mongodb://unused", TIMEOUT_S, client=mongomock.MongoClient()), examples=50)
+    _check(lambda: MongoStore("mongodb://unused", TIMEOUT_S, client=mongomock.MongoClient()), examples=40,
+           takes_many=False)  # its bulk writes do not know the arguments that pymongo passes by now
 
 
 def test_the_mongo_adapter_does_as_the_model_does_over_the_wire(request: pytest.FixtureRequest):
     with fresh_database(request.getfixturevalue("mongo_java_server").url) as url:
-        _check(lambda: open_store(url, TIMEOUT_S), examples=35)
+        _check(lambda: open_store(url, TIMEOUT_S), examples=25)

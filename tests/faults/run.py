@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil
 import urllib3
 
 from infra.client import ApiError, Client
@@ -80,9 +81,8 @@ class Run:
         self.killed = True
 
     def kill_gateway(self) -> None:
-        """All of its processes at once."""
-        os.killpg(self.gateways[-1].process.pid, signal.SIGKILL)
-        self.gateways[-1].process.wait()
+        """All processes of the latest at once."""
+        _kill(self.gateways[-1])
 
     def _spawn(self, module: str, settings: dict[str, Any], **environment: str) -> WorkerProcess:
         own = self.settings.model_dump(exclude_unset=True) | settings | {"toolchain_env": (MARK, *COVERAGE)}
@@ -97,18 +97,18 @@ class Run:
         return False
 
     def stop(self) -> None:
-        """Workers first: what they still have they give back."""
-        for process in [*self.workers, *self.gateways]:
-            if process.process.is_running():
-                with suppress(ProcessLookupError):
-                    os.kill(process.process.pid, signal.SIGCONT)
-                    os.kill(process.process.pid, signal.SIGTERM)
-        for process in [*self.workers, *self.gateways]:
+        """Workers give back what they still have; gateways have nothing to lose."""
+        living = [worker for worker in self.workers if worker.process.poll() is None]
+        for worker in living:
+            for number in (signal.SIGCONT, signal.SIGTERM):
+                worker.process.send_signal(number)
+        for worker in living:
             try:
-                process.process.wait(20)
-            except TimeoutError:
-                os.killpg(process.process.pid, signal.SIGKILL)
-                process.process.wait()
+                worker.process.wait(20)
+            except psutil.TimeoutExpired:
+                _kill(worker)
+        for gateway in self.gateways:
+            _kill(gateway)
 
     # --- what clients do --------------------------------------------------------------------------------------------
 
@@ -200,3 +200,10 @@ def elapsed(action: Callable[[], Any]) -> float:
     started = time.monotonic()
     action()
     return time.monotonic() - started
+
+
+def _kill(server: WorkerProcess) -> None:
+    """Its process group, which its toolhosts and stages are not in."""
+    with suppress(ProcessLookupError):
+        os.killpg(server.process.pid, signal.SIGKILL)
+    server.process.wait()

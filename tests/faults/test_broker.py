@@ -198,11 +198,10 @@ def test_row_06_a_stage_during_which_the_broker_is_killed_finishes_once(service_
 @pytest.fixture
 def impatient_broker(tmp_path: Path, broker: Broker) -> Iterator[Broker]:
     """Closes a channel that holds a message for a second; it is patient again for the next test."""
-    broker.server.stop()
+    broker.server.kill()
     broker.start(consumer_timeout_ms=1000)
     yield broker
-    broker.server.stop()
-    broker.start()
+    broker.server.kill()
 
 
 def test_row_07_a_worker_whose_channel_the_broker_closed_consumes_again_within_a_tick(

@@ -30,7 +30,7 @@ class ToyParameters(StrictModel):
     tag: str
     counter: str
     script: dict[str, dict[str, Any]]
-    limits: dict[str, float]
+    limits: dict[str, int | float]
 
 
 def accept_scripts() -> None:

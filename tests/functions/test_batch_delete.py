@@ -62,6 +62,16 @@ def test_the_artefacts_in_the_tasks_own_folder_go_with_it(call: Caller, add: Cal
     assert all(files.stat(path) for path in neighbours)
 
 
+def test_what_a_worker_had_published_when_it_was_killed_goes_with_the_task(
+        call: Caller, add: Callable[..., Task], files: Files, tmp_path: Path) -> None:
+    task_id = new_task_id()
+    task = add(id=task_id, status="running", epoch=1, output_path=f"results/{task_id}/a.xml")
+    (tmp_path / "artefact").write_text("<net/>")
+    files.upload(tmp_path / "artefact", task.output_path)
+    assert delete(call, task_id)[1]["success_count"] == 1
+    assert files.stat(task.output_path) is None
+
+
 def test_the_logs_of_a_tasks_stages_go_with_it_and_no_others(call: Caller, add: Callable[..., Task], files: Files,
                                                              tmp_path: Path) -> None:
     task, neighbour = add(status="failed", epoch=1), add(status="running", epoch=1)

@@ -243,8 +243,9 @@ def test_what_owes_its_doorbell_through_two_sweeps_is_rung_for_once(bench: Bench
     for task in (forgotten, announced):
         bench.store.insert(task)
     sweep = Announcer(bench.store, queue, [PLAN.platform])
-    assert [sweep.look() for _ in range(4)] == [0, 1, 0, 0]
-    assert bench.store.get(forgotten.id).announced == 0
+    assert [sweep.look() for _ in range(2)] == [0, 1]
+    wait_until(lambda: bench.store.get(forgotten.id).announced == 0)  # noted beside the sweep
+    assert [sweep.look() for _ in range(2)] == [0, 0]
     delivery = wait_until(lambda: ear.receive(accept_runs=True, timeout_s=0.5))
     assert delivery.message.task_id == forgotten.id
     delivery.ack()

@@ -13,7 +13,7 @@ from tests.chaos.checker import check
 from tests.chaos.history import Call, History, Listing
 from tests.chaos.plan import STAGE_NAMES
 from tests.chaos.replay import replay
-from tests.chaos.scenario import FOCUS, PROFILES, draw
+from tests.chaos.scenario import EMBEDDED_FAULTS, FOCUS, PROFILES, SERVICE_FAULTS, draw
 from tests.contract.store_model import make_task
 
 ID = "task_1"
@@ -271,6 +271,17 @@ def test_an_object_that_no_task_speaks_of_is_found(path: str):
     assert path in broken(right(objects=right().objects | {path: b""}))["nothing is left behind"]
 
 
+def test_what_a_killed_worker_had_published_is_its_failed_tasks_until_that_is_deleted():
+    cancelled = done_task(status=Status.FAILED, result=None, error=failed("cancelled"), epoch=1)
+    life = [("created", {}), ("claimed", {"worker": "host-77-ab"}), ("cancelled", {})]
+    history = right(documents={ID: cancelled}, events={ID: events_of(*life)}, objects={FILES[0]: CONTENT}, journal=[],
+                    calls=[call("create", 1.0), call("cancel", 3.0)], listings=[])
+    assert FILES[0] in broken(history)["nothing is left behind"]
+    assert broken(replace(history, killed={77})) == {}
+    assert FILES[0] in broken(gone(call("delete", 5.0), objects={FILES[0]: CONTENT}, killed={77}))[
+        "nothing is left behind"]
+
+
 def test_a_missing_object_of_a_completed_task_is_found():
     objects = {path: data for path, data in right().objects.items() if path != MANIFEST}
     assert f"{MANIFEST} of a completed task is not there" in broken(right(objects=objects))["nothing is left behind"]
@@ -309,6 +320,5 @@ def test_a_seed_says_all_that_happens():
         assert draw(7, profile) != draw(8, profile)
         assert draw(7, profile).steps == draw(7, profile, "drop_epoch").steps
     kinds = {fault.kind for seed in range(200) for profile in PROFILES for fault in draw(seed, profile).faults}
-    assert {"kill", "stop", "freeze", "kill child", "kill gateway", "lock store", "cut", "hold", "deafen", "part",
-            "restart broker"} == kinds
+    assert {*EMBEDDED_FAULTS, *SERVICE_FAULTS, "restart broker"} == kinds
     assert set(FOCUS["drop_epoch"]) < kinds
