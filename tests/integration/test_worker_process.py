@@ -219,6 +219,24 @@ def test_a_task_cancelled_and_retried_at_once_runs_under_its_new_claim_only(benc
     assert (done.status, done.epoch, done.retries) == (Status.COMPLETED, 2, 0)
 
 
+def test_a_frozen_stage_gives_way_to_a_waiting_task_and_runs_again_once_it_is_resumed(bench: Bench,
+                                                                                      start: Start) -> None:
+    task, gate = gated(bench, "compile")
+    start(slots=1, hold_s=600.0)
+    pid_of(bench, "compile")
+    bench.store.update(task.id, transitions.pause())
+    time.sleep(1.0)
+    assert bench.store.get(task.id).owner is not None, "it stays frozen while nobody needs its slot"
+    other = bench.submit(output_path="out/other.xml", parameters=bench.parameters(reject=False))
+    wait_until(lambda: is_done(bench, other))
+    parked = bench.store.get(task.id)
+    assert (parked.status, parked.owner) == (Status.PAUSED, None)
+    gate.touch()
+    bench.store.update(task.id, transitions.resume())
+    wait_until(lambda: is_done(bench, task))
+    assert bench.store.get(task.id).status == Status.COMPLETED
+
+
 # --- shutting down ----------------------------------------------------------------------------------------------------
 
 
