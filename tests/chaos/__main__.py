@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -32,6 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     args = cli.parse_args(argv)
     plan = [(seed, profile_of(seed) if args.profile == "both" else args.profile)
             for seed in range(args.seed, args.seed + args.runs)]
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: nothing is left running
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     broken = 0
     try:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import mongomock
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -209,9 +209,11 @@ class StoreBesideModel(RuleBasedStateMachine):
 
 def _check(open_empty: Callable[[], Store], examples: int, takes_many: bool = True) -> None:
     machine = type("Machine", (StoreBesideModel,), {"open_empty": staticmethod(open_empty), "takes_many": takes_many})
+    in_ci = bool(os.environ.get("CI"))
     run_state_machine_as_test(machine, settings=settings(
-        max_examples=examples, stateful_step_count=STEPS, deadline=None, database=None,
-        derandomize=bool(os.environ.get("CI")), suppress_health_check=list(HealthCheck)))
+        max_examples=examples, stateful_step_count=STEPS, deadline=None, database=None, derandomize=in_ci,
+        phases=[Phase.generate] if in_ci else list(Phase),  # making an example smaller may take minutes
+        suppress_health_check=list(HealthCheck)))
 
 
 def test_sqlite_does_as_the_model_does(tmp_path: Path):
