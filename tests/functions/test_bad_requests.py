@@ -101,7 +101,7 @@ def test_a_function_alone_may_be_mounted_below_a_prefix_or_called_at_its_root(
     alone("list_tasks", "POST", "/xtasks/list", json={}).assert_error(404)
 
 
-@pytest.mark.parametrize("error", [RuntimeError("secret in /work/shared/http.py"), AppError("坏", "broken")])
+@pytest.mark.parametrize("error", [RuntimeError("secret in /srv/app/shared/http.py"), AppError("坏", "broken")])
 def test_an_error_of_our_own_is_logged_and_told_without_detail(
         alone: Caller, store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
         error: Exception) -> None:
