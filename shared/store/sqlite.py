@@ -117,7 +117,9 @@ class SqliteStore:
     def owned(self) -> list[Claim]:
         names = ("owner", "epoch", "beat", "status", "retries")
         fields = ", ".join(f"json_extract(doc, '$.{name}')" for name in names)
-        rows = self._rows(f"SELECT id, {fields} FROM tasks WHERE owner IS NOT NULL", [])
+        query = f"SELECT id, {fields} FROM tasks WHERE owner IS NOT NULL"
+        # With the lock that writes need: while nobody can beat, nobody must look dead.
+        rows = self._run(lambda connection: connection.execute(query).fetchall(), "IMMEDIATE")
         return [Claim(task_id, owner, epoch, beat, Status(status), retries)
                 for task_id, owner, epoch, beat, status, retries in rows]
 

@@ -218,14 +218,14 @@ def _check(open_empty: Callable[[], Store], examples: int, takes_many: bool = Tr
 
 def test_sqlite_does_as_the_model_does(tmp_path: Path):
     numbers = iter(range(10**6))
-    _check(lambda: open_store(f"sqlite:{tmp_path / f'{next(numbers)}.db'}", TIMEOUT_S), examples=150)
+    _check(lambda: open_store(f"sqlite:{tmp_path / f'{next(numbers)}.db'}", TIMEOUT_S), examples=100)
 
 
 def test_the_mongo_adapter_does_as_the_model_does_in_one_process():
-    _check(lambda: MongoStore("mongodb://unused", TIMEOUT_S, client=mongomock.MongoClient()), examples=40,
+    _check(lambda: MongoStore("mongodb://unused", TIMEOUT_S, client=mongomock.MongoClient()), examples=30,
            takes_many=False)  # its bulk writes do not know the arguments that pymongo passes by now
 
 
 def test_the_mongo_adapter_does_as_the_model_does_over_the_wire(request: pytest.FixtureRequest):
     with fresh_database(request.getfixturevalue("mongo_java_server").url) as url:
-        _check(lambda: open_store(url, TIMEOUT_S), examples=25)
+        _check(lambda: open_store(url, TIMEOUT_S), examples=20)
