@@ -87,7 +87,8 @@ class Store(Protocol):
         """
 
     def owned(self) -> list[Claim]:
-        """Every task that has an owner."""
+        """Every task that has an owner; unavailable also where the store can be read but not written, so that nobody
+        looks dead while nobody can beat."""
 
     def save_worker(self, worker: WorkerInfo) -> None:
         """Insert or replace by id."""

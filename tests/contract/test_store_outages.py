@@ -40,7 +40,8 @@ EVERY_METHOD: dict[str, Callable[[Store], object]] = {
     "workers": lambda store: store.workers(),
     "ping": lambda store: store.ping(),
 }
-WRITES = ("insert", "update", "delete", "save_worker", "remove_worker")
+# `owned` too: the reaper's look must fail where nobody can beat.
+WRITES = ("insert", "update", "delete", "save_worker", "remove_worker", "owned")
 
 
 @contextmanager
