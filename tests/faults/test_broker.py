@@ -132,19 +132,37 @@ def test_row_03_tasks_created_while_the_broker_is_down_are_accepted_and_run_when
     assert [(run.runs(task_id), run.task(task_id).epoch) for task_id in tasks] == [(ONCE, 1)] * 2
 
 
-@pytest.mark.parametrize("what", ["queue", "binding"])
-def test_row_04_a_deleted_queue_or_binding_is_noticed_and_declared_again_and_no_task_is_lost(service_run: Run,
-                                                                                            what: str) -> None:
-    run, url = service_run, service_run.settings.queue_url.get_secret_value()
-    run.start_gateway()
-    run.start_worker(sweep_s=2.0)
-    first = run.create()
-    run.wait_for(first)
+def delete(what: str, url: str) -> None:
     with channel_to(url) as channel:
         if what == "queue":
             channel.queue_delete(QUEUES["normal"])
         else:
             channel.queue_unbind(QUEUES["normal"], RUN_EXCHANGE, run_key(PLAN.platform, "normal"))
+
+
+@pytest.mark.parametrize("what", ["queue", "binding"])
+def test_row_04_a_function_notices_that_a_queue_or_binding_is_gone_and_declares_it_again(service_run: Run,
+                                                                                        what: str) -> None:
+    run, url = service_run, service_run.settings.queue_url.get_secret_value()
+    run.start_gateway()
+    with busy_worker(run):
+        tasks = [run.create()]
+        delete(what, url)
+        tasks += [run.create() for _ in range(2)]
+        wait_until(lambda: {run.task(task_id).announced for task_id in tasks} == {0}, 5)
+        assert doorbells(url) == (2 if what == "queue" else 3)
+    run.wait_for(*tasks)
+    assert [(run.runs(task_id), run.task(task_id).epoch) for task_id in tasks] == [(ONCE, 1)] * 3
+
+
+@pytest.mark.parametrize("what", ["queue", "binding"])
+def test_row_04_a_worker_whose_queue_or_binding_is_deleted_hears_of_later_tasks(service_run: Run, what: str) -> None:
+    run, url = service_run, service_run.settings.queue_url.get_secret_value()
+    run.start_gateway()
+    run.start_worker(sweep_s=2.0)
+    first = run.create()
+    run.wait_for(first)
+    delete(what, url)
     tasks = [run.create() for _ in range(3)]
     run.wait_for(*tasks, timeout_s=10)
     tasks.append(run.create())

@@ -4,7 +4,8 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -17,44 +18,56 @@ from tests.faults.proxy import Verdict
 from tests.faults.run import Run, elapsed
 from tests.integration.worker_kit import wait_until
 
-AWAY_S = 7.0  # more than three leases
+AWAY_S = 5.0  # more than two leases
+LAG_S = 1.0  # the reaper has its store back so long before the owner; half a lease
 ONCE = {"prepare": 1, "compile": 1, "verify": 1}
 
 
+@dataclass(frozen=True)
+class StoreAway:
+    """`owner` and `others` are settings of processes whose store is away within the block of `away()`."""
+
+    owner: dict[str, Any]
+    others: dict[str, Any]
+    away: Callable[[], AbstractContextManager[None]]
+
+
 @pytest.fixture
-def store_away(run: Run, proxy_before: ProxyBefore) -> tuple[dict[str, Any], Callable[[], Any]]:
-    """The settings of processes whose store goes away within the block of the returned context manager."""
+def store_away(run: Run, proxy_before: ProxyBefore) -> StoreAway:
     url = run.settings.store_url.get_secret_value()
 
     @contextmanager
-    def cut_off() -> Iterator[None]:
-        proxy.cut()
-        yield
-        proxy.heal()
-
-    @contextmanager
     def locked() -> Iterator[None]:
-        with sqlite3.connect(url.removeprefix("sqlite:"), timeout=5.0, isolation_level=None) as connection:
-            connection.execute("BEGIN EXCLUSIVE")
-            yield
-            connection.execute("ROLLBACK")
+        connection = sqlite3.connect(url.removeprefix("sqlite:"), timeout=5.0, isolation_level=None)
+        connection.execute("BEGIN EXCLUSIVE")
+        yield
+        connection.execute("ROLLBACK")
         connection.close()
 
+    @contextmanager
+    def cut_off() -> Iterator[None]:
+        for line in (first, second):
+            line.cut()
+        yield
+        second.heal()
+        time.sleep(LAG_S)
+        first.heal()
+
     if url.startswith("sqlite:"):
-        return {}, locked
-    proxy, through = proxy_before(url)
-    return {"store_url": through}, cut_off
+        return StoreAway({}, {}, locked)
+    (first, owner_url), (second, others_url) = proxy_before(url), proxy_before(url)
+    return StoreAway({"store_url": owner_url}, {"store_url": others_url}, cut_off)
 
 
 def test_row_14_work_done_while_the_store_is_away_is_kept_and_committed_and_nobody_is_reaped(
-        run: Run, store_away: tuple[dict[str, Any], Callable[[], Any]]) -> None:
-    settings, away = store_away
-    run.start_gateway(**settings)
-    workers = [run.start_worker(**settings) for _ in range(2)]
+        run: Run, store_away: StoreAway) -> None:
+    run.start_gateway(**store_away.others)
+    owner = run.start_worker(slots=4, **store_away.owner)
     tasks = [run.create(compile={"gate": str(run.gate())}) for _ in range(4)]
     for task_id in tasks:
         run.pid_of(task_id, "compile")
-    with away():
+    other = run.start_worker(**store_away.others)
+    with store_away.away():
         run.gate().touch()
         wait_until(lambda: len([p for p in run.played() if (p.stage, p.what) == ("compile", "ends")]) == 4)
         answers: list[int] = []
@@ -64,7 +77,7 @@ def test_row_14_work_done_while_the_store_is_away_is_kept_and_committed_and_nobo
     run.wait_for(*tasks)
     assert [(run.runs(task_id), run.task(task_id).epoch) for task_id in tasks] == [(ONCE, 1)] * 4
     assert {run.events(task_id, "reaped") for task_id in tasks} == {0}
-    assert all(worker.process.is_running() for worker in workers)
+    assert owner.process.is_running() and other.process.is_running()
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume", "cancel", "delete"])

@@ -52,6 +52,20 @@ def test_row_11_a_worker_frozen_past_its_lease_cannot_commit_what_it_finished_me
     assert sleeper.process.is_running()
 
 
+def test_row_11_a_worker_frozen_for_less_than_its_lease_keeps_its_task(run: Run) -> None:
+    run.start_gateway()
+    sleeper = run.start_worker(lease_s=4.0)
+    task_id = run.create(compile={"gate": str(run.gate())})
+    run.pid_of(task_id, "compile")
+    run.start_worker(lease_s=4.0)
+    sleeper.process.send_signal(signal.SIGSTOP)
+    time.sleep(2.0)
+    sleeper.process.send_signal(signal.SIGCONT)
+    run.gate().touch()
+    [done] = run.wait_for(task_id)
+    assert (done.epoch, run.events(task_id, "reaped"), run.runs(task_id)["compile"]) == (1, 0, 1)
+
+
 def test_row_16_workers_whose_clocks_are_twenty_minutes_apart_reap_nobody_that_lives(run: Run) -> None:
     run.clocks_agree = False
     run.start_gateway()

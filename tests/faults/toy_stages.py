@@ -5,6 +5,7 @@ through), `seconds`, `eat` (memory, without end), `fill_bytes` (of disk), `famil
 ignore SIGTERM, some in sessions of their own), `size_bytes` (of the artefact).
 """
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -67,7 +68,9 @@ def play(job, stage):
 
 
 def raise_family(path):
-    """A child, a child in a session of its own, and a daemon: orphaned, and in its own session."""
+    """A child, a child in a session of its own, and a daemon: orphaned, and in its own session. All ignore SIGTERM, the
+    stage's own process too."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     children = [subprocess.Popen(SLEEPER), subprocess.Popen(SLEEPER, start_new_session=True)]
     program = f"import subprocess as s; print(s.Popen({SLEEPER!r}, start_new_session=True, stdout=s.DEVNULL).pid)"
     daemon = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=True)
