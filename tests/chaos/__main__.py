@@ -21,6 +21,7 @@ from tests.chaos.run import run
 from tests.chaos.scenario import PROFILES, draw
 from tests.chaos.servers import Servers
 
+INTERRUPTED = 130  # the exit code of what Ctrl-C ended
 SHOWN = 3  # violations of a run that are told with their history
 
 
@@ -35,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
             for seed in range(args.seed, args.seed + args.runs)]
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: nothing is left running
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
-    broken = 0
+    broken, interrupted = 0, False
     try:
         with Servers(folder / "servers") if any(p == "service" for _, p in plan) else nullcontext() as servers:
             for seed, profile in plan:
@@ -45,11 +46,12 @@ def main(argv: list[str] | None = None) -> int:
                     break
     except KeyboardInterrupt:
         print("interrupted")
+        interrupted = True
     if broken:
         print(f"{broken} runs with violations; their logs are below {folder}")
         return 1
     shutil.rmtree(folder, ignore_errors=True)
-    return 0
+    return INTERRUPTED if interrupted else 0
 
 
 def profile_of(seed: int) -> str:

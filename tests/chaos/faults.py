@@ -26,6 +26,7 @@ class Injector:
         self._service, self._servers, self._faults = service, servers, faults
         self._locks = [threading.Lock() for _ in range(WORKERS + 1)]  # a process suffers one fault after another
         self._threads: list[threading.Thread] = []
+        self._given_up = threading.Event()
         self._errors: list[Exception] = []
         self.happened: list[tuple[float, str]] = []
 
@@ -46,16 +47,24 @@ class Injector:
         if self._errors:
             raise self._errors[0]
 
+    def give_up(self) -> None:
+        """What has not happened yet does not any more; what is under way ends at once."""
+        self._given_up.set()
+        for thread in self._threads:
+            thread.join(120.0)
+
     def _tell(self, text: str) -> None:
         self.happened.append((time.time(), text))
 
     def _run(self, fault: Fault, begun: float) -> None:
-        time.sleep(max(0.0, begun + fault.at - time.monotonic()))
         kinds: dict[str, Callable[[Fault], None]] = {
             "kill": self._kill, "kill gateway": self._kill, "stop": self._stop, "freeze": self._freeze,
             "kill publishing": self._kill_publishing, "freeze publishing": self._freeze_publishing,
             "kill child": self._kill_child, "lock store": self._lock_store, "restart broker": self._restart_broker}
+        self._given_up.wait(max(0.0, begun + fault.at - time.monotonic()))
         with self._locks[fault.victim]:
+            if self._given_up.is_set():
+                return
             self._tell(f"{fault.kind} {fault.victim} {fault.dependencies} {fault.seconds:.2f}")
             try:
                 kinds.get(fault.kind, self._break_way)(fault)
@@ -65,17 +74,17 @@ class Injector:
 
     def _kill(self, fault: Fault) -> None:
         self._service.kill(fault.victim)
-        time.sleep(fault.seconds)
+        self._given_up.wait(fault.seconds)
         self._service.start(fault.victim)
 
     def _stop(self, fault: Fault) -> None:
         self._service.stop(fault.victim)
-        time.sleep(fault.seconds)
+        self._given_up.wait(fault.seconds)
         self._service.start(fault.victim)
 
     def _freeze(self, fault: Fault) -> None:
         self._service.signal(fault.victim, signal.SIGSTOP)
-        time.sleep(fault.seconds)
+        self._given_up.wait(fault.seconds)
         self._service.signal(fault.victim, signal.SIGCONT)
 
     def _kill_publishing(self, fault: Fault) -> None:
@@ -92,7 +101,7 @@ class Injector:
         deadline = time.monotonic() + PUBLISHING_WITHIN_S
         with self._service.journal.open(encoding="utf-8") as journal:
             journal.seek(0, os.SEEK_END)
-            while time.monotonic() < deadline:
+            while time.monotonic() < deadline and not self._given_up.is_set():
                 line = journal.readline()
                 if publishing in line and '["stage_started"]' in line and '"stage": "publish"' in line:
                     time.sleep(fault.number / 5000)
@@ -113,7 +122,7 @@ class Injector:
         connection = sqlite3.connect(path, timeout=10.0, isolation_level=None)
         with suppress(sqlite3.OperationalError):  # not once in ten seconds: it was busy enough
             connection.execute("BEGIN IMMEDIATE")
-            time.sleep(fault.seconds)
+            self._given_up.wait(fault.seconds)
             connection.execute("ROLLBACK")
         connection.close()
 
@@ -126,6 +135,6 @@ class Injector:
         ways = [self._service.ways[fault.victim][kind] for kind in fault.dependencies]
         for way in ways:
             {"cut": way.cut, "hold": way.hold, "deafen": way.deafen, "part": way.cut}[fault.kind]()
-        time.sleep(fault.seconds)
+        self._given_up.wait(fault.seconds)
         for way in ways:
             way.heal()

@@ -36,13 +36,13 @@ def run(scenario: Scenario, folder: Path, servers: Servers | None, mutant: str |
         store = open_store(urls["store"], TIMEOUT_S)
         files = open_files(urls["files"], TIMEOUT_S)
         history = History()
+        injector = Injector(service, servers, scenario.faults)
         try:
             _upload(scenario, files, service)
             for number in (GATEWAY, *range(WORKERS)):
                 service.start(number)
             _wait_until_ready(service)
             clients = Clients(service.base_url, scenario, service.buckets[0])
-            injector = Injector(service, servers, scenario.faults)
             injector.start()
             clients.run()
             injector.finish()
@@ -54,6 +54,7 @@ def run(scenario: Scenario, folder: Path, servers: Servers | None, mutant: str |
             history.listings = [clients.list_all(), *(clients.list_all(status.value) for status in Status)]
             history.calls, history.faults, history.killed = clients.calls, injector.happened, service.killed
         finally:
+            injector.give_up()
             history.leftovers += service.end()
         _collect(history, scenario, service, store, files)
         store.close()
