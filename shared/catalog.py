@@ -41,7 +41,11 @@ class PlatformList(Model):
 
 def list_platforms() -> PlatformList:
     since = time.time() - LIVE_S
-    workers = [worker for worker in get_store().workers() if worker.seen_at >= since]
+    return view_platforms([worker for worker in get_store().workers() if worker.seen_at >= since])
+
+
+def view_platforms(workers: list[WorkerInfo]) -> PlatformList:
+    """Every target with those of the workers that serve it."""
     return PlatformList(platforms=[
         _view(platform, [worker for worker in workers if platform.name in worker.platforms])
         for platform in get_platforms().values()])

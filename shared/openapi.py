@@ -11,10 +11,14 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from shared import errors
+from shared.catalog import view_platforms
 from shared.errors import AppError
 from shared.http import Endpoint
+from shared.models import WorkerInfo, parse_time
+from shared.platforms import get_platforms
 
-EXAMPLES = Path(__file__).with_name("examples.json")  # by endpoint; the contract's, where it has the endpoint
+# By endpoint: the contract's, where it has the endpoint. What shows a target is made from the target's declaration.
+EXAMPLES = Path(__file__).with_name("examples.json")
 REF_TEMPLATE = "#/components/schemas/{model}"
 
 DESCRIPTION = """模型转换服务的任务管理接口。错误信息默认为中文; 请求头 `Accept-Language: en` 得到英文。时间均为 UTC。
@@ -55,7 +59,7 @@ class ErrorEnvelope(BaseModel):
 def build_document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
     ordered = sorted(endpoints, key=lambda about: (about.path, about.method))
     schemas, components = _schemas(ordered)
-    examples = json.loads(EXAMPLES.read_text())
+    examples = _examples()
     paths: dict[str, dict[str, Any]] = {}
     for about in ordered:
         paths.setdefault(about.path, {})[about.method.lower()] = _operation(
@@ -70,6 +74,22 @@ def build_document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
         "paths": paths,
         "components": {"schemas": components},
     }
+
+
+def _examples() -> dict[str, dict[str, Any]]:
+    examples = json.loads(EXAMPLES.read_text())
+    target = next(iter(get_platforms().values()))
+    examples["create_task"]["request"] = {
+        "task_type": target.task_types[0], "platform": target.name,
+        "input_path": f"models/detector{target.input_suffixes[0]}", "parameters": target.example, "priority": "normal"}
+    at = parse_time("2024-01-01T12:00:00")
+    worker = WorkerInfo(id="worker-1", host="host-1", pid=1, platforms={target.name: {"tool": "1.0"}}, slots=2,
+                        started_at=at, seen_at=at)
+    platforms = view_platforms([worker]).model_dump(mode="json")["platforms"]
+    for platform in platforms:
+        platform["parameters"] = {"type": "object"}  # the whole schema is long, and refers to parts of its own
+    examples["list_platforms"] = {"data": {"platforms": platforms}}
+    return examples
 
 
 def _schemas(endpoints: Sequence[Endpoint]) -> tuple[dict[Any, dict[str, Any]], dict[str, Any]]:

@@ -15,7 +15,7 @@ class Platform:
     """A target as the HTTP side sees it; `worker/platforms/<name>` is its other half.
 
     `artefact_suffix` ends the name of the artefact's first file (`.xml`), `also` are the suffixes of the files that
-    belong to it and lie beside it under the same stem.
+    belong to it and lie beside it under the same stem. `example` are parameters as a first user would send them.
     """
 
     name: str
@@ -23,6 +23,7 @@ class Platform:
     task_types: tuple[str, ...]
     parameters: type[CommonParameters]
     artefact_suffix: str
+    example: dict[str, Any]
     also: tuple[str, ...] = ()
     input_suffixes: tuple[str, ...] = (".onnx",)
 

@@ -14,5 +14,6 @@ PLATFORM = Platform(
     task_types=("onnx_to_openvino",),
     parameters=IntelParameters,
     artefact_suffix=".xml",
+    example={"input_shape": "1,3,480,480", "precision": "fp16"},
     also=(".bin",),
 )
