@@ -75,18 +75,22 @@ def spawn(command: list[str | Path], log_path: Path, env: dict[str, str] | None 
 
 def wait_until(ready: Callable[[], bool], process: subprocess.Popen[bytes], name: str, log_path: Path,
                timeout_s: float = 60.0) -> None:
-    """Return when `ready()` holds.
+    """Return when `ready()` holds. Where it does not come to that, Ctrl-C included, the whole group is killed.
 
     Raises:
-        CannotStart: the process ended, or it was not ready in time (then it is killed); with the end of its log.
+        CannotStart: the process ended, or it was not ready in time; with the end of its log.
     """
     deadline = time.monotonic() + timeout_s
-    while not ready():
-        if process.poll() is None and time.monotonic() < deadline:
+    try:
+        while not ready():
+            if process.poll() is not None or time.monotonic() >= deadline:
+                code = process.poll()
+                why = f"not ready in {timeout_s:.0f} s" if code is None else f"ended with {code}"
+                tail = log_path.read_text(errors="replace")[-1500:]
+                raise CannotStart(f"{name} {why}; the end of {log_path.name}:\n{tail}")
             time.sleep(0.05)
-            continue
-        why = f"ended with {process.returncode}" if process.poll() is not None else f"not ready in {timeout_s:.0f} s"
+    except BaseException:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        tail = log_path.read_text(errors="replace")[-1500:]
-        raise CannotStart(f"{name} {why}; the end of {log_path.name}:\n{tail}")
+        process.wait()
+        raise

@@ -120,14 +120,9 @@ def _launch(command: list[str | Path], data_dir: Path, port: int, how: str, log:
         raise CannotStart(f"port {port} of 127.0.0.1 is in use by another MongoDB")
     log_path = data_dir / "mongo.log"
     process = spawn(command, log_path)
-    server = Server("mongo", f"mongodb://127.0.0.1:{port}/{DEFAULT_DATABASE}", how, process)
-    try:
-        wait_until(lambda: _answers(port), process, "mongo", log_path)
-    except BaseException:
-        server.kill()
-        raise
+    wait_until(lambda: _answers(port), process, "mongo", log_path)
     log(f"mongo: {how} listens on 127.0.0.1:{port}")
-    return server
+    return Server("mongo", f"mongodb://127.0.0.1:{port}/{DEFAULT_DATABASE}", how, process)
 
 
 def _answers(port: int) -> bool:

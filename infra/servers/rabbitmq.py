@@ -51,14 +51,10 @@ def start(data_dir: Path, *, port: int | None = None, consumer_timeout_ms: int |
     command = 'epmd & until epmd -names; do sleep 0.05; done; exec "$0"'
     process = spawn(["/bin/sh", "-c", command, scripts / "rabbitmq-server"], log_path, env=env, cwd=data_dir)
     url = f"amqp://guest:guest@127.0.0.1:{port}/"
-    server = RabbitServer("rabbitmq", url, f"{scripts}/rabbitmq-server", process, env)
-    try:
-        wait_until(lambda: _answers(url), process, "rabbitmq", log_path)
-    except BaseException:
-        server.kill()
-        raise
-    log(f"rabbitmq: {server.how} listens on 127.0.0.1:{port}")
-    return server
+    wait_until(lambda: _answers(url), process, "rabbitmq", log_path)
+    how = f"{scripts}/rabbitmq-server"
+    log(f"rabbitmq: {how} listens on 127.0.0.1:{port}")
+    return RabbitServer("rabbitmq", url, how, process, env)
 
 
 def rabbitmqctl(server: RabbitServer, *args: str, timeout_s: float = 60.0) -> str:
