@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,16 +34,16 @@ class Processes:
                 *(["--nodaemon", "--silent"] if foreground else [])]
 
     def _configuration(self, log: str) -> str:
-        python = sys.executable
+        python = shlex.quote(sys.executable)
         gateway = f"{python} -m infra.gateway --host {self.host} --port {self.port}"
-        log = log.replace("%", "%%")
         common = (f"stdout_logfile={log}\nstdout_logfile_maxbytes=0\nredirect_stderr=true\nautorestart=true\n"
                   "startsecs=2\nstartretries=20\nkillasgroup=true\n")
-        return (f"[supervisord]\npidfile={self.pid_path}\nlogfile={self.data_dir / 'supervisor.log'}\n"
+        text = (f"[supervisord]\npidfile={self.pid_path}\nlogfile={self.data_dir / 'supervisor.log'}\n"
                 f"childlogdir={self.data_dir}\nuser={os.getuid()}\n\n"
                 f"[program:gateway]\ncommand={gateway}\nstopwaitsecs=10\n{common}\n"
                 f"[program:worker]\ncommand={python} -m worker\nnumprocs={self.workers}\n"
-                f"process_name=worker-%(process_num)d\nstopwaitsecs=30\n{common}")
+                f"process_name=worker-PROCESS_NUM\nstopwaitsecs=30\n{common}")
+        return text.replace("%", "%%").replace("PROCESS_NUM", "%(process_num)d")  # a % in a path is no expansion
 
 
 def embedded_environment(data_dir: Path) -> dict[str, str]:

@@ -5,6 +5,8 @@ Best effort and beside the work: an object store that is away costs log lines, n
 from __future__ import annotations
 
 import logging
+import os
+import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -103,13 +105,19 @@ class LogSharer:
 
 
 def _size_bytes(path: Path) -> int:
+    """0 where the tool has made something else of its log, or removed it."""
     try:
-        return path.stat().st_size
+        about = path.lstat()
     except OSError:
         return 0
+    return about.st_size if stat.S_ISREG(about.st_mode) else 0
 
 
 def _read_end(path: Path) -> bytes:
-    with path.open("rb") as file:
-        file.seek(max(0, _size_bytes(path) - MAX_LOG_BYTES))
-        return file.read(MAX_LOG_BYTES)
+    """Empty where it is no plain file by now: a link that a tool has put there is not followed."""
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - MAX_LOG_BYTES))
+            return file.read(MAX_LOG_BYTES)
+    except OSError:
+        return b""

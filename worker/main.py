@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -43,6 +44,9 @@ def main() -> int:
     if not plans:
         log.error("no target's toolchain is installed; run: make toolchains")
         return 1
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):  # first of all: what is made from here on is cleaned up below
+        signal.signal(number, lambda *_: stop.set())
     folder, lock = make_work_folder(settings.work_dir, worker_id)
     environments = {plan.environment.name: plan.environment for plan in plans.values()} | {ONNX.name: ONNX}
     tools = wire(settings, environments, folder)
@@ -52,6 +56,8 @@ def main() -> int:
     consumer = Consumer(worker_id, store, queue, tools, plans, folder)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: consumer.drain())
+    if stop.is_set():
+        consumer.drain()
     sweeper = Sweeper(store, queue, settings, list(plans))
     log.info("ready", extra={"targets": list(plans), "slots": settings.slots})
     try:

@@ -240,6 +240,14 @@ def test_a_frozen_stage_gives_way_to_a_waiting_task_and_runs_again_once_it_is_re
 # --- shutting down ----------------------------------------------------------------------------------------------------
 
 
+def test_sigterm_before_the_worker_is_ready_ends_it_as_well_and_leaves_nothing(bench: Bench, tmp_path: Path) -> None:
+    settings = make_settings(tmp_path, slots=2)
+    worker = WorkerProcess(settings)
+    wait_until(lambda: list(settings.work_dir.glob("*.lock")))
+    assert worker.terminate() == 0 and '"message": "stopped"' in worker.log.read_text()
+    assert not list(settings.work_dir.iterdir())
+
+
 def test_sigterm_lets_the_stage_end_and_gives_the_task_back(bench: Bench, start: Start) -> None:
     task, gate = gated(bench, "compile")
     worker = start(grace_s=20.0)

@@ -21,10 +21,12 @@ def count(job, name):
 
 
 def wait_at_gate(job, name):
+    stage_api.log("waits at the gate")
     gate = (job["parameters"].get("gates") or {}).get(name)
     while gate and not os.path.exists(gate):
         stage_api.report(50, "at the gate")
         time.sleep(0.01)
+    stage_api.log("through the gate")
 
 
 def _write(job, name, data):
