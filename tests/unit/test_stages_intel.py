@@ -91,7 +91,7 @@ def test_an_artefact_with_a_dynamic_input_is_refused(tmp_path):
 def test_small_models_of_many_kinds_pass_the_gate(tmp_path, model, precision):
     facts = Conversion(tmp_path, model, precision=precision).run("verify")
     assert facts["passed"] is True and facts["samples"] >= 4
-    assert facts["min_cosine"] == {"fp32": 0.9999, "fp16": 0.99}[precision]
+    assert facts["min_cosine"] == {"fp32": 0.9999, "fp16": 0.999}[precision]
 
 
 def test_outputs_are_matched_by_their_order(tmp_path):

@@ -5,7 +5,7 @@ from math import isfinite
 from worker.stage_api import StageError
 from worker.stages.samples import inputs_digest, make_inputs
 
-DEFAULT_MIN_COSINE = {"fp32": 0.9999, "fp16": 0.99}
+DEFAULT_MIN_COSINE = {"fp32": 0.9999, "fp16": 0.999}
 # Two values that are both smaller have no direction to compare: a share of the output's scale (FP16's precision), and
 # an absolute one for outputs that are nothing but zeros.
 _NEGLIGIBLE = 2.0**-10
