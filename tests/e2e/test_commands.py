@@ -15,6 +15,7 @@ import pytest
 
 from infra.client import Client
 from infra.servers.base import free_port
+from shared.store import open_store
 from tests.e2e.services import Service, known_workers, processes_that_mention
 
 Served = tuple[subprocess.Popen[bytes], Client, Path]
@@ -92,3 +93,25 @@ def test_up_starts_the_real_servers_and_down_ends_them_and_keeps_the_data(
         run("down")
     with pytest.raises(Exception, match="refused"):
         client.query_task(task_id)
+
+
+def test_up_takes_the_servers_that_the_environment_names_and_down_leaves_them_alone(
+        tmp_path: Path, environment: dict[str, str], mongo_url: str, amqp_url: str, minio_url: str) -> None:
+    port, data_dir = free_port(), tmp_path / "service"
+    named = {"STORE": mongo_url, "QUEUE": amqp_url, "FILES": minio_url}
+    environment |= {f"MODEL_CONVERT_{name}_URL": url for name, url in named.items()}
+
+    def run(action: str) -> None:
+        subprocess.run([sys.executable, "-m", "infra.up", action, "--data", data_dir, "--port", str(port)],
+                       env=environment, stdout=subprocess.DEVNULL, timeout=120, check=True)
+    try:
+        run("up")
+        client = Client(f"http://127.0.0.1:{port}")
+        task_id = client.create_task(task_type="onnx_to_openvino", platform="intel", input_path="models/none.onnx")
+        Service.wait(lambda: client.query_task(task_id)["status"] == "failed", 60)
+    finally:
+        run("down")
+    Service.wait(lambda: not processes_that_mention(str(data_dir)), 10)
+    assert not [name for name in ("mongo", "rabbitmq", "minio") if (data_dir / name).exists()]
+    task = open_store(mongo_url, 5.0).get(task_id)
+    assert task is not None and task.error is not None and task.error.code == "input_not_found"
