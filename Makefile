@@ -30,9 +30,12 @@ $(VENV)/.dev: $(VENV)/.core requirements-dev.lock
 	@$(INSTALL) --require-hashes -r requirements-dev.lock
 	@touch $@
 
-.PHONY: toolchains
-toolchains: $(VENV)/.core  ## install every target's toolchain
+.PHONY: toolchains bundled
+toolchains: $(VENV)/.core  ## install every target's toolchain that is no vendor's own (some need root once, for apt-get)
 	@$(BIN)/python -m infra.toolchains
+
+bundled: $(VENV)/.core
+	@$(BIN)/python -m infra.toolchains --bundled
 
 toolchain-%: $(VENV)/.core
 	$(BIN)/python -m infra.toolchains $*
@@ -41,8 +44,10 @@ toolchain-%: $(VENV)/.core
 lock: $(VENV)/.bootstrap  ## renew the lock files
 	$(COMPILE) infra/bootstrap.in -o infra/bootstrap.lock
 	$(COMPILE) pyproject.toml --group build -o requirements.lock
-	for source in $(TOOLCHAINS); do $(COMPILE) $$source -o $${source%.in}.lock || exit 1; done
-	$(COMPILE) pyproject.toml --group build --group dev $(patsubst %.in,-c %.lock,requirements.in $(TOOLCHAINS)) \
+	for source in $(TOOLCHAINS); do overrides=$${source%.in}.overrides; \
+		$(COMPILE) $$source --python-version 3.11 $$([ ! -e $$overrides ] || echo --override $$overrides) \
+			-o $${source%.in}.lock || exit 1; done
+	$(COMPILE) pyproject.toml --group build --group dev -c requirements.lock -c worker/stages/requirements.lock \
 		-o requirements-dev.lock
 
 .PHONY: clean
@@ -56,14 +61,14 @@ DATA ?= ./data
 WORKERS ?= 1
 
 .PHONY: demo serve
-demo: toolchains  ## convert a real model, embedded profile; then everything stops
+demo: bundled  ## convert a real model, embedded profile; then everything stops
 	@$(BIN)/python -m infra.demo
 
-serve: toolchains  ## embedded profile in the foreground (PORT, DATA, WORKERS)
+serve: bundled  ## embedded profile in the foreground (PORT, DATA, WORKERS)
 	@exec $(BIN)/python -m infra.serve --port $(PORT) --data $(DATA) --workers $(WORKERS)
 
 .PHONY: up down
-up: toolchains  ## service profile (MongoDB, RabbitMQ, MinIO) in the background
+up: bundled  ## service profile (MongoDB, RabbitMQ, MinIO) in the background
 	@$(BIN)/python -m infra.up up --data $(DATA)/service --port $(PORT) --workers $(WORKERS)
 
 down: $(VENV)/.core  ## stop what make up started; data is kept

@@ -8,20 +8,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
 
 from shared import transitions
 from shared.deps import get_queue, get_store
 from shared.doorbells import nudge, ring
 from shared.errors import AppError, Busy, InvalidTransition, Unavailable
 from shared.http import Message
-from shared.models import TERMINAL, Model, Status, StrictModel, Task, TaskIds, TaskIdText
-from shared.tasks import TaskState, require_task
+from shared.models import TERMINAL, GroupIdText, Model, Status, StrictModel, Task, TaskIds, TaskIdText, wrong
+from shared.tasks import TaskState, group_task_ids, require_task
 from shared.transitions import WAITING, Change
 
 ATTEMPTS = 3
-ONE_OF_BOTH = {"zh": "应有 task_id 与 task_ids 二者之一, 且仅其一",
-               "en": "should have one of task_id and task_ids, and only one"}
 
 
 @dataclass(frozen=True)
@@ -42,15 +39,17 @@ RETRY = Action(transitions.retry, (Status.FAILED,), Message("重试", "retry"), 
 
 
 class TaskChoice(StrictModel):
-    """One task by `task_id`, or several by `task_ids`."""
+    """One task by `task_id`, several by `task_ids`, or all of a group by `group_id`."""
 
     task_id: TaskIdText | None = None
     task_ids: TaskIds | None = None
+    group_id: GroupIdText | None = None
 
     @model_validator(mode="after")
-    def _check_one_of_both(self) -> TaskChoice:
-        if (self.task_id is None) == (self.task_ids is None):
-            raise PydanticCustomError("bilingual", "{en}", ONE_OF_BOTH)
+    def _check_one_of_all(self) -> TaskChoice:
+        if [self.task_id, self.task_ids, self.group_id].count(None) != 2:
+            raise wrong("应有 task_id、task_ids 与 group_id 三者之一, 且仅其一",
+                        "should have one of task_id, task_ids and group_id, and only one")
         return self
 
 
@@ -71,6 +70,8 @@ def take_action(action: Action, choice: TaskChoice, language: str) -> TaskState 
         Unavailable: the store does not answer.
         Busy: others change the task between each attempt and the look at it.
     """
+    if choice.group_id is not None:
+        return _change_many(action, group_task_ids(choice.group_id), language)
     if choice.task_ids is not None:
         return _change_many(action, list(dict.fromkeys(choice.task_ids)), language)
     task = _change_one(action, choice.task_id or "")

@@ -1,23 +1,20 @@
 """The targets with the workers that serve them now."""
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from pydantic import Field
 
-from shared.deps import get_store
 from shared.models import Model, WorkerInfo, format_time
 from shared.platforms import get_platforms
 from shared.platforms.base import Platform
-
-LIVE_S = 30.0  # a worker that was not seen for so long is not shown; no rule depends on it
+from shared.tasks import live_workers
 
 
 class LiveWorker(Model):
     id: str
     host: str
-    slots: int
+    slots: int = Field(description="tasks of this target that it runs at once")
     tools: dict[str, str] = Field(description="{tool: version} of its toolchain for this target")
     seen_at: str
 
@@ -40,8 +37,7 @@ class PlatformList(Model):
 
 
 def list_platforms() -> PlatformList:
-    since = time.time() - LIVE_S
-    return view_platforms([worker for worker in get_store().workers() if worker.seen_at >= since])
+    return view_platforms(live_workers())
 
 
 def view_platforms(workers: list[WorkerInfo]) -> PlatformList:
@@ -61,6 +57,7 @@ def _view(platform: Platform, workers: list[WorkerInfo]) -> PlatformView:
         input_suffixes=list(platform.input_suffixes), artefact_suffixes=[platform.artefact_suffix, *platform.also],
         parameters=platform.parameters.model_json_schema(),
         tools={tool: sorted(found) for tool, found in sorted(versions.items())},
-        workers=[LiveWorker(id=worker.id, host=worker.host, slots=worker.slots,
+        workers=[LiveWorker(id=worker.id, host=worker.host,
+                            slots=min(worker.slots, worker.platform_slots.get(platform.name, worker.slots)),
                             tools=worker.platforms[platform.name], seen_at=format_time(worker.seen_at))
                  for worker in sorted(workers, key=lambda worker: worker.id)])

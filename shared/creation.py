@@ -6,38 +6,80 @@ import json
 import time
 from collections.abc import Iterable
 from pathlib import PurePosixPath
+from typing import Any, get_args
 
 from shared.deps import get_store
 from shared.errors import Conflict, InvalidRequest
 from shared.files.paths import check_path
-from shared.models import HEAD_START_S, CreateTask, Task, new_task_id
+from shared.models import HEAD_START_S, CreateTask, Model, TargetChoice, Task, new_task_id
 from shared.platforms import get_platforms
-from shared.platforms.base import Platform
+from shared.platforms.base import NamesObject, Platform
 from shared.settings import Settings
 from shared.store import DuplicateKey
+from shared.tasks import TaskState
 from shared.transitions import created
 from shared.validation_messages import printable, validate
 
 
-def build_task(request: CreateTask, settings: Settings) -> Task:
-    """The document of a request that was checked in all that the worker will rely on.
+class TaskGroup(Model):
+    """The tasks of a request with several targets, in their order."""
+
+    group_id: str
+    tasks: list[TaskState]
+
+
+def build_tasks(request: CreateTask, settings: Settings) -> list[Task]:
+    """The document of each target of a request that was checked in all that the worker will rely on; several targets
+    are a group.
 
     Raises:
         InvalidRequest: target, task type, parameters or a path are not right; the message names the field.
     """
-    platform = _find_platform(request)
-    parameters = validate(platform.parameters, request.parameters, "parameters").model_dump(mode="json")
+    if request.targets is None:
+        choice = TargetChoice(task_type=request.task_type or "", platform=request.platform or "",
+                              output_path=request.output_path)
+        return [_build_task(request, choice, settings, "")]
+    tasks = [_build_task(request, choice, settings, f"targets[{index}].")
+             for index, choice in enumerate(request.targets)]
+    # Their manifests and reports lie beside them, under the path without its suffix.
+    stems = [task.output_path.removesuffix(get_platforms()[task.platform].artefact_suffix) for task in tasks]
+    for index, stem in enumerate(stems):
+        if stem in stems[:index]:
+            raise InvalidRequest(f"targets[{index}].output_path 无效: 除后缀外与另一目标相同",
+                                 f"targets[{index}].output_path is invalid: but for the suffix another target has it")
+    whole = _hash([task.request_hash for task in tasks])
+    group_id = _group_id(request, tasks[0])
+    return [task.model_copy(update={
+        "group_id": group_id, "request_hash": whole,
+        "idempotency_key": request.idempotency_key and f"{request.idempotency_key}#{index}"})
+        for index, task in enumerate(tasks)]
+
+
+def _group_id(request: CreateTask, first: Task) -> str:
+    """A repeated request is the same group."""
+    if request.idempotency_key is None:
+        return first.id.replace("task", "group", 1)
+    return f"group_{hashlib.sha256(request.idempotency_key.encode()).hexdigest()[:20]}"
+
+
+def _build_task(request: CreateTask, choice: TargetChoice, settings: Settings, where: str) -> Task:
+    """`where` leads to the choice's fields in the request."""
+    platform = _find_platform(choice, where)
+    parameters = validate(platform.parameters, request.parameters | choice.parameters,
+                          f"{where}parameters").model_dump(mode="json")
+    _check_objects(platform, parameters, settings, where)
     input_path = check_path(request.input_path, "input_path", settings)
     _require_suffix(input_path.lower(), "input_path", platform.input_suffixes)
-    output_path = request.output_path and _check_output(request.output_path, input_path, platform, settings)
+    output_path = choice.output_path and _check_output(choice.output_path, f"{where}output_path", input_path, platform,
+                                                       settings)
     now = time.time()
     task_id = new_task_id(now)
     return Task(
-        id=task_id, task_type=request.task_type, platform=platform.name, input_path=input_path,
+        id=task_id, task_type=choice.task_type, platform=platform.name, input_path=input_path,
         output_path=output_path or default_output(task_id, input_path, platform, settings), parameters=parameters,
         priority=request.priority, labels=request.labels, queue_order=now - HEAD_START_S[request.priority],
         created_at=now, updated_at=now, idempotency_key=request.idempotency_key,
-        request_hash=_hash([request.task_type, platform.name, input_path, output_path, parameters, request.priority,
+        request_hash=_hash([choice.task_type, platform.name, input_path, output_path, parameters, request.priority,
                             request.labels]))
 
 
@@ -62,13 +104,13 @@ def default_output(task_id: str, input_path: str, platform: Platform, settings: 
     return f"{settings.results_bucket}/{task_id}/{PurePosixPath(input_path).stem}{platform.artefact_suffix}"
 
 
-def _find_platform(request: CreateTask) -> Platform:
+def _find_platform(choice: TargetChoice, where: str) -> Platform:
     platforms = get_platforms()
-    platform = platforms.get(request.platform)
+    platform = platforms.get(choice.platform)
     if platform is None:
-        raise _unknown("platform", request.platform, platforms)
-    if request.task_type not in platform.task_types:
-        raise _unknown("task_type", request.task_type, platform.task_types)
+        raise _unknown(f"{where}platform", choice.platform, platforms)
+    if choice.task_type not in platform.task_types:
+        raise _unknown(f"{where}task_type", choice.task_type, platform.task_types)
     return platform
 
 
@@ -84,16 +126,30 @@ def _require_suffix(path: str, field: str, suffixes: tuple[str, ...]) -> None:
         raise InvalidRequest(f"{field} 无效: 文件名应以 {right} 结尾", f"{field} is invalid: should end in {right}")
 
 
-def _check_output(text: str, input_path: str, platform: Platform, settings: Settings) -> str:
-    path = check_path(text, "output_path", settings)
+def _check_output(text: str, field: str, input_path: str, platform: Platform, settings: Settings) -> str:
+    path = check_path(text, field, settings)
     suffix = platform.artefact_suffix
     if not path.endswith(suffix) or PurePosixPath(path).name == suffix:
-        raise InvalidRequest(f"output_path 无效: 文件名应以 {suffix} 结尾",
-                             f"output_path is invalid: should end in {suffix}")
+        raise InvalidRequest(f"{field} 无效: 文件名应以 {suffix} 结尾",
+                             f"{field} is invalid: should end in {suffix}")
     if path == input_path:
-        raise InvalidRequest("output_path 无效: 不得与 input_path 相同",
-                             "output_path is invalid: should differ from input_path")
+        raise InvalidRequest(f"{field} 无效: 不得与 input_path 相同",
+                             f"{field} is invalid: should differ from input_path")
     return path
+
+
+def _check_objects(platform: Platform, parameters: dict[str, Any], settings: Settings, where: str) -> None:
+    """Parameters that name objects follow the rules of `input_path`; a prefix may end in a slash."""
+    for name, field in platform.parameters.model_fields.items():
+        value = parameters.get(name)
+        if isinstance(value, str) and _names_object(field.annotation, field.metadata):
+            parameters[name] = check_path(value.removesuffix("/"), f"{where}parameters.{name}", settings)
+
+
+def _names_object(annotation: Any, metadata: Iterable[Any]) -> bool:
+    return any(isinstance(item, NamesObject) for item in metadata) or any(
+        _names_object(inner, getattr(inner, "__metadata__", ())) for inner in get_args(annotation)
+        if inner is not annotation)
 
 
 def _hash(request: list[object]) -> str:

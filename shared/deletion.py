@@ -4,12 +4,12 @@ from __future__ import annotations
 import logging
 from pathlib import PurePosixPath
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from shared.deps import get_files, get_queue, get_store
 from shared.doorbells import nudge
 from shared.errors import Unavailable
-from shared.models import Model, StrictModel, Task, TaskIds
+from shared.models import GroupIdText, Model, StrictModel, Task, TaskIds, wrong
 from shared.settings import get_settings
 from shared.task_logs import delete_logs
 
@@ -17,7 +17,17 @@ logger = logging.getLogger(__name__)
 
 
 class TaskRefs(StrictModel):
-    task_ids: TaskIds
+    """Tasks by `task_ids`, or all of a group by `group_id`."""
+
+    task_ids: TaskIds | None = None
+    group_id: GroupIdText | None = None
+
+    @model_validator(mode="after")
+    def _check_one_of_both(self) -> TaskRefs:
+        if (self.task_ids is None) == (self.group_id is None):
+            raise wrong("的 task_ids 为必填字段 (或 group_id, 二者仅其一)",
+                        "needs task_ids (or group_id, but not both)")
+        return self
 
 
 class TasksDeleted(Model):

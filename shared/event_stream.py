@@ -148,7 +148,7 @@ class Follower:
                                                        for event in events)
 
     def _look_at_progress(self, task: Task) -> bytes:
-        progress = {"stage": task.stage, "percent": round(task.progress, 1)}
+        progress = {"stage": task.stage, "percent": round(task.progress, 1), "log_lines": task.log_lines}
         if progress == self._progress:
             return b""
         self._progress = progress

@@ -6,8 +6,19 @@ from typing import Literal
 from pydantic import Field
 
 from shared.deps import get_store
-from shared.models import LabelKey, LabelValue, Model, Name, StrictModel, TaskView, TimeText, parse_time, view_task
+from shared.models import (
+    GroupIdText,
+    LabelKey,
+    LabelValue,
+    Model,
+    Name,
+    StrictModel,
+    TaskView,
+    TimeText,
+    parse_time,
+)
 from shared.store import TaskFilter
+from shared.tasks import view_tasks
 
 
 class ListTasks(StrictModel):
@@ -18,6 +29,7 @@ class ListTasks(StrictModel):
     status: Literal["pending", "running", "paused", "completed", "failed"] | None = None
     platform: Name | None = None
     task_type: Name | None = None
+    group_id: GroupIdText | None = None
     labels: dict[LabelKey, LabelValue] | None = Field(None, max_length=16)
     created_after: TimeText | None = Field(None, examples=["2024-01-01T12:00:00"])
     created_before: TimeText | None = Field(None, examples=["2024-12-31T12:00:00"])
@@ -33,7 +45,8 @@ class TaskPage(Model):
 
 def find_page(query: ListTasks) -> TaskPage:
     after, before = (text and parse_time(text) for text in (query.created_after, query.created_before))
-    narrow = TaskFilter(query.status, query.platform, query.task_type, query.labels or {}, after, before)
+    narrow = TaskFilter(query.status, query.platform, query.task_type, query.group_id, query.labels or {}, after,
+                        before)
     tasks, total = get_store().list(narrow, query.page, query.page_size)
-    return TaskPage(tasks=[view_task(task) for task in tasks], total=total, page=query.page,
+    return TaskPage(tasks=view_tasks(tasks), total=total, page=query.page,
                     page_size=query.page_size, total_pages=-(-total // query.page_size))

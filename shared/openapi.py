@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from string import Template
 from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel
@@ -77,8 +78,9 @@ def build_document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
 
 
 def _examples() -> dict[str, dict[str, Any]]:
-    examples = json.loads(EXAMPLES.read_text())
-    target = next(iter(get_platforms().values()))
+    target = next(platform for platform in get_platforms().values() if platform.featured)
+    examples = json.loads(Template(EXAMPLES.read_text()).substitute(
+        TASK_TYPE=target.task_types[0], PLATFORM=target.name, SUFFIX=target.artefact_suffix))
     examples["create_task"]["request"] = {
         "task_type": target.task_types[0], "platform": target.name,
         "input_path": f"models/detector{target.input_suffixes[0]}", "parameters": target.example, "priority": "normal"}

@@ -23,8 +23,21 @@ def _split(value: object) -> object:
     return value
 
 
+def _split_numbers(value: object) -> object:
+    """Numbers by name are one string, `NAME=1,OTHER=2`."""
+    if not isinstance(value, str):
+        return value
+    pairs = [part.strip().partition("=") for part in value.split(",") if part.strip()]
+    numbers = {name.strip(): number.strip() for name, _, number in pairs}
+    if len(numbers) < len(pairs):
+        raise ValueError("a name is there twice")
+    return numbers
+
+
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Paths = Annotated[tuple[Path, ...], BeforeValidator(_split)]
+Counts = Annotated[dict[Annotated[str, Field(min_length=1)], Annotated[int, Field(ge=1)]],
+                   BeforeValidator(_split_numbers)]
 
 
 def _cache_home() -> Path:
@@ -49,6 +62,11 @@ class Settings(BaseModel):
     max_body_bytes: int = Field(1 << 20, gt=0)
     max_model_bytes: int = Field(8 << 30, gt=0)
 
+    # Before a task is created, its model is looked at, if it is there and small.
+    preflight: bool = Field(True, description="refuse to create what cannot be converted")
+    preflight_s: float = Field(0.5, gt=0, description="how long that may hold up POST /tasks/create; beyond it the "
+                                                      "task is created")
+
     # Every call to a dependency ends within this time, so that an HTTP answer never takes longer than two seconds.
     dependency_timeout_s: float = Field(1.5, gt=0)
 
@@ -59,6 +77,8 @@ class Settings(BaseModel):
     # Worker.
     platforms: Names = Field((), description="targets this worker serves; empty is all whose toolchain is installed")
     slots: int = Field(2, ge=1, description="tasks that one worker runs at once")
+    platform_slots: Counts = Field({}, description="NAME=1,OTHER=2: tasks of a target that one worker runs at once; "
+                                                   "the targets that are not named have no limit but slots")
     beat_s: float = Field(1.0, gt=0, description="how often an owner beats")
     lease_s: float = Field(15.0, gt=0, description="an owner silent for so long counts as dead")
     poll_s: float = Field(0.05, gt=0, description="how often poll: looks at the store")

@@ -31,6 +31,7 @@ class TaskEvents(Model):
     status: Status
     progress: float
     stage: str | None
+    log_lines: list[str] = Field(description="the last that the running stage's tool said; none while none runs")
     events: list[EventView]
     next: int = Field(description="`after` of the next request")
 
@@ -50,4 +51,5 @@ def read_events(query: EventsQuery) -> TaskEvents:
     if events is None:
         raise task_not_found()
     return TaskEvents(task_id=task.id, status=task.status, progress=round(task.progress, 1), stage=task.stage,
-                      events=list(map(view_event, events)), next=events[-1].seq if events else query.after)
+                      log_lines=task.log_lines, events=list(map(view_event, events)),
+                      next=events[-1].seq if events else query.after)

@@ -1,14 +1,42 @@
 """What the functions know of a task."""
 from __future__ import annotations
 
+import time
+from typing import Literal
+
 from shared.deps import get_store
 from shared.errors import NotFound
-from shared.models import Model, Status, Task
+from shared.models import MAX_TARGETS, Model, Status, Task, TaskView, WorkerInfo, view_task
+from shared.store import TaskFilter
+from shared.transitions import WAITING
+
+LIVE_S = 30.0  # a worker that was not seen for so long counts as gone
 
 
 class TaskState(Model):
     task_id: str
     status: Status
+
+
+def live_workers() -> list[WorkerInfo]:
+    """The workers that were seen lately; for people, no rule depends on it."""
+    since = time.time() - LIVE_S
+    return [worker for worker in get_store().workers() if worker.seen_at >= since]
+
+
+def view_tasks(tasks: list[Task]) -> list[TaskView]:
+    """What clients see of the tasks, with what those wait for that nobody works on."""
+    waiting = [task for task in tasks if task.owner is None and task.status in WAITING]
+    served = {name for worker in live_workers() for name in worker.platforms} if waiting else set()
+    return [view_task(task, _waits_for(task, served)) for task in tasks]
+
+
+def _waits_for(task: Task, served: set[str]) -> Literal["worker", "slot", "delay"] | None:
+    if task.owner is not None or task.status not in WAITING:
+        return None
+    if task.platform not in served:
+        return "worker"
+    return "delay" if task.next_run_at > time.time() else "slot"
 
 
 def require_task(task_id: str) -> Task:
@@ -21,6 +49,18 @@ def require_task(task_id: str) -> Task:
     if task is None:
         raise task_not_found()
     return task
+
+
+def group_task_ids(group_id: str) -> list[str]:
+    """The group's tasks.
+
+    Raises:
+        NotFound: there are none.
+    """
+    tasks, _ = get_store().list(TaskFilter(group_id=group_id), 1, MAX_TARGETS)
+    if not tasks:
+        raise NotFound("任务组不存在", "task group not found")
+    return [task.id for task in tasks]
 
 
 def task_not_found() -> NotFound:

@@ -48,6 +48,10 @@ class Change:
     events: tuple[Event, ...] = ()
 
 
+# What a task is without an owner: nothing runs, so there is nothing that it says.
+_FREE: dict[str, Any] = {"owner": None, "log_lines": []}
+
+
 def _now() -> float:
     return time.time()
 
@@ -77,16 +81,17 @@ def claim(worker: str) -> Change:
                   (_event("claimed", now, worker=worker),))
 
 
-def beat(owner: str, epoch: int, progress: float | None = None) -> Change:
-    """Also while paused: the answer tells the owner what is wanted now."""
-    return Change(_owned(owner, epoch), {} if progress is None else {"progress": progress}, {"beat": 1})
+def beat(owner: str, epoch: int, progress: float | None = None, log_lines: Sequence[str] | None = None) -> Change:
+    """Also while paused: the answer tells the owner what is wanted now. What is None stays as it is."""
+    told = {"progress": progress, "log_lines": None if log_lines is None else list(log_lines)}
+    return Change(_owned(owner, epoch), {name: value for name, value in told.items() if value is not None}, {"beat": 1})
 
 
 def begin_stage(owner: str, epoch: int, stage: str, progress: float, started_at: float) -> Change:
     now = _now()
     return Change(_owned(owner, epoch, Status.RUNNING),
-                  {"stage": stage, "progress": progress, "started_at": started_at, "updated_at": now}, {"beat": 1},
-                  (_event("stage_started", now, stage=stage),))
+                  {"stage": stage, "progress": progress, "log_lines": [], "started_at": started_at, "updated_at": now},
+                  {"beat": 1}, (_event("stage_started", now, stage=stage),))
 
 
 def commit_stages(owner: str, epoch: int, stages: Sequence[StageRecord], progress: float,
@@ -101,7 +106,7 @@ def commit_stages(owner: str, epoch: int, stages: Sequence[StageRecord], progres
 
 def park(owner: str, epoch: int) -> Change:
     now = _now()
-    return Change(_owned(owner, epoch, Status.PAUSED), {"owner": None, "updated_at": now},
+    return Change(_owned(owner, epoch, Status.PAUSED), _FREE | {"updated_at": now},
                   events=(_event("parked", now, worker=owner),))
 
 
@@ -110,7 +115,7 @@ def release(owner: str, epoch: int, delay_s: float = 0.0) -> Change:
     suspicion (retries stay as they are). `delay_s` keeps it from being taken again at once."""
     now = _now()
     return Change(_owned(owner, epoch, Status.RUNNING),
-                  {"owner": None, "announced": -1, "next_run_at": now + delay_s if delay_s else 0.0, "updated_at": now},
+                  _FREE | {"announced": -1, "next_run_at": now + delay_s if delay_s else 0.0, "updated_at": now},
                   events=(_event("released", now, worker=owner),))
 
 
@@ -118,7 +123,7 @@ def complete(owner: str, epoch: int, result: TaskResult, stages: Sequence[StageR
     """`stages` are all of the task's: publishing counts as finished only together with the task."""
     now = _now()
     return Change(_owned(owner, epoch, Status.RUNNING),
-                  {"status": Status.COMPLETED, "owner": None, "result": result.model_dump(mode="json"),
+                  _FREE | {"status": Status.COMPLETED, "result": result.model_dump(mode="json"),
                    "stages": [s.model_dump(mode="json") for s in stages], "stage": stages[-1].name if stages else None,
                    "progress": 100.0, "finished_at": now, "updated_at": now},
                   events=(*_finished(stages[-1:], now), _event("completed", now)))
@@ -128,7 +133,7 @@ def fail(owner: str, epoch: int, error: TaskFailure) -> Change:
     """Misses while paused: the owner then parks, and the stage runs again after resume."""
     now = _now()
     return Change(_owned(owner, epoch, Status.RUNNING),
-                  {"status": Status.FAILED, "owner": None, "error": error.model_dump(mode="json"),
+                  _FREE | {"status": Status.FAILED, "error": error.model_dump(mode="json"),
                    "finished_at": now, "updated_at": now},
                   events=(_event("failed", now, code=error.code, stage=error.stage),))
 
@@ -159,7 +164,7 @@ def cancel() -> Change:
     now = _now()
     error = TaskFailure(code="cancelled", message="cancelled by a client")
     return Change({"status": OneOf((Status.PENDING, Status.RUNNING, Status.PAUSED))},
-                  {"status": Status.FAILED, "owner": None, "error": error.model_dump(mode="json"),
+                  _FREE | {"status": Status.FAILED, "error": error.model_dump(mode="json"),
                    "finished_at": now, "updated_at": now}, events=(_event("cancelled", now),))
 
 
@@ -179,7 +184,7 @@ def reap(seen: Any, *, max_retries: int, delay_s: float) -> Change:
     now = _now()
     where = {"owner": seen.owner, "epoch": seen.epoch, "beat": seen.beat, "status": seen.status,
              "retries": seen.retries}
-    effect: dict[str, Any] = {"owner": None, "announced": -1, "updated_at": now}
+    effect = _FREE | {"announced": -1, "updated_at": now}
     lost = seen.status == Status.RUNNING
     reaped = _event("reaped", now, worker=seen.owner, retries=seen.retries + lost)
     if lost and seen.retries >= max_retries:

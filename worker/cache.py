@@ -82,7 +82,13 @@ def link_or_copy(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError:
-        shutil.copyfile(source, target)
+        shutil.copy2(source, target)  # with the seal
+
+
+def _copy(source: Path, target: Path) -> None:
+    """For a model's external data: onnx 1.21 and later refuse a data file that has a second hard link."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy2(source, target)
 
 
 def place_files(result: StageResult, source: Path, target: Path) -> None:
@@ -92,12 +98,16 @@ def place_files(result: StageResult, source: Path, target: Path) -> None:
         NotFound: one is missing, cut, or was written to.
     """
     target.mkdir(parents=True, exist_ok=True)
+    has_model = any(name.endswith(".onnx") for name in result.files)
     for name, about in result.files.items():
         try:
             status = os.stat(source / name)
             if (status.st_size, status.st_mtime_ns) != (about["size_bytes"], SEAL_NS):
                 raise _damaged(result)
-            link_or_copy(source / name, target / name)
+            if has_model and not name.endswith(".onnx"):
+                _copy(source / name, target / name)
+            else:
+                link_or_copy(source / name, target / name)
         except FileNotFoundError as error:
             raise _damaged(result) from error
 
@@ -124,6 +134,18 @@ class StageCache:
 
     def find(self, key: str) -> StageResult | None:
         """The result with this key, from here or from the object store. Only the manifest is read."""
+        if result := self.find_here(key):
+            return result
+        with self._scratch_folder() as scratch, suppress(NotFound):
+            self._files.download(self._manifest_path(key), scratch / MANIFEST, max_bytes=MANIFEST_LIMIT_BYTES)
+            result = _read_manifest(key, (scratch / MANIFEST).read_bytes())
+            if result is None:
+                self._files.delete(self._manifest_path(key))
+            return result
+        return None
+
+    def find_here(self, key: str) -> StageResult | None:
+        """As `find`, on this machine only."""
         local = self._entry(key) / MANIFEST
         with suppress(FileNotFoundError):
             result = _read_manifest(key, local.read_bytes())
@@ -131,12 +153,6 @@ class StageCache:
                 os.utime(local)  # the least recently used entry goes first
                 return result
             self._remove(key)
-        with self._scratch_folder() as scratch, suppress(NotFound):
-            self._files.download(self._manifest_path(key), scratch / MANIFEST, max_bytes=MANIFEST_LIMIT_BYTES)
-            result = _read_manifest(key, (scratch / MANIFEST).read_bytes())
-            if result is None:
-                self._files.delete(self._manifest_path(key))
-            return result
         return None
 
     def place(self, result: StageResult, target: Path) -> None:

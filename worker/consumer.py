@@ -17,6 +17,7 @@ from worker.control import TaskControl, Wanted
 from worker.lease import Beater, Lease
 from worker.plan import Plan
 from worker.runner import TaskRunner, Tools
+from worker.slots import Slots
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ class Consumer:
                  folder: Path) -> None:
         self._id, self._store, self._tools, self._plans, self._folder = worker_id, store, tools, plans, folder
         self._settings = tools.settings
+        self._slots = Slots(self._settings.slots, self._settings.platform_slots, tuple(plans))
         self._subscription = queue.subscribe(worker_id, list(plans))
         self._beater = Beater(self._settings.beat_s)
         self._active: set[Lease] = set()  # a task may for a moment have two: an old claim that ends, and the next
@@ -64,14 +66,14 @@ class Consumer:
     def _turn(self, on_tick: Callable[[], None]) -> None:
         on_tick()
         self._press_on()
-        self._make_room()
-        delivery = self._subscription.receive(accept_runs=self._free_slots() > 0, timeout_s=TICK_S)
-        if delivery is not None:
-            self._take(delivery)
-        if self._free_slots() > 0 and time.monotonic() >= self._next_look:
-            self._look()
         if self._unanswered and self._free_slots() > 0:
             self._settle_claims()
+        self._make_room()
+        delivery = self._subscription.receive(platforms=self._room(), timeout_s=TICK_S)
+        if delivery is not None:
+            self._take(delivery)
+        if self._room() and time.monotonic() >= self._next_look:
+            self._look()
 
     def _goes_on(self) -> bool:
         if self._draining_since is None:
@@ -86,6 +88,13 @@ class Consumer:
     def _free_slots(self) -> int:
         return 0 if self._draining_since is not None else self._settings.slots - len(self._active)
 
+    def _room(self) -> frozenset[str]:
+        """The targets of which this worker may take one more task now."""
+        if self._draining_since is not None:
+            return frozenset()
+        with self._lock:
+            return self._slots.room([lease.task.platform for lease in self._active])
+
     def _press_on(self) -> None:
         """While draining: give tasks back at their next boundary, frozen ones now, all after the grace time."""
         if self._draining_since is None:
@@ -97,19 +106,26 @@ class Consumer:
                 lease.control.give_up = late or lease.control.wanted is Wanted.PAUSE
 
     def _make_room(self) -> None:
-        """Give up the stage that is frozen for longest where another task waits for its slot: it parks, and runs again
-        from its last finished stage once it is resumed."""
+        """Give up the stage that is frozen for longest of those whose place another waiting task could take: it parks,
+        and runs again from its last finished stage once it is resumed."""
         now = time.monotonic()
-        if self._draining_since is not None or self._free_slots() > 0 or now < self._next_yield:
+        if self._draining_since is not None or now < self._next_yield:
             return
         self._next_yield = now + self._settings.beat_s
         with self._lock:
+            running = [lease.task.platform for lease in self._active]
             frozen = [lease for lease in self._active if lease.control.paused_since is not None]
-        if not frozen or any(lease.control.give_up for lease in frozen):
+        if any(lease.control.give_up for lease in frozen):
             return
+        first: dict[str, Lease] = {}
+        for lease in sorted(frozen, key=lambda lease: lease.control.paused_since or now):
+            first.setdefault(lease.task.platform, lease)
         try:
-            if self._store.waiting(list(self._plans), limit=1):
-                min(frozen, key=lambda lease: lease.control.paused_since or now).control.give_up = True
+            for platform, lease in first.items():
+                opened = self._slots.opened(running, platform)
+                if opened and self._store.waiting(sorted(opened), limit=1):
+                    lease.control.give_up = True
+                    return
         except Unavailable as error:
             log.warning("the store is away: %s", error)
 
@@ -119,7 +135,7 @@ class Consumer:
             self._beater.poke(message.task_id)
             delivery.ack()
             return
-        if self._free_slots() <= 0 or message.platform not in self._plans:
+        if message.platform not in self._room():
             delivery.requeue()
             return
         try:
@@ -136,10 +152,16 @@ class Consumer:
     def _look(self) -> None:
         """Find what waits without a doorbell: it was lost, or its message is on another broker's disk."""
         self._next_look = time.monotonic() + self._settings.sweep_s
+        room = self._room()
         try:
-            for task in self._store.waiting(list(self._plans), limit=self._free_slots()):
-                if claimed := self._claim(task.id):
-                    self._start(claimed)
+            while room:
+                limit = max(1, self._free_slots())  # a drain may begin in between, and 0 is no limit to some stores
+                for task in self._store.waiting(sorted(room), limit=limit):
+                    if task.platform in self._room() and (claimed := self._claim(task.id)):
+                        self._start(claimed)
+                # Where that filled a target, others' tasks may have stood behind those of it that must wait.
+                left = self._room()
+                room = left if left < room else frozenset()
         except Unavailable as error:
             log.warning("the store is away: %s", error)
 

@@ -10,6 +10,8 @@ from shared.files import Files
 from shared.models import StageRecord, Task
 from shared.settings import Settings
 from worker.cache import StageResult
+from worker.plan import Stage
+from worker.toolchains import Toolchain
 
 
 class InputChanged(Exception):
@@ -18,11 +20,12 @@ class InputChanged(Exception):
 
 @dataclass(frozen=True)
 class CoreContext:
-    """`inputs` are the results of the stages it declares, `input_dirs` their files. `call(entry, folders)` runs a
+    """`inputs` are the results of the stages it declares, `input_dirs` their files. `stages` are the task's, `records`
+    and `results` those of the finished ones, `toolchains` this machine's by environment. `call(entry, folders)` runs a
     function in the shared stages' environment, in a limited child, and answers its facts. `report` raises `Interrupted`
-    where the task is not to go on. `fetch_inputs` is what fetch's key was made of. `claimed_etags` are the output's
-    objects as this claim saw them ({path: etag or None}), `published` those that it wrote ({path: etag}); `is_ours`
-    asks the store whether the claim still holds."""
+    where the task is not to go on. `parameters` are those that the stage declares, `origin` what it told of its objects
+    for its key. `claimed_etags` are the output's objects as this claim saw them ({path: etag or None}), `published`
+    those that it wrote ({path: etag}); `is_ours` asks the store whether the claim still holds."""
 
     task: Task
     settings: Settings
@@ -30,9 +33,12 @@ class CoreContext:
     output_dir: Path
     inputs: dict[str, StageResult]
     input_dirs: dict[str, Path]
+    stages: tuple[Stage, ...]
     records: list[StageRecord]
     results: dict[str, StageResult]
-    fetch_inputs: dict[str, Any]
+    toolchains: dict[str, Toolchain]
+    parameters: dict[str, Any]
+    origin: dict[str, Any]
     claimed_etags: dict[str, str | None]
     published: dict[str, str]
     is_ours: Callable[[], bool]

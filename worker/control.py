@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from enum import Enum
 
 from shared.models import Status, Task
@@ -28,7 +29,9 @@ class TaskControl:
         self._seen_beat = -1
         self._owner, self._epoch = task.owner, task.epoch
         self.progress = task.progress
+        self.log_lines: list[str] = []  # the running stage's last
         self.paused_since: float | None = None
+        self.when_interrupted: Callable[[], None] | None = None  # the running stage stands still or ends early
         self.give_up = False  # end the running stage now: its slot is needed, or the worker has no more time
 
     @property
@@ -41,7 +44,7 @@ class TaskControl:
             if self._wanted is Wanted.STOP:
                 return
             if task is None or (task.owner, task.epoch) != (self._owner, self._epoch):
-                self._wanted = Wanted.STOP
+                self._want(Wanted.STOP)
             elif task.beat >= self._seen_beat:
                 self._seen_beat = task.beat
                 if self._wanted is not Wanted.RELEASE or task.status is Status.PAUSED:
@@ -51,6 +54,8 @@ class TaskControl:
         if wanted is not self._wanted:
             self._wanted = wanted
             self.paused_since = time.monotonic() if wanted is Wanted.PAUSE else None
+            if wanted in (Wanted.PAUSE, Wanted.STOP) and self.when_interrupted is not None:
+                self.when_interrupted()
 
     def release(self) -> None:
         with self._lock:

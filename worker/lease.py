@@ -33,13 +33,18 @@ class Lease:
         self.owner, self.epoch = str(task.owner), task.epoch
         self.control = control
         self._stage: str | None = None
+        self._told_lines: list[str] | None = []  # the document's log lines; None: they may be others
         self._recorded = {record.name for record in task.stages}
         self._stage_lock = threading.Lock()
 
     def beat(self) -> None:
         """Raises `Unavailable`: a beat that the store does not take is simply missed."""
-        change = transitions.beat(self.owner, self.epoch, self.control.progress)
+        lines = self.control.log_lines
+        change = transitions.beat(self.owner, self.epoch, self.control.progress,
+                                  None if lines == self._told_lines else lines)
+        self._told_lines = None
         self.control.observe(self._store.update(self.task.id, change))
+        self._told_lines = lines
 
     def confirm(self) -> bool:
         """Whether the claim still holds; a beat that waits for the store."""
@@ -49,9 +54,11 @@ class Lease:
         """False where the task is not running for us any more; `control` then knows what is wanted."""
         started = self.task.started_at or time.time()
         self.task = self.task.model_copy(update={"started_at": started})
+        self.control.log_lines = []
         with self._stage_lock:
             begun = self._write(transitions.begin_stage(self.owner, self.epoch, stage, self.control.progress, started),
                                 lambda task: False)
+            self._told_lines = None  # a beat may just have told the last stage's
             self._stage = stage if begun else self._stage
         return begun
 

@@ -5,8 +5,6 @@ Best effort and beside the work: an object store that is away costs log lines, n
 from __future__ import annotations
 
 import logging
-import os
-import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +16,7 @@ from shared.errors import AppError
 from shared.files import Files
 from shared.settings import Settings
 from shared.task_logs import MAX_LOG_BYTES, delete_logs, log_path
+from worker.stage_log import read_end, size_bytes
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +54,8 @@ class LogSharer:
         finally:
             with self._wake:
                 self._running.remove(followed)
-                if _size_bytes(path) > followed.stored_bytes:
-                    self._ended.append((task_id, stage, _read_end(path)))
+                if size_bytes(path) > followed.stored_bytes:
+                    self._ended.append((task_id, stage, read_end(path, MAX_LOG_BYTES)))
                     self._wake.notify()
 
     def remove(self, task_id: str) -> None:
@@ -85,10 +84,10 @@ class LogSharer:
                 if time.monotonic() >= next_look:
                     next_look = time.monotonic() + EVERY_S
                     for one in self._running:
-                        size_bytes = _size_bytes(one.path)
-                        if size_bytes > one.stored_bytes:
-                            grown.append((one.task_id, one.stage, _read_end(one.path)))
-                            one.stored_bytes = size_bytes
+                        now_bytes = size_bytes(one.path)
+                        if now_bytes > one.stored_bytes:
+                            grown.append((one.task_id, one.stage, read_end(one.path, MAX_LOG_BYTES)))
+                            one.stored_bytes = now_bytes
             for task_id, stage, content in [*grown, *ended]:
                 self._store(task_id, stage, content)
 
@@ -102,22 +101,3 @@ class LogSharer:
             self._files.upload(held, log_path(self._settings, task_id, stage))
         except (AppError, OSError) as error:
             log.warning("a log is not stored: %s", error, extra={"task_id": task_id, "stage": stage})
-
-
-def _size_bytes(path: Path) -> int:
-    """0 where the tool has made something else of its log, or removed it."""
-    try:
-        about = path.lstat()
-    except OSError:
-        return 0
-    return about.st_size if stat.S_ISREG(about.st_mode) else 0
-
-
-def _read_end(path: Path) -> bytes:
-    """Empty where it is no plain file by now: a link that a tool has put there is not followed."""
-    try:
-        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - MAX_LOG_BYTES))
-            return file.read(MAX_LOG_BYTES)
-    except OSError:
-        return b""

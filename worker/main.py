@@ -23,12 +23,13 @@ from shared.store import Store
 from worker.cache import StageCache
 from worker.consumer import Consumer
 from worker.log_sharer import LogSharer
-from worker.plan import Environment, Plan, get_plans
+from worker.plan import Plan, get_plans
 from worker.process import ToolHost, clean_environment
 from worker.runner import Tools
+from worker.single_flight import SingleFlight
 from worker.stages.common import ONNX
 from worker.sweeper import Sweeper
-from worker.toolchains import find_interpreter, lock_digest, tool_versions
+from worker.toolchains import Toolchain, find_toolchain
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,10 @@ def main() -> int:
     settings = get_settings()
     worker_id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"  # new at each start
     set_up_logs(settings.log_level, worker=worker_id)
-    plans = served_plans(settings)
+    if unknown := sorted(settings.platform_slots.keys() - get_plans().keys()):
+        log.error("MODEL_CONVERT_PLATFORM_SLOTS names no targets of ours: %s", ", ".join(unknown))
+        return 1
+    plans, toolchains = served_plans(settings)
     if not plans:
         log.error("no target's toolchain is installed; run: make toolchains")
         return 1
@@ -48,8 +52,7 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):  # first of all: what is made from here on is cleaned up below
         signal.signal(number, lambda *_: stop.set())
     folder, lock = make_work_folder(settings.work_dir, worker_id)
-    environments = {plan.environment.name: plan.environment for plan in plans.values()} | {ONNX.name: ONNX}
-    tools = wire(settings, environments, folder)
+    tools = wire(settings, toolchains, folder)
     for host in tools.hosts.values():
         host.start()
     store, queue = get_store(), get_queue()
@@ -59,9 +62,10 @@ def main() -> int:
     if stop.is_set():
         consumer.drain()
     sweeper = Sweeper(store, queue, settings, list(plans))
-    log.info("ready", extra={"targets": list(plans), "slots": settings.slots})
+    log.info("ready", extra={"targets": list(plans), "slots": settings.slots,
+                             "platform_slots": settings.platform_slots})
     try:
-        consumer.run(on_tick=announcer(store, describe(worker_id, settings, plans)))
+        consumer.run(on_tick=announcer(store, describe(worker_id, settings, plans, toolchains)))
     finally:
         sweeper.close()
         for host in tools.hosts.values():
@@ -79,36 +83,44 @@ def main() -> int:
     return 0
 
 
-def served_plans(settings: Settings) -> dict[str, Plan]:
-    """The targets that this worker is to serve and whose toolchains are installed here."""
-    if find_interpreter(ONNX, settings.toolchains_dir) is None:
+def served_plans(settings: Settings) -> tuple[dict[str, Plan], dict[str, Toolchain]]:
+    """The targets that this worker is to serve and whose toolchains are installed here, and these toolchains."""
+    onnx = find_toolchain(ONNX, settings.toolchains_dir)
+    if onnx is None:
         log.error("the shared stages' environment is not installed; run: make toolchains")
-        return {}
-    return {name: plan for name, plan in get_plans().items()
-            if (not settings.platforms or name in settings.platforms)
-            and find_interpreter(plan.environment, settings.toolchains_dir)}
+        return {}, {}
+    plans, toolchains = {}, {ONNX.name: onnx}
+    for name, plan in get_plans().items():
+        if settings.platforms and name not in settings.platforms:
+            continue
+        if toolchain := find_toolchain(plan.environment, settings.toolchains_dir):
+            plans[name] = plan
+            toolchains[plan.environment.name] = toolchain
+    return plans, toolchains
 
 
-def wire(settings: Settings, environments: dict[str, Environment], folder: Path) -> Tools:
+def wire(settings: Settings, toolchains: dict[str, Toolchain], folder: Path) -> Tools:
     """Everything that the worker's tasks share; hosts are not started."""
     files = get_files()
     child_environment = clean_environment(settings.toolchain_env)
-    hosts = {name: ToolHost(name, interpreter, environment.preload, child_environment)
-             for name, environment in environments.items()
-             if (interpreter := find_interpreter(environment, settings.toolchains_dir))}
+    hosts = {name: ToolHost(name, toolchain.interpreter, toolchain.environment.preload,
+                            child_environment | toolchain.variables)
+             for name, toolchain in toolchains.items()}
     return Tools(settings=settings, files=files,
                  cache=StageCache(settings.cache_dir, settings.cache_bytes, files, settings.cache_bucket),
-                 hosts=hosts, versions={name: tool_versions(e) for name, e in environments.items()},
-                 lock_digests={name: lock_digest(e) for name, e in environments.items()},
+                 hosts=hosts, toolchains=toolchains,
                  threads=max(1, len(os.sched_getaffinity(0)) // settings.slots),
-                 logs=LogSharer(files, settings, folder))
+                 logs=LogSharer(files, settings, folder), flights=SingleFlight(settings.cache_dir / "flights"))
 
 
-def describe(worker_id: str, settings: Settings, plans: dict[str, Plan]) -> WorkerInfo:
+def describe(worker_id: str, settings: Settings, plans: dict[str, Plan],
+             toolchains: dict[str, Toolchain]) -> WorkerInfo:
     now = time.time()
     return WorkerInfo(id=worker_id, host=socket.gethostname(), pid=os.getpid(), slots=settings.slots,
-                      platforms={name: tool_versions(plan.environment) | tool_versions(ONNX)
-                                 for name, plan in plans.items()}, started_at=now, seen_at=now)
+                      platforms={name: toolchains[plan.environment.name].versions | toolchains[ONNX.name].versions
+                                 for name, plan in plans.items()},
+                      platform_slots={name: most for name, most in settings.platform_slots.items() if name in plans},
+                      started_at=now, seen_at=now)
 
 
 def announcer(store: Store, info: WorkerInfo) -> Callable[[], None]:

@@ -3,8 +3,10 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 import worker.platforms
 
@@ -17,7 +19,9 @@ class Stage:
 
     Its result depends on nothing but the code at `entry`, the environment's locked packages, `parameters` (names from
     the task's parameters) and the results of `inputs` (earlier stages): that is its key in the cache. `target` is part
-    of the key unless the stage is `common` to all targets.
+    of the key unless the stage is `common` to all targets. A core stage that reads objects from the buckets has an
+    `origin` ("package.module:function" of the files and the stage's parameters) that tells their versions for the key.
+    With `only_for` (a parameter and values) it exists for tasks with one of these values alone.
     """
 
     name: str
@@ -26,19 +30,50 @@ class Stage:
     inputs: tuple[str, ...] = ()
     parameters: tuple[str, ...] = ()
     common: bool = False
+    origin: str = ""
+    only_for: tuple[str, tuple[str, ...]] | None = None
     weight: int = 1  # its share of the task's progress
     cached: bool = True  # False: acts on the outside world (publish), so it always runs
 
 
 @dataclass(frozen=True)
+class Base:
+    """An interpreter to build an environment on, for packages that no index has in a usable form.
+
+    `system_packages` are Debian's names of what it takes from the system; they are installed where they are missing.
+    """
+
+    interpreter: Path
+    system_packages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Located:
+    """A vendor's installation on this machine: an interpreter (3.8 or later) for its stages, the environment variables
+    that it needs, and the versions of its tools, which stand in the cache keys."""
+
+    interpreter: Path
+    variables: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Environment:
-    """An interpreter with a toolchain in it. `requirements` is its lock file, relative to the project's root;
-    `preload` are the modules that its host imports once, before any stage."""
+    """An interpreter with a toolchain in it. `preload` are the modules that its host imports once, before any stage.
+
+    Either we install it: `requirements` is its lock file relative to the project's root, `tools` the distributions
+    whose versions are told, `base` ("package.module:function" that answers a `Base`) what it is built on, if not on
+    our own interpreter; `bundled` ones come with `make demo` and `make serve`. Or the vendor did: `locate`
+    ("package.module:function") answers a `Located`, or None.
+    """
 
     name: str
-    requirements: str
-    preload: tuple[str, ...]
-    tools: tuple[str, ...]  # distributions whose versions are told
+    requirements: str = ""
+    preload: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
+    base: str = ""
+    bundled: bool = False
+    locate: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,6 +83,19 @@ class Plan:
     platform: str
     environment: Environment
     stages: tuple[Stage, ...]
+
+    def stages_for(self, parameters: dict[str, Any]) -> tuple[Stage, ...]:
+        """The stages of a task with these parameters; those that it does not have are no inputs of the others."""
+        stages = [stage for stage in self.stages
+                  if stage.only_for is None or parameters.get(stage.only_for[0]) in stage.only_for[1]]
+        names = {stage.name for stage in stages}
+        return tuple(replace(stage, inputs=tuple(name for name in stage.inputs if name in names)) for stage in stages)
+
+
+def load_entry(entry: str) -> Any:
+    """What "package.module:name" names."""
+    module, _, name = entry.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 @lru_cache(maxsize=1)

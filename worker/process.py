@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 START_TIMEOUT_S = 120.0
 START_ATTEMPTS = 3
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "OPENBLAS_CORETYPE")
+# ONNX Runtime 1.32 opens a database below HOME and starts a thread at its import, unless told not to.
+QUIET = {"ORT_DISABLE_TELEMETRY": "1"}
 
 
 class _Host:
@@ -177,5 +179,5 @@ class ToolHost:
 
 
 def clean_environment(passed_on: tuple[str, ...]) -> dict[str, str]:
-    """The environment of a toolchain: an allowlist, so no credential can be in it."""
-    return {name: os.environ[name] for name in (*PASSED_ON, *passed_on) if name in os.environ}
+    """The environment of a toolchain: an allowlist, so no credential can be in it; and no telemetry."""
+    return QUIET | {name: os.environ[name] for name in (*PASSED_ON, *passed_on) if name in os.environ}

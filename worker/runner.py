@@ -10,7 +10,6 @@ import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib import import_module
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from typing import Any
 from shared.errors import AppError, ConversionFailed, NotFound, Unavailable
 from shared.files import Files
 from shared.models import StageRecord, Task, TaskFailure, TaskResult
-from shared.platforms.shapes import parse_input_shape
 from shared.settings import Settings
 from worker.cache import StageCache, StageResult, describe_files, place_files, seal
 from worker.context import CoreContext, InputChanged
@@ -27,12 +25,15 @@ from worker.groups import count_oom_kills
 from worker.keys import stage_key
 from worker.lease import Lease
 from worker.log_sharer import LogSharer
-from worker.plan import CORE, Plan, Stage
+from worker.parameters import stage_parameters
+from worker.plan import CORE, Plan, Stage, load_entry
 from worker.process import ToolHost
 from worker.recorder import Recorder
+from worker.single_flight import SingleFlight
 from worker.stages.common import ONNX
 from worker.stages.fetch import companion_etags, fetch_key
 from worker.stages.publish import output_paths, withdraw
+from worker.toolchains import Toolchain
 from worker.watch import Interrupted, StageLimits, StageRun
 
 log = logging.getLogger(__name__)
@@ -54,10 +55,10 @@ class Tools:
     files: Files
     cache: StageCache
     hosts: dict[str, ToolHost]
-    versions: dict[str, dict[str, str]]  # environment -> {tool: version}
-    lock_digests: dict[str, str]  # environment -> digest of its lock file
+    toolchains: dict[str, Toolchain]  # by environment, as the hosts
     threads: int
     logs: LogSharer
+    flights: SingleFlight
 
 
 class TaskRunner:
@@ -67,16 +68,15 @@ class TaskRunner:
         self._tools, self._plan, self._lease, self._folder = tools, plan, lease, folder
         self._task: Task = lease.task
         self._control: TaskControl = lease.control
-        self._parameters = dict(self._task.parameters)
-        if "input_shape" in self._parameters:
-            self._parameters["input_shape"] = parse_input_shape(self._parameters["input_shape"])
+        self._parameters = stage_parameters(self._task)
+        self._stages = plan.stages_for(self._task.parameters)
         self._recorded = {record.name: record for record in self._task.stages}
         self._results: dict[str, StageResult] = {}
         self._held: dict[str, Path] = {}  # files of results that may be in no shared cache yet
         self._recorder = Recorder(tools.cache, lease)
         self._claimed_etags: dict[str, str | None] = {}
         self._published: dict[str, str] = {}
-        self._fetch_inputs: dict[str, Any] = {}
+        self._origins: dict[str, Any] = {}  # stage -> the versions of the objects that its key speaks of
         self._looked = False
         self._times_again = 0
         self._stage: str | None = None
@@ -125,16 +125,16 @@ class TaskRunner:
         """What lies at the output now. The write that follows proves that this claim was still the newest."""
         if self._looked:
             return
-        paths, manifest_path = output_paths(self._task)
-        everything = [*paths, manifest_path]
+        paths, beside = output_paths(self._task)
+        everything = [*paths, *beside.values()]
         with ThreadPoolExecutor(len(everything)) as pool:  # their round trips side by side
             for path, info in zip(everything, pool.map(self._tools.files.stat, everything), strict=True):
                 self._claimed_etags[path] = info.etag if info else None
-        self._begin(next(stage for stage in self._plan.stages if stage.name not in self._recorded))
+        self._begin(next(stage for stage in self._stages if stage.name not in self._recorded))
         self._looked = True
 
     def _run_stages(self) -> None:
-        while stage := next((s for s in self._plan.stages if s.name not in self._results), None):
+        while stage := next((s for s in self._stages if s.name not in self._results), None):
             try:
                 self._run_stage(stage)
             except (ResultLost, InputChanged) as reason:
@@ -156,8 +156,8 @@ class TaskRunner:
         cached = result is not None
         if result is None:
             self._begin(stage)
-            result = self._compute(stage, self._key(stage) if recorded else key)
-        elif recorded is None and not self._tools.cache.is_shared(key):
+            result, cached = self._compute_once(stage, self._key(stage) if recorded else key)
+        if cached and recorded is None and not self._tools.cache.is_shared(key):
             self._hold(result)
         self._results[stage.name] = result
         self._control.progress = self._percent(0, 0)
@@ -178,6 +178,14 @@ class TaskRunner:
             self._check_boundary()
         self._stage = stage.name
 
+    def _compute_once(self, stage: Stage, key: str) -> tuple[StageResult, bool]:
+        """The stage's result, and whether another task's run of it has made it meanwhile."""
+        if not stage.cached:
+            return self._compute(stage, key), False
+        with self._tools.flights.alone(key, self._control, self._check_boundary):
+            found = self._tools.cache.find_here(key)
+            return (found, True) if found else (self._compute(stage, key), False)
+
     def _compute(self, stage: Stage, key: str) -> StageResult:
         folder = self._folder / stage.name
         shutil.rmtree(folder, ignore_errors=True)  # an interrupted run's
@@ -191,8 +199,9 @@ class TaskRunner:
         else:
             job = self._job(stage, out, input_dirs)
             run = self._run_child(stage.environment, stage.entry, folder / "run", job, stage.weight)
+        toolchain = self._tools.toolchains.get(stage.environment)
         result = StageResult(key, stage.name, describe_files(out), run.facts, run.seconds, run.peak_memory_bytes,
-                             self._tools.versions.get(stage.environment, {}))
+                             toolchain.versions if toolchain else {})
         if stage.cached:
             seal(result, out)
             self._tools.cache.keep(result, out)
@@ -239,13 +248,13 @@ class TaskRunner:
                 raise Interrupted
 
         started = time.monotonic()
-        module, _, function = stage.entry.partition(":")
-        facts = getattr(import_module(module), function)(CoreContext(
+        facts = load_entry(stage.entry)(CoreContext(
             task=self._task, settings=self._tools.settings, files=self._tools.files, output_dir=out,
             inputs={name: self._results[name] for name in stage.inputs}, input_dirs=input_dirs,
-            records=self._recorder.records, results=self._results, fetch_inputs=self._fetch_inputs,
-            claimed_etags=self._claimed_etags, published=self._published, is_ours=self._lease.confirm, report=report,
-            call=call))
+            stages=self._stages, records=self._recorder.records, results=self._results,
+            toolchains=self._tools.toolchains, parameters=self._read_parameters(stage),
+            origin=self._origins.get(stage.name, {}), claimed_etags=self._claimed_etags, published=self._published,
+            is_ours=self._lease.confirm, report=report, call=call))
         return StageRun(facts, round(time.monotonic() - started, 3), 0)
 
     def _run_child(self, environment: str, entry: str, folder: Path, job: dict[str, Any], weight: int) -> StageRun:
@@ -284,9 +293,17 @@ class TaskRunner:
     def _key(self, stage: Stage, companions: dict[str, str] | None = None) -> str:
         inputs: Any = {name: self._results[name].output_digest for name in stage.inputs}
         if stage.name == "fetch":
-            inputs = self._fetch_inputs = fetch_key(self._tools.files, self._task.input_path, companions or {})
-        return stage_key(stage, self._plan.platform, self._tools.lock_digests.get(stage.environment),
-                         self._read_parameters(stage), inputs)
+            inputs = self._origins["fetch"] = fetch_key(self._tools.files, self._task.input_path, companions or {})
+        elif stage.origin:
+            try:
+                inputs = self._origins[stage.name] = load_entry(stage.origin)(self._tools.files,
+                                                                              self._read_parameters(stage))
+            except ConversionFailed as error:
+                error.stage = stage.name
+                raise
+        toolchain = self._tools.toolchains.get(stage.environment)
+        return stage_key(stage, self._plan.platform, toolchain and toolchain.digest, self._read_parameters(stage),
+                         inputs)
 
     def _revalidate_fetch(self, found: StageResult, key: str) -> tuple[str, StageResult | None]:
         """The model is unchanged; its external data files may not be. What they are now makes another key."""
@@ -294,14 +311,14 @@ class TaskRunner:
         now = companion_etags(self._tools.files, self._task.input_path, sorted(known))
         if now == known:
             return key, found
-        key = self._key(self._plan.stages[0], now)
+        key = self._key(self._stages[0], now)
         return key, self._tools.cache.find(key)
 
     # --- progress ---------------------------------------------------------------------------------------------------
 
     def _percent(self, weight: int, stage_percent: float) -> float:
-        done = sum(stage.weight for stage in self._plan.stages if stage.name in self._results)
-        total = sum(stage.weight for stage in self._plan.stages)
+        done = sum(stage.weight for stage in self._stages if stage.name in self._results)
+        total = sum(stage.weight for stage in self._stages)
         return round(100.0 * (done + weight * stage_percent / 100.0) / total, 1)
 
     def _report(self, weight: int, percent: float, text: str) -> None:

@@ -144,6 +144,7 @@ def run_child(job, host, progress_fd, inherited):
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
+        ctypes.CDLL(None).fflush(None)  # C's own buffers: a tool's last words are there
         os._exit(code)
 
 

@@ -16,10 +16,10 @@ from typing import Any
 from shared.errors import ConversionFailed
 from worker.control import TaskControl, Wanted
 from worker.groups import Group
+from worker.stage_log import read_last_lines, read_tail, size_bytes
 
 TICK_S = 0.2  # how often limits are looked at (which reads all of /proc), and how soon what is wanted is done
 STARTED_WITHIN_S = 60.0  # a host that has not forked by then hangs
-LOG_TAIL_BYTES = 4000
 FULL_BELOW_BYTES = 1 << 20
 MAX_RESULT_BYTES = 8 << 20  # facts are for people and keys; what is large belongs in a file
 
@@ -67,6 +67,7 @@ class Watch:
     def __init__(self, child: Child, folder: Path, limits: StageLimits, control: TaskControl,
                  on_progress: Callable[[float, str], None]) -> None:
         self._child, self._folder, self._limits, self._control = child, folder, limits, control
+        self._log, self._log_bytes = folder / "log.txt", 0
         self._on_progress = on_progress
         self._ran_s = 0.0  # without frozen time
         self._frozen_since: float | None = None
@@ -106,6 +107,7 @@ class Watch:
             if now >= self._next_look:
                 self._next_look = now + TICK_S
                 self._look_at_limits(self._child.group)
+                self._look_at_log()
 
     def _obey(self, group: Group) -> None:
         wanted = self._control.wanted
@@ -119,6 +121,11 @@ class Watch:
         if wanted is Wanted.STOP or held_s > self._limits.hold_s or self._control.give_up:
             self._interrupted = True
             group.kill()
+
+    def _look_at_log(self) -> None:
+        seen, self._log_bytes = self._log_bytes, size_bytes(self._log)
+        if self._log_bytes != seen:
+            self._control.log_lines = read_last_lines(self._log, self._folder)
 
     def _look_at_limits(self, group: Group) -> None:
         if self._broken or self._interrupted:
@@ -164,7 +171,7 @@ class Watch:
         # Who cannot write cannot say so either: tools just end, each in its own way.
         if error.code == "stage_crashed" and shutil.disk_usage(self._folder).free < FULL_BELOW_BYTES:
             error = ConversionFailed("disk_full", "the worker's disk is full", "make room there, then retry")
-        error.log_tail = read_tail(self._folder / "log.txt")
+        error.log_tail = read_tail(self._log, self._folder)
         raise error
 
 
@@ -214,16 +221,3 @@ def _size_bytes(folder: Path) -> int:
             except FileNotFoundError:
                 continue
     return total
-
-
-def read_tail(path: Path, limit_bytes: int = LOG_TAIL_BYTES) -> str:
-    """The end of a log, from a line's beginning; "" where there is none."""
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - limit_bytes))
-            data = file.read()
-    except FileNotFoundError:
-        return ""
-    text = data.decode(errors="replace").replace("\r", "\n")
-    return text if size <= limit_bytes else text.partition("\n")[2]

@@ -3,8 +3,8 @@ from __future__ import annotations
 
 from shared.errors import NotFound
 from shared.http import Message, endpoint
-from shared.models import Model, TaskRef, TaskView, view_task
-from shared.tasks import require_task
+from shared.models import Model, TaskRef, TaskView
+from shared.tasks import require_task, view_tasks
 
 
 class TaskFound(Model):
@@ -16,4 +16,4 @@ class TaskFound(Model):
           title=Message("单任务查询: 根据任务ID查询任务的详细信息", "A task's details, by its id"),
           message=Message("获取任务信息成功", "task found"), errors=(NotFound,))
 def query_task(ref: TaskRef) -> TaskFound:
-    return TaskFound(task_id=ref.task_id, task_info=view_task(require_task(ref.task_id)))
+    return TaskFound(task_id=ref.task_id, task_info=view_tasks([require_task(ref.task_id)])[0])

@@ -8,7 +8,7 @@ COPY shared shared
 COPY worker worker
 COPY infra infra
 ENV PYTHONPATH=/app MODEL_CONVERT_TOOLCHAINS_DIR=/opt/toolchains
-RUN python -m infra.toolchains
+RUN python -m infra.toolchains --bundled
 RUN useradd --system --create-home app
 USER app
 CMD ["python", "-m", "worker"]

@@ -35,6 +35,25 @@ def install(packages: list[str], log: Log = print) -> None:
                 raise CannotStart(f"apt-get {step[0]} failed with {done.returncode}:\n{done.stdout[-1500:]}")
 
 
+def install_missing(packages: list[str], log: Log = print) -> None:
+    """Install those of the packages that dpkg does not show as installed.
+
+    Raises:
+        CannotStart: as `install`.
+    """
+    missing = [package for package in packages if not _is_installed(package)]
+    if missing:
+        install(missing, log)
+
+
+def _is_installed(package: str) -> bool:
+    query = shutil.which("dpkg-query")
+    if not query:
+        return False
+    done = subprocess.run([query, "-W", "-f", "${Status}", package], capture_output=True, text=True)
+    return done.stdout.endswith(" installed")
+
+
 @contextmanager
 def _no_service_start() -> Iterator[None]:
     """Keep packages from starting their services, unless the machine has a policy of its own."""

@@ -1,13 +1,35 @@
 """What a target declares: its task types, its parameters, its limits."""
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
-from shared.models import StrictModel
+from shared.models import StrictModel, wrong
 from shared.platforms.shapes import parse_input_shape
+
+
+@dataclass(frozen=True)
+class Operators:
+    """ONNX operators that a target's compiler is known to take or to refuse, as `Conv` or `com.microsoft.Gelu`; on
+    others there is no verdict. `source` is how that was found, `certain_for` the values of parameters that it was found
+    with. With others, or where one of the parameters `unless` is sent (the compiler may then not meet all of the
+    model), a refusal is no certainty.
+    """
+
+    source: str
+    known: frozenset[str]
+    refused: frozenset[str]
+    certain_for: dict[str, list[str]]
+    unless: tuple[str, ...]
+
+    def is_certain(self, parameters: dict[str, Any]) -> bool:
+        return not any(parameters.get(name) for name in self.unless) and all(
+            parameters.get(name) in values for name, values in self.certain_for.items())
 
 
 @dataclass(frozen=True)
@@ -15,7 +37,8 @@ class Platform:
     """A target as the HTTP side sees it; `worker/platforms/<name>` is its other half.
 
     `artefact_suffix` ends the name of the artefact's first file (`.xml`), `also` are the suffixes of the files that
-    belong to it and lie beside it under the same stem. `example` are parameters as a first user would send them.
+    belong to it and lie beside it under the same stem. `example` are parameters as a first user would send them. The
+    API's examples show the `featured` one.
     """
 
     name: str
@@ -25,22 +48,34 @@ class Platform:
     artefact_suffix: str
     example: dict[str, Any]
     also: tuple[str, ...] = ()
+    featured: bool = False
     input_suffixes: tuple[str, ...] = (".onnx",)
+
+    @cached_property
+    def operators(self) -> Operators | None:
+        """What `NAME.operators.json` beside the declaration holds, if it is there; read at the first use."""
+        path = Path(__file__).with_name(f"{self.name}.operators.json")
+        if not path.exists():
+            return None
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return Operators(found["source"], frozenset(found["known"]), frozenset(found["refused"]),
+                         found["certain_for"], tuple(found["unless"]))
 
 
 class Verify(StrictModel):
     """The accuracy gate: the artefact's outputs against ONNX Runtime's for the same inputs."""
 
-    enabled: bool = True
-    samples: int = Field(3, ge=1, le=64, description="seeded random inputs; edge inputs (zeros, ones) come on top")
+    enabled: bool = Field(True, description="false delivers the artefact without having run it")
+    samples: int = Field(3, ge=1, le=64, description="seeded random inputs; edge inputs (zeros, ones) come on "
+                         "top, and for a quantised artefact as many samples of the calibration set")
     min_cosine: float | None = Field(None, ge=-1, le=1, description="per output; default by precision")
 
 
 class Limits(StrictModel):
     """For each stage. Smaller than the server's own limits only."""
 
-    stage_time_s: float = Field(3600.0, gt=0, le=86400)
-    stage_memory_bytes: int = Field(8 << 30, ge=256 << 20, le=1 << 40)
+    stage_time_s: float = Field(3600.0, gt=0, le=86400, description="seconds; time spent paused does not count")
+    stage_memory_bytes: int = Field(8 << 30, ge=256 << 20, le=1 << 40, description="of all the stage's processes")
 
 
 def _shape(value: Any) -> Any:
@@ -63,3 +98,50 @@ class CommonParameters(StrictModel):
     verify: Verify = Verify()
     accept_accuracy: bool = Field(False, description="complete although the accuracy gate failed; recorded")
     limits: Limits = Limits()
+
+
+class NamesObject:
+    """Marks a parameter that is the path of an object or a prefix; it is checked like `input_path`."""
+
+
+ObjectPath = Annotated[str, Field(min_length=1, max_length=1024), NamesObject()]
+
+_FLOAT32_MIN, _FLOAT32_MAX = 2.0**-126, 2.0**128 - 2.0**104  # what the artefact computes with
+Numbers = Annotated[list[Annotated[float, Field(ge=-_FLOAT32_MAX, le=_FLOAT32_MAX)]], Field(min_length=1, max_length=4)]
+
+
+class Preprocessing(StrictModel):
+    """Baked into the artefact: it takes raw values `x`, the model gets `(x - mean) / std`."""
+
+    mean: Numbers | dict[str, Numbers] | None = Field(
+        None, description="a number for each channel, or {input: numbers}", examples=[[123.675, 116.28, 103.53]])
+    std: Numbers | dict[str, Numbers] | None = Field(
+        None, description="a number for each channel, or {input: numbers}; not 0", examples=[[58.395, 57.12, 57.375]])
+    channel_order: Literal["rgb", "bgr"] = Field("rgb", description="of the images in the calibration set")
+
+    @model_validator(mode="after")
+    def _no_division_by_zero(self) -> Self:
+        stds = self.std.values() if isinstance(self.std, dict) else [self.std or []]
+        if any(abs(value) < _FLOAT32_MIN for numbers in stds for value in numbers):
+            raise wrong("std 不得为 0", "std must not be 0")
+        return self
+
+
+class Quantized(StrictModel):
+    """For targets with integer precisions, which need a calibration set."""
+
+    quantized_precisions: ClassVar[tuple[str, ...]] = ("int8", "int16")
+
+    calibration: ObjectPath | None = Field(
+        None, description="a prefix or a .zip in a bucket, with .npy arrays or images of raw values",
+        examples=["models/calibration/", "models/calibration.zip"])
+
+    @model_validator(mode="after")
+    def _calibration_where_it_is_needed(self) -> Self:
+        precision = getattr(self, "precision", None)
+        if precision in self.quantized_precisions and self.calibration is None:
+            raise wrong(f"precision {precision} 需要 calibration (校准数据集)",
+                        f"precision {precision} needs calibration, a set of samples")
+        if precision not in self.quantized_precisions and self.calibration is not None:
+            raise wrong(f"precision {precision} 不使用 calibration", f"precision {precision} uses no calibration")
+        return self

@@ -26,12 +26,12 @@ class Delivery:
 class Subscription(Protocol):
     """A worker's ear. One thread calls `receive` and the deliveries' `ack`; the other methods are thread-safe."""
 
-    def receive(self, *, accept_runs: bool, timeout_s: float) -> Delivery | None:
+    def receive(self, *, platforms: frozenset[str], timeout_s: float) -> Delivery | None:
         """The next message, or None after `timeout_s` or after `wake`.
 
-        Doorbells come only with `accept_runs` (a free slot), one at a time, the high ones first but no low one
-        starved; without it none is held back from other workers. Reconnects by itself: while the link is down it
-        waits and answers None, it never raises.
+        Doorbells come only of `platforms`, the targets that the worker has room for now: one at a time, the high ones
+        first but no low one starved. None of another target is held back from other workers. Reconnects by itself:
+        while the link is down it waits and answers None, it never raises.
         """
 
     def watch(self, task_id: str) -> None:

@@ -3,8 +3,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
-from enum import Enum, auto
+from dataclasses import dataclass
 
 from shared.messages import ControlTask
 from shared.models import Priority
@@ -19,13 +18,17 @@ TURNS: tuple[Priority, ...] = ("high", "high", "normal") * 4 + ("low",)
 # How long doorbells stay in hand between two calls of `receive`; after that others may have them.
 LINGER_S = 0.2
 
+NOBODY: frozenset[str] = frozenset()
 
-class Demand(Enum):
-    """What the receiver wants of doorbells."""
 
-    NONE = auto()
-    KEEP = auto()  # those in hand, no more
-    MORE = auto()
+@dataclass(frozen=True)
+class Demand:
+    """What the receiver wants of doorbells: those of these targets, `more` than are in hand or not. It holds for
+    `for_s` seconds if nothing changes."""
+
+    platforms: frozenset[str]
+    more: bool
+    for_s: float
 
 
 class Mailbox:
@@ -40,34 +43,34 @@ class Mailbox:
         self._controls: dict[str, ControlTask] = {}
         self._watched: set[str] = set()
         self._bound: set[str] | None = None  # None: no link
-        self._waiting_for_runs = False
+        self._wanted = NOBODY  # by the receiver that waits, or did until just now
+        self._waiting = False
         self._keep_until = 0.0
         self._woken = False
         self._turn = 0
-        self._served: Counter[Priority] = Counter()
+        self._served: dict[QueueName, int] = {}  # at which turn last
 
     # --- the receiver's side ----------------------------------------------------------------------------------------
 
-    def expect(self, accept_runs: bool) -> None:
-        """The receiver is about to wait, for doorbells or not."""
+    def expect(self, platforms: frozenset[str]) -> None:
+        """The receiver is about to wait, for these targets' doorbells or none."""
         with self._changed:
-            self._waiting_for_runs = accept_runs
-            self._keep_until = 0.0
+            self._wanted, self._waiting = platforms, True
 
-    def receive(self, accept_runs: bool, timeout_s: float) -> Delivery | None:
-        """The next message; None after `timeout_s` or `wake`."""
+    def receive(self, timeout_s: float) -> Delivery | None:
+        """The next message of those expected; None after `timeout_s` or `wake`."""
         with self._changed:
             try:
-                self._changed.wait_for(lambda: self._woken or self._controls or (accept_runs and self._runs), timeout_s)
+                self._changed.wait_for(lambda: self._woken or self._controls or self._in_hand(), timeout_s)
                 if self._controls:
                     return Delivery(self._controls.pop(next(iter(self._controls))), _nothing, _nothing)
-                if accept_runs and self._runs:
-                    return self._take_run()
+                if in_hand := self._in_hand():
+                    return self._take_run(in_hand)
                 self._woken = False
                 return None
             finally:
-                self._waiting_for_runs = False
-                self._keep_until = time.monotonic() + LINGER_S if accept_runs else 0.0
+                self._waiting = False
+                self._keep_until = time.monotonic() + LINGER_S
 
     def wake(self) -> None:
         with self._changed:
@@ -88,23 +91,27 @@ class Mailbox:
             self._watched.discard(task_id)
             self._controls.pop(task_id, None)
 
-    def _take_run(self) -> Delivery:
-        order = self._order([queue for queue, _ in self._runs])
-        position = min(range(len(self._runs)), key=lambda i: order.index(self._runs[i][0]))
-        (_, priority), delivery = self._runs.pop(position)
+    def _in_hand(self) -> list[QueueName]:
+        return [queue for queue, _ in self._runs if queue[0] in self._wanted]
+
+    def _take_run(self, among: list[QueueName]) -> Delivery:
+        first = self._order(among)[0]
+        position = next(position for position, (queue, _) in enumerate(self._runs) if queue == first)
         self._turn += 1
-        self._served[priority] += 1
-        return delivery
+        self._served[first] = self._turn
+        return self._runs.pop(position)[1]
 
     # --- the link's side --------------------------------------------------------------------------------------------
 
-    def demand(self) -> tuple[Demand, float]:
-        """What is wanted, and for how many seconds that holds if nothing changes."""
+    def demand(self) -> Demand:
         with self._changed:
-            if self._waiting_for_runs:
-                return (Demand.KEEP if self._runs else Demand.MORE), float("inf")
-            left_s = self._keep_until - time.monotonic()
-            return (Demand.KEEP, left_s) if left_s > 0 else (Demand.NONE, float("inf"))
+            return self._demand()
+
+    def _demand(self) -> Demand:
+        if self._waiting:
+            return Demand(self._wanted, bool(self._wanted) and not self._in_hand(), float("inf"))
+        left_s = self._keep_until - time.monotonic()
+        return Demand(self._wanted, False, left_s) if left_s > 0 else Demand(NOBODY, False, float("inf"))
 
     def order(self, queues: list[QueueName]) -> list[QueueName]:
         """The queues, the one first whose turn it is."""
@@ -116,8 +123,8 @@ class Mailbox:
         ordered: list[QueueName] = []
         for priority in (favourite, *(p for p in PRIORITIES if p != favourite)):
             same = [queue for queue in queues if queue[1] == priority]
-            shift = self._served[priority] % max(1, len(same))  # the targets in turn
-            ordered += same[shift:] + same[:shift]
+            # The targets in turn, though not all of them are there each time.
+            ordered += sorted(same, key=lambda queue: self._served.get(queue, 0))
         return ordered
 
     def put_run(self, queue: QueueName, delivery: Delivery) -> None:
@@ -132,12 +139,12 @@ class Mailbox:
                 self._changed.notify_all()
 
     def take_back(self) -> list[Delivery]:
-        """The doorbells in hand, which the receiver does not want any more."""
+        """The doorbells in hand that the receiver does not want, or not any more."""
         with self._changed:
-            if self._waiting_for_runs:
-                return []  # it has come back meanwhile
-            runs, self._runs = self._runs, []
-            return [delivery for _, delivery in runs]
+            wanted = self._demand().platforms
+            unwanted = [delivery for queue, delivery in self._runs if queue[0] not in wanted]
+            self._runs = [run for run in self._runs if run[0][0] in wanted]
+            return unwanted
 
     def watched(self) -> set[str]:
         with self._changed:

@@ -56,12 +56,13 @@ class PollingSubscription:
         self._next_look = 0.0
         self._offered: dict[tuple[str, int], float] = {}
 
-    def receive(self, *, accept_runs: bool, timeout_s: float) -> Delivery | None:
+    def receive(self, *, platforms: frozenset[str], timeout_s: float) -> Delivery | None:
         deadline = time.monotonic() + timeout_s
-        step_s = self._poll_s if accept_runs else WATCH_S
+        welcome = [platform for platform in self._platforms if platform in platforms]
+        step_s = self._poll_s if welcome else WATCH_S
         while True:
             try:
-                message = self._find_change() or (self._find_waiting() if accept_runs else None)
+                message = self._find_change() or (self._find_waiting(welcome) if welcome else None)
             except Unavailable:
                 message = None
             if message:
@@ -110,12 +111,11 @@ class PollingSubscription:
         if task.status != status:
             self._changed[task_id] = ControlTask(task_id=task_id, epoch=task.epoch)
 
-    def _find_waiting(self) -> RunTask | None:
-        """One of the first waiting tasks; all candidates have the first one's priority."""
+    def _find_waiting(self, platforms: list[str]) -> RunTask | None:
+        """One of these targets' first waiting tasks; all candidates have the first one's priority."""
         now = time.monotonic()
-        waiting = self._store().waiting(self._platforms, limit=CANDIDATES + len(self._offered))
-        offered = {(task.id, task.epoch): self._offered.get((task.id, task.epoch), float("-inf")) for task in waiting}
-        self._offered = {key: at for key, at in offered.items() if now - at < REOFFER_S}
+        self._offered = {key: at for key, at in self._offered.items() if now - at < REOFFER_S}
+        waiting = self._store().waiting(platforms, limit=CANDIDATES + len(self._offered))
         fresh = [task for task in waiting if (task.id, task.epoch) not in self._offered][:CANDIDATES]
         if not fresh:
             return None

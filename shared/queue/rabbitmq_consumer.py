@@ -12,7 +12,7 @@ from pika.spec import Basic
 
 from shared.messages import ControlTask, RunTask, decode
 from shared.queue import Delivery
-from shared.queue.mailbox import Demand, Mailbox, QueueName
+from shared.queue.mailbox import Mailbox, QueueName
 from shared.queue.topology import (
     CONTROL_EXCHANGE,
     PRIORITIES,
@@ -34,8 +34,8 @@ class ConsumingStopped(AMQPError):
 class Consumer:
     """Fills a mailbox. Everything but `wake` and what a delivery calls belongs to one thread.
 
-    Doorbells are fetched one by one (`basic_get`), so that a worker never holds one that it has no slot for; only when
-    all queues are empty it consumes from them, to be woken at once.
+    Doorbells are fetched one by one (`basic_get`), so that a worker never holds one that it has no room for; only when
+    all the queues that it wants are empty it consumes from them, to be woken at once.
 
     Raises:
         AMQPError: from every method, when the connection cannot go on.
@@ -44,7 +44,7 @@ class Consumer:
     def __init__(self, connection: BlockingConnection, worker_id: str, platforms: list[str], mailbox: Mailbox) -> None:
         self._mailbox = mailbox
         self._queues: list[QueueName] = [(platform, priority) for platform in platforms for priority in PRIORITIES]
-        self._run_tags: list[str] = []
+        self._run_tags: dict[QueueName, str] = {}
         self._bound: set[str] = set()
         # A new name each time: the broker may take a while to see that the last connection is dead.
         self._control_queue = f"mc.control.{worker_id}.{secrets.token_hex(4)}.v1"
@@ -64,22 +64,21 @@ class Consumer:
         """Do what the mailbox wants, then wait for messages, for `wake` or for a tick's length."""
         self._check()
         self._bind()
-        demand, linger_s = self._mailbox.demand()
-        if demand is Demand.NONE:
-            self._stop_consuming()
-            for delivery in self._mailbox.take_back():
-                delivery.requeue()
-        elif demand is Demand.MORE and not self._run_tags and not self._fetch():
-            self._run_tags = [self._channel.basic_consume(run_queue(*queue), partial(self._on_run, queue))
-                              for queue in self._queues]
-        self._connection.process_data_events(min(TICK_S, linger_s))
+        demand = self._mailbox.demand()
+        wanted = [queue for queue in self._queues if queue[0] in demand.platforms]
+        self._stop_consuming(but_from=wanted)
+        for delivery in self._mailbox.take_back():
+            delivery.requeue()
+        if demand.more and not self._run_tags:
+            self._ask(wanted)
+        self._connection.process_data_events(min(TICK_S, demand.for_s))
 
     def flush(self) -> None:
         """Send what was acknowledged so far."""
         self._connection.process_data_events(0.05)
 
     def _check(self) -> None:
-        expected = {self._control_tag, *self._run_tags}
+        expected = {self._control_tag, *self._run_tags.values()}
         if not self._channel.is_open or expected != set(self._channel.consumer_tags):
             raise ConsumingStopped("the broker closed the channel or deleted a queue")
 
@@ -93,17 +92,20 @@ class Consumer:
             self._bound = watched
             self._mailbox.set_bound(watched)
 
-    def _fetch(self) -> bool:
-        """Put the first doorbell there is into the mailbox; False if all queues are empty."""
-        for queue in self._mailbox.order(self._queues):
+    def _ask(self, queues: list[QueueName]) -> None:
+        """Put the first doorbell there is into the mailbox; if all these queues are empty, consume from them."""
+        for queue in self._mailbox.order(queues):
             while (got := self._channel.basic_get(run_queue(*queue)))[0]:
                 if self._on_run(queue, self._channel, *got):
-                    return True
-        return False
+                    return
+        for queue in queues:
+            self._run_tags[queue] = self._channel.basic_consume(run_queue(*queue), partial(self._on_run, queue))
 
-    def _stop_consuming(self) -> None:
-        while self._run_tags:
-            self._channel.basic_cancel(self._run_tags.pop())
+    def _stop_consuming(self, but_from: list[QueueName]) -> None:
+        """If some of those are not consumed from yet, from all: what is pushed would always come before them."""
+        kept = set(but_from) if self._run_tags.keys() >= set(but_from) else set()
+        for queue in self._run_tags.keys() - kept:
+            self._channel.basic_cancel(self._run_tags.pop(queue))
 
     def _on_run(self, queue: QueueName, channel: BlockingChannel, method: Basic.Deliver | Basic.GetOk,
                 _properties: object, body: bytes) -> bool:

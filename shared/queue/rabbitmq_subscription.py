@@ -33,10 +33,10 @@ class RabbitSubscription:
         self._thread = threading.Thread(target=self._run, name="rabbitmq-subscription", daemon=True)
         self._thread.start()
 
-    def receive(self, *, accept_runs: bool, timeout_s: float) -> Delivery | None:
-        self._mailbox.expect(accept_runs)
+    def receive(self, *, platforms: frozenset[str], timeout_s: float) -> Delivery | None:
+        self._mailbox.expect(platforms)
         self._ring()
-        return self._mailbox.receive(accept_runs, timeout_s)
+        return self._mailbox.receive(timeout_s)
 
     def watch(self, task_id: str) -> None:
         self._mailbox.watch(task_id)

@@ -27,6 +27,7 @@ class TaskFilter:
     status: str | None = None
     platform: str | None = None
     task_type: str | None = None
+    group_id: str | None = None
     labels: dict[str, str] = field(default_factory=dict)
     created_after: float | None = None
     created_before: float | None = None

@@ -176,7 +176,7 @@ class MongoStore:
         if os.getpid() in self._indexed:
             return
         waiting = [("owner", 1), ("status", 1), ("platform", 1), *QUEUE_ORDER, ("next_run_at", 1), ("announced", 1)]
-        filters = [IndexModel([(field, 1), *NEWEST_FIRST]) for field in ("status", "platform", "task_type")]
+        filters = [IndexModel([(field, 1), *NEWEST_FIRST]) for field in ("status", "platform", "task_type", "group_id")]
         database.tasks.create_indexes([IndexModel([("idempotency_key", 1)], unique=True, sparse=True),
                                        IndexModel(waiting, name="waiting"), IndexModel(NEWEST_FIRST), *filters])
         self._indexed.add(os.getpid())
@@ -221,7 +221,8 @@ def _condition(wanted: Any) -> Any:
 
 
 def _narrowing(narrow: TaskFilter) -> dict[str, Any]:
-    fields = {"status": narrow.status, "platform": narrow.platform, "task_type": narrow.task_type}
+    fields = {"status": narrow.status, "platform": narrow.platform, "task_type": narrow.task_type,
+              "group_id": narrow.group_id}
     query: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
     query |= {f"labels.{key}": value for key, value in narrow.labels.items()}
     times = {"$gt": narrow.created_after, "$lt": narrow.created_before}

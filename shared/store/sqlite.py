@@ -16,7 +16,7 @@ from pydantic_core import to_json
 from shared.errors import AppError, Unavailable
 from shared.models import Event, Status, StoredEvent, Task, WorkerInfo
 from shared.store import KEPT_EVENTS, Claim, DuplicateKey, TaskFilter
-from shared.store.sqlite_schema import WAITING, connect
+from shared.store.sqlite_schema import GROUP, WAITING, connect
 from shared.transitions import AtMost, Change, OneOf
 
 Result = TypeVar("Result")
@@ -222,7 +222,8 @@ def _condition(field: str, wanted: Any) -> Condition:
 
 
 def _narrowing(narrow: TaskFilter) -> list[Condition]:
-    fields = {"status": narrow.status, "platform": narrow.platform, "task_type": narrow.task_type}
+    fields = {"status": narrow.status, "platform": narrow.platform, "task_type": narrow.task_type,
+              GROUP: narrow.group_id}
     conditions = [(f"{name} = ?", [value]) for name, value in fields.items() if value is not None]
     conditions += [("json_extract(doc, ?) = ?", [f'$.labels."{key}"', value]) for key, value in narrow.labels.items()]
     if narrow.created_after is not None:

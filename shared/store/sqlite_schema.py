@@ -9,10 +9,11 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-VERSION = 2
+VERSION = 3
 
 # Also literally in the queries: SQLite uses a partial index only where the query repeats the index's condition.
 WAITING = "owner IS NULL AND status IN ('pending', 'running')"
+GROUP = "json_extract(doc, '$.group_id')"  # no column: files of version 2 have none
 
 SCHEMA = f"""
 BEGIN IMMEDIATE;
@@ -36,6 +37,7 @@ CREATE INDEX IF NOT EXISTS by_time ON tasks (created_at, id);
 CREATE INDEX IF NOT EXISTS by_status ON tasks (status, created_at, id);
 CREATE INDEX IF NOT EXISTS by_platform ON tasks (platform, created_at, id);
 CREATE INDEX IF NOT EXISTS by_type ON tasks (task_type, created_at, id);
+CREATE INDEX IF NOT EXISTS by_group ON tasks ({GROUP}, created_at, id) WHERE {GROUP} IS NOT NULL;
 CREATE TABLE IF NOT EXISTS events (
     task_id TEXT NOT NULL,
     seq INTEGER NOT NULL,

@@ -17,14 +17,15 @@ from rich.console import Console
 
 from infra.toolchains import environments, install
 from shared.settings import get_settings
-from tests.bench import batch, http_rates, memory, start_latency, store_scale
+from tests.bench import batch, control, group, http_rates, memory, start_latency, store_scale
 from tests.bench.context import SMALL, Bench, Sizes
 from tests.bench.figures import Line
 from tests.bench.report import describe_machine, print_table, write_file
 from tests.bench.servers import Servers
 
 ROWS: dict[str, Callable[[Bench], list[Line]]] = {
-    "a": http_rates.run, "b": start_latency.run, "c": batch.run, "d": batch.run, "e": store_scale.run, "f": memory.run}
+    "a": http_rates.run, "b": start_latency.run, "c": batch.run_intel, "d": batch.run_intel, "e": store_scale.run,
+    "f": memory.run, "g": control.run, "h": batch.run_rockchip, "i": batch.run_qualcomm, "j": group.run}
 
 WIDTH = 180  # of the table in a log file
 
@@ -49,7 +50,8 @@ def main(arguments: Sequence[str]) -> int:
     failed: dict[str, str] = {}
     begun = time.monotonic()
     for environment in environments().values():
-        install(environment, get_settings().toolchains_dir)
+        if environment.bundled:
+            install(environment, get_settings().toolchains_dir)
     with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as folder:
         servers = Servers(Path(folder), tell)
         bench = Bench(Path(folder), servers, SMALL if options.small else Sizes(), tell)
@@ -58,8 +60,9 @@ def main(arguments: Sequence[str]) -> int:
                 try:
                     lines += [line for line in run(bench) if line.row in rows]
                 except Exception:
-                    failed[run.__module__] = traceback.format_exc()
-                    console.print(failed[run.__module__], markup=False)
+                    name = f"{run.__module__}.{run.__name__}"
+                    failed[name] = traceback.format_exc()
+                    console.print(failed[name], markup=False)
         finally:
             servers.stop()
     about |= {"seconds": round(time.monotonic() - begun), "failed": failed,

@@ -12,7 +12,7 @@ from tests.bench.servers import Servers
 class Sizes:
     """How much is measured. The default is what the bounds are about; `SMALL` only shows that the bench itself works.
 
-    The whole run stays below a quarter of an hour on two cores.
+    The whole run stays below forty minutes on two cores, a row below six.
     """
 
     http_rounds: int = 5
@@ -20,13 +20,16 @@ class Sizes:
     latency_tries: int = 60
     batch_rounds: int = 3
     batch_tasks: int = 20
+    target_rounds: int = 2
+    group_rounds: int = 3
     few_tasks: int = 1_000
     many_tasks: int = 100_000
     scale_rounds: int = 5
+    control_tries: int = 100
 
 
-SMALL = Sizes(http_rounds=2, http_seconds=1.0, latency_tries=10, batch_rounds=1, batch_tasks=4, few_tasks=600,
-              many_tasks=2_000, scale_rounds=3)
+SMALL = Sizes(http_rounds=2, http_seconds=1.0, latency_tries=10, batch_rounds=1, batch_tasks=4,
+              target_rounds=1, group_rounds=1, few_tasks=600, many_tasks=2_000, scale_rounds=3, control_tries=5)
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ class Bound:
 
     def margin(self, value: float) -> float:
         """How far inside the bound, as a share of it; negative outside."""
-        return (value / self.limit - 1) * (1 if self.at_least else -1)
+        return value / self.limit - 1 if self.at_least else 1 - value / self.limit
 
     def __str__(self) -> str:
         return f"{'≥' if self.at_least else '≤'} {self.limit:g}"

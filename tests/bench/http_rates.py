@@ -13,7 +13,7 @@ import psutil
 
 from infra import gateway
 from infra.servers.base import free_port, wait_until
-from shared.creation import build_task
+from shared.creation import build_tasks
 from shared.models import CreateTask
 from shared.settings import Settings
 from shared.store.mongo_documents import to_document
@@ -81,7 +81,7 @@ def pair_settings(bench: Bench) -> dict[str, str]:
     """For the bare pair: a database and a virtual host of its own, and the document that our service would store."""
     urls = bench.servers.fresh_urls()
     bare_pair.declare_queue(urls["MODEL_CONVERT_QUEUE_URL"])
-    document = to_document(build_task(CreateTask(**REQUEST), Settings()))
+    document = to_document(build_tasks(CreateTask(**REQUEST), Settings())[0])
     return {"BENCH_STORE_URL": urls["MODEL_CONVERT_STORE_URL"], "BENCH_QUEUE_URL": urls["MODEL_CONVERT_QUEUE_URL"],
             "BENCH_DOCUMENT": json.dumps(document)}
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,12 +19,15 @@ import urllib3
 from infra.client import Client
 from infra.models import fetch_models
 from infra.servers.base import free_port, spawn, wait_until
-from infra.toolchains import environments
+from infra.toolchains import install
 from shared.files import open_files
 from shared.models import TERMINAL, Status, Task
+from shared.settings import get_settings
 from shared.store import Store, open_store
-from tests.bench.models import object_path
+from tests.bench.models import INTEL, object_path
 from tests.bench.servers import Servers
+from worker.plan import get_plans
+from worker.toolchains import find_toolchain
 
 KEPT = "MODEL_CONVERT_TOOLCHAINS_DIR"
 STORE_TIMEOUT_S = 10.0
@@ -35,6 +38,17 @@ def bare_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("MODEL_CONVERT_") or name == KEPT}
 
 
+@dataclass(frozen=True)
+class Programs:
+    """Modules that `python -m` runs: the product's own, or a test's around the product."""
+
+    gateway: str = "infra.gateway"
+    worker: str = "worker"
+
+
+PRODUCT = Programs()
+
+
 @dataclass
 class Service:
     """One profile with data of its own; leave it by `with`, then nothing of it runs any more."""
@@ -42,6 +56,8 @@ class Service:
     profile: str
     folder: Path
     environment: dict[str, str]
+    platforms: Sequence[str]
+    programs: Programs
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     gateway: subprocess.Popen[bytes] | None = None  # once `client` or `gateway_port` was asked for
 
@@ -70,8 +86,9 @@ class Service:
     def gateway_port(self) -> int:
         """Raises `CannotStart` where the gateway does not become healthy."""
         port = free_port()
-        self.gateway = self._start("infra.gateway", "--host", "127.0.0.1", "--port", str(port))
-        wait_until(lambda: answers(port, "/health"), self.gateway, "gateway", self._log_path("infra.gateway"))
+        module = self.programs.gateway
+        self.gateway = self._start(module, "--host", "127.0.0.1", "--port", str(port))
+        wait_until(lambda: answers(port, "/health"), self.gateway, "gateway", self._log_path(module))
         return port
 
     def start_worker(self) -> subprocess.Popen[bytes]:
@@ -80,9 +97,10 @@ class Service:
         Raises:
             CannotStart: it ended, or took longer than a minute.
         """
-        process = self._start("worker")
-        log = self._log_path("worker")
-        wait_until(lambda: log.read_bytes().count(b"is warm") >= len(environments()), process, "worker", log)
+        process = self._start(self.programs.worker)
+        log = self._log_path(self.programs.worker)
+        toolchains = 1 + len(self.platforms)  # the shared stages' and each target's own
+        wait_until(lambda: log.read_bytes().count(b"is warm") >= toolchains, process, "worker", log)
         time.sleep(1.0)  # the hosts' imports are done; what they and the worker still tidy up is no part of a row
         return process
 
@@ -125,16 +143,29 @@ class Service:
         return self.folder / f"{module}.log"
 
 
-def open_service(profile: str, folder: Path, servers: Servers) -> Service:
-    """The profile `embedded` or `service`, empty, its data below `folder`; nothing of it runs yet."""
+def open_service(profile: str, folder: Path, servers: Servers, *, platforms: Sequence[str] = (INTEL.platform,),
+                 programs: Programs = PRODUCT, settings: Mapping[str, str] | None = None) -> Service:
+    """The profile `embedded` or `service`, empty, its data below `folder`; nothing of it runs yet.
+
+    Its worker serves, and warms, `platforms` alone, whatever else is installed. `settings` are more of those that shall
+    not be the defaults.
+    """
     folder.mkdir(parents=True)
-    own = {"MODEL_CONVERT_CACHE_DIR": str(folder / "stages"), "MODEL_CONVERT_WORK_DIR": str(folder / "work")}
+    own = {"MODEL_CONVERT_CACHE_DIR": str(folder / "stages"), "MODEL_CONVERT_WORK_DIR": str(folder / "work"),
+           "MODEL_CONVERT_PLATFORMS": ",".join(platforms)}
     if profile == "service":
         own |= servers.fresh_urls()
     else:
         own |= {"MODEL_CONVERT_STORE_URL": f"sqlite:{folder / 'tasks.db'}", "MODEL_CONVERT_QUEUE_URL": "poll:",
                 "MODEL_CONVERT_FILES_URL": f"file:{folder / 'buckets'}"}
-    return Service(profile, folder, bare_environment() | own)
+    return Service(profile, folder, bare_environment() | own | dict(settings or {}), platforms, programs)
+
+
+def install_toolchain(platform: str) -> Path:
+    """Install a target's toolchain unless it is there; its interpreter."""
+    environment, folder = get_plans()[platform].environment, get_settings().toolchains_dir
+    install(environment, folder)
+    return find_toolchain(environment, folder).interpreter
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pymongo
 
 from shared import transitions
-from shared.creation import build_task
+from shared.creation import build_tasks
 from shared.models import CreateTask, Status, Task
 from shared.settings import Settings
 from shared.store import Store, TaskFilter, open_store
@@ -72,7 +72,7 @@ def databases(bench: Bench, stack: ExitStack) -> Iterator[tuple[str, str, str]]:
 def fill(url: str, store: Store, number: int) -> Filled:
     """Store so many tasks: the older half completed, the younger half waiting. The first goes the product's own way,
     which makes schema and indexes."""
-    template = build_task(CreateTask(**request_for(DETECTOR, [1, 3, 480, 480])), Settings())
+    template = build_tasks(CreateTask(**request_for(DETECTOR, [1, 3, 480, 480])), Settings())[0]
     now = time.time()
     waiting_ids: list[str] = []
 

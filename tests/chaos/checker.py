@@ -164,7 +164,7 @@ def find_unexplained_failures(history: History) -> Found:
 def find_orphans(history: History) -> Found:
     """Nothing is left that no task speaks of: objects, directories, processes."""
     kept = {path for task in history.documents.values() if task.result
-            for path in [*task.result.files, task.result.manifest_path]}
+            for path in task.result.objects()}
     for path in history.objects:
         folder = path.rpartition("/")[0]
         owner = folder.rpartition("/")[2]

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from tests.chaos import journal
 from tests.chaos.mutants import MUTANTS
 from tests.chaos.plan import PLAN
+from tests.fixtures.toolchains import own_toolchains
 
 
 def main() -> int:
@@ -34,8 +34,7 @@ def run_worker() -> int:
 
     from worker import main as worker
     worker.ONNX = replace(worker.ONNX, preload=())
-    worker.served_plans = lambda settings: {PLAN.platform: PLAN}
-    worker.find_interpreter = lambda environment, toolchains_dir: Path(sys.executable)
+    worker.served_plans = lambda settings: ({PLAN.platform: PLAN}, own_toolchains(PLAN, worker.ONNX))
     return worker.main()
 
 

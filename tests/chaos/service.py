@@ -23,7 +23,7 @@ GATEWAY = WORKERS  # its number among the victims
 STOP_S = 20.0
 # Everything is short, so that a run is; a lease is five beats, as in production it is fifteen.
 SETTINGS = {"LEASE_S": "1.0", "BEAT_S": "0.2", "SWEEP_S": "0.5", "RETRY_DELAY_S": "0.1", "HOLD_S": "0.5",
-            "GRACE_S": "0.5", "SLOTS": "2", "MAX_RETRIES": "6", "TOOLCHAIN_ENV": COUNTER}
+            "GRACE_S": "0.5", "PREFLIGHT": "false", "SLOTS": "2", "MAX_RETRIES": "6", "TOOLCHAIN_ENV": COUNTER}
 
 
 @dataclass

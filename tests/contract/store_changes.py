@@ -17,6 +17,7 @@ RESULT = TaskResult(path="results/out.xml", files=["results/out.xml", "results/o
                     accuracy={"sigmoid_0.tmp_0": {"cosine": 0.99999}, "$out": {"": None}, "%2E": [1, 2.5, "输出"]})
 FAILURE = TaskFailure(code="unsupported_operator", stage="compile", message="不支持的算子: NonZero", hint="replace it",
                       log_tail="line 1\nline 2\t\u001b[31m \"quoted\" \\")
+LOG_LINES = ["正在编译 \U0001f642", "tuning: 43%|####2 | \"quoted\" \\ $where", ""]
 
 
 def _reap(status: Status, retries: int) -> Change:
@@ -35,6 +36,7 @@ BY_THE_SERVICE: dict[str, Callable[[], Change]] = {
     "claim": lambda: transitions.claim("w9"),
     "beat": lambda: transitions.beat(OWNER, EPOCH),
     "beat with progress": lambda: transitions.beat(OWNER, EPOCH, 41.5),
+    "beat with log lines": lambda: transitions.beat(OWNER, EPOCH, 41.5, LOG_LINES),
     "begin_stage": lambda: transitions.begin_stage(OWNER, EPOCH, "compile", 40.0, 1_700_000_000.125),
     "commit_stages": lambda: transitions.commit_stages(OWNER, EPOCH, [FETCH], 12.5),
     "commit_stages of two new ones": lambda: transitions.commit_stages(OWNER, EPOCH, [FETCH, PUBLISH], 12.5,

@@ -17,8 +17,10 @@ from shared.messages import ControlTask, RunTask
 from shared.models import HEAD_START_S, Task
 from shared.queue import Delivery, Queue, Subscription, open_queue
 from shared.store import open_store
+from tests.fixtures.targets import EVERY, NONE
 
 SOON_S = 5.0  # generous: the machine is shared
+ROCKCHIP = frozenset({"rockchip"})  # room for this target's tasks only
 
 
 class Service:
@@ -70,17 +72,17 @@ def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]
     service.close()
 
 
-def receive_run(subscription: Subscription) -> Delivery:
+def receive_run(subscription: Subscription, platforms: frozenset[str] = EVERY) -> Delivery:
     """The next doorbell, acknowledged."""
-    delivery = subscription.receive(accept_runs=True, timeout_s=SOON_S)
+    delivery = subscription.receive(platforms=platforms, timeout_s=SOON_S)
     assert delivery is not None, "no doorbell came"
     assert isinstance(delivery.message, RunTask)
     delivery.ack()
     return delivery
 
 
-def silent(subscription: Subscription, *, accept_runs: bool, seconds: float = 0.6) -> bool:
-    return subscription.receive(accept_runs=accept_runs, timeout_s=seconds) is None
+def silent(subscription: Subscription, *, platforms: frozenset[str], seconds: float = 0.6) -> bool:
+    return subscription.receive(platforms=platforms, timeout_s=seconds) is None
 
 
 def in_thread(work: Callable[[], object]) -> threading.Thread:
@@ -98,7 +100,7 @@ def test_an_announced_task_is_received_with_its_identity(service: Service) -> No
 def test_receive_answers_none_when_nothing_came_in_time(service: Service) -> None:
     subscription = service.subscribe("w1")
     started = time.monotonic()
-    assert subscription.receive(accept_runs=True, timeout_s=0.3) is None
+    assert subscription.receive(platforms=EVERY, timeout_s=0.3) is None
     assert 0.25 < time.monotonic() - started < 2
 
 
@@ -106,7 +108,7 @@ def test_wake_lets_a_waiting_receive_return_at_once(service: Service) -> None:
     subscription = service.subscribe("w1")
     answers: list[tuple[Delivery | None, float]] = []
     started = time.monotonic()
-    receiver = in_thread(lambda: answers.append((subscription.receive(accept_runs=True, timeout_s=30),
+    receiver = in_thread(lambda: answers.append((subscription.receive(platforms=EVERY, timeout_s=30),
                                                  time.monotonic() - started)))
     time.sleep(0.3)
     subscription.wake()
@@ -116,7 +118,7 @@ def test_wake_lets_a_waiting_receive_return_at_once(service: Service) -> None:
 
 def test_close_lets_a_waiting_receive_return(service: Service) -> None:
     subscription = service.subscribe("w1")
-    receiver = in_thread(lambda: subscription.receive(accept_runs=True, timeout_s=30))
+    receiver = in_thread(lambda: subscription.receive(platforms=EVERY, timeout_s=30))
     time.sleep(0.3)
     subscription.close()
     receiver.join(5)
@@ -125,7 +127,7 @@ def test_close_lets_a_waiting_receive_return(service: Service) -> None:
 
 def test_an_idle_worker_hears_of_a_new_task_soon(service: Service) -> None:
     subscription = service.subscribe("w1")
-    assert silent(subscription, accept_runs=True)
+    assert silent(subscription, platforms=EVERY)
     heard: list[float] = []
     receiver = in_thread(lambda: receive_run(subscription) and heard.append(time.monotonic()))
     time.sleep(0.3)
@@ -137,18 +139,51 @@ def test_an_idle_worker_hears_of_a_new_task_soon(service: Service) -> None:
 
 def test_without_a_free_slot_no_doorbell_comes_and_another_worker_gets_it(service: Service) -> None:
     full, free = service.subscribe("w1"), service.subscribe("w2")
-    assert silent(full, accept_runs=True)  # it has been idle, so that doorbells were on their way to it
-    assert silent(full, accept_runs=False, seconds=0.2)
+    assert silent(full, platforms=EVERY)  # it has been idle, so that doorbells were on their way to it
+    assert silent(full, platforms=NONE, seconds=0.2)
     service.create("t1")
-    assert silent(full, accept_runs=False)
+    assert silent(full, platforms=NONE)
     assert receive_run(free).message.task_id == "t1"
 
 
 def test_a_slot_that_becomes_free_gets_what_waited(service: Service) -> None:
     subscription = service.subscribe("w1")
     service.create("t1")
-    assert silent(subscription, accept_runs=False)
+    assert silent(subscription, platforms=NONE)
     assert receive_run(subscription).message.task_id == "t1"
+
+
+def test_a_doorbell_of_a_target_without_room_stays_for_another_worker(service: Service) -> None:
+    full, free = service.subscribe("w1", "intel", "rockchip"), service.subscribe("w2", "intel", "rockchip")
+    assert silent(full, platforms=EVERY)  # it has been idle, so that doorbells of both were on their way to it
+    assert silent(full, platforms=ROCKCHIP, seconds=0.2)
+    service.create("t1", "intel")
+    assert silent(full, platforms=ROCKCHIP)
+    assert receive_run(free).message.task_id == "t1"
+
+
+def test_what_waits_for_room_keeps_no_other_target_waiting(service: Service) -> None:
+    subscription = service.subscribe("w1", "intel", "rockchip")
+    for number in range(10):
+        service.create(f"i{number}", "intel", "high")
+    for priority in ("low", "normal", "high"):
+        service.create(f"r-{priority}", "rockchip", priority)
+    order = []
+    for _ in range(3):
+        order.append(task_id := receive_run(subscription, ROCKCHIP).message.task_id)
+        assert service.claim(task_id, "w1")
+    assert order == ["r-high", "r-normal", "r-low"]
+    assert silent(subscription, platforms=ROCKCHIP)
+    assert receive_run(subscription).message.platform == "intel"
+
+
+def test_what_waited_for_room_comes_as_soon_as_there_is_room(service: Service) -> None:
+    subscription = service.subscribe("w1", "intel", "rockchip")
+    service.create("t1", "intel")
+    assert silent(subscription, platforms=ROCKCHIP)
+    began = time.monotonic()
+    assert receive_run(subscription).message.task_id == "t1"
+    assert time.monotonic() - began < 1.0
 
 
 def test_only_the_subscribed_targets_doorbells_come(service: Service) -> None:
@@ -160,7 +195,7 @@ def test_only_the_subscribed_targets_doorbells_come(service: Service) -> None:
         received.add(task_id := receive_run(subscription).message.task_id)
         assert service.claim(task_id, "w1")
     assert received == {"for-intel", "for-rockchip"}
-    assert silent(subscription, accept_runs=True)
+    assert silent(subscription, platforms=EVERY)
 
 
 def test_the_high_ones_come_first(service: Service) -> None:
@@ -177,7 +212,7 @@ def test_the_high_ones_come_first(service: Service) -> None:
 def test_a_doorbell_that_was_handed_back_comes_again(service: Service) -> None:
     service.create("t1")
     subscription = service.subscribe("w1")
-    delivery = subscription.receive(accept_runs=True, timeout_s=SOON_S)
+    delivery = subscription.receive(platforms=EVERY, timeout_s=SOON_S)
     assert delivery is not None
     delivery.requeue()
     assert receive_run(subscription).message.task_id == "t1"
@@ -193,7 +228,7 @@ def test_several_workers_claim_each_task_once_and_none_is_left(service: Service)
     def work(worker_id: str) -> None:
         subscription = service.subscribe(worker_id)
         while len(claimed) < len(tasks) and time.monotonic() < until:
-            delivery = subscription.receive(accept_runs=True, timeout_s=0.2)
+            delivery = subscription.receive(platforms=EVERY, timeout_s=0.2)
             if delivery:
                 if service.claim(delivery.message.task_id, worker_id):
                     claimed.append(delivery.message.task_id)
@@ -209,18 +244,18 @@ def test_a_control_message_reaches_the_watching_worker_only(service: Service) ->
     owner, other = service.subscribe("w1"), service.subscribe("w2")
     service.run("t1", "w1", owner)
     service.pause("t1")
-    delivery = owner.receive(accept_runs=True, timeout_s=SOON_S)
+    delivery = owner.receive(platforms=EVERY, timeout_s=SOON_S)
     assert delivery is not None and isinstance(delivery.message, ControlTask) and delivery.message.task_id == "t1"
     delivery.ack()
-    assert silent(owner, accept_runs=True), "one change, one message"
-    assert silent(other, accept_runs=True)
+    assert silent(owner, platforms=EVERY), "one change, one message"
+    assert silent(other, platforms=EVERY)
 
 
 def test_a_control_message_comes_without_a_free_slot(service: Service) -> None:
     owner = service.subscribe("w1")
     service.run("t1", "w1", owner)
     service.pause("t1")
-    delivery = owner.receive(accept_runs=False, timeout_s=SOON_S)
+    delivery = owner.receive(platforms=NONE, timeout_s=SOON_S)
     assert delivery is not None and delivery.message.task_id == "t1"
 
 
@@ -230,7 +265,7 @@ def test_every_further_change_is_told(service: Service) -> None:
     for change in (transitions.pause(), transitions.resume(), transitions.cancel()):
         assert service.store.update("t1", change)
         service.queue.control(ControlTask(task_id="t1", epoch=1))
-        delivery = owner.receive(accept_runs=False, timeout_s=SOON_S)
+        delivery = owner.receive(platforms=NONE, timeout_s=SOON_S)
         assert delivery is not None and isinstance(delivery.message, ControlTask)
 
 
@@ -239,7 +274,7 @@ def test_the_owner_of_a_deleted_task_is_told(service: Service) -> None:
     service.run("t1", "w1", owner)
     assert service.store.delete("t1")
     service.queue.control(ControlTask(task_id="t1", epoch=1))
-    delivery = owner.receive(accept_runs=False, timeout_s=SOON_S)
+    delivery = owner.receive(platforms=NONE, timeout_s=SOON_S)
     assert delivery is not None and delivery.message.task_id == "t1"
 
 
@@ -248,12 +283,12 @@ def test_an_unwatched_task_is_not_heard_of_any_more(service: Service) -> None:
     service.run("t1", "w1", owner)
     owner.unwatch("t1")
     service.pause("t1")
-    assert silent(owner, accept_runs=False)
+    assert silent(owner, platforms=NONE)
 
 
 def test_a_control_message_that_nobody_listens_to_is_no_error(service: Service) -> None:
     service.queue.control(ControlTask(task_id="nobody", epoch=3))
-    assert silent(service.subscribe("w1"), accept_runs=True)
+    assert silent(service.subscribe("w1"), platforms=EVERY)
 
 
 def test_a_reachable_queue_answers_ping(service: Service) -> None:

@@ -20,6 +20,7 @@ from shared.queue import Delivery
 from shared.queue.rabbitmq import RabbitQueue
 from shared.queue.rabbitmq_subscription import RabbitSubscription
 from shared.queue.topology import DELIVERY_LIMIT
+from tests.fixtures.targets import EVERY, NONE
 
 ROOT = Path(__file__).parents[2]
 SOON_S = 5.0
@@ -72,14 +73,14 @@ def doorbell(task_id: str, priority: str = "normal", platform: str = "intel") ->
 
 
 def receive(subscription: RabbitSubscription, timeout_s: float = SOON_S) -> Delivery:
-    delivery = subscription.receive(accept_runs=True, timeout_s=timeout_s)
+    delivery = subscription.receive(platforms=EVERY, timeout_s=timeout_s)
     assert delivery is not None, "no doorbell came"
     return delivery
 
 
 def idle(subscription: RabbitSubscription) -> None:
     """Let it find its queues empty and consume."""
-    assert subscription.receive(accept_runs=True, timeout_s=0.5) is None
+    assert subscription.receive(platforms=EVERY, timeout_s=0.5) is None
 
 
 def get_soon(channel: BlockingChannel, queue_name: str) -> bytes | None:
@@ -192,7 +193,7 @@ def test_a_worker_whose_control_queue_was_deleted_hears_control_messages_again(
     rabbitmqctl(rabbitmq_server, "delete_queue", "-p", amqp_url.rpartition("/")[2], name)
     time.sleep(1.0)
     queue.control(ControlTask(task_id="t1", epoch=0))
-    assert subscription.receive(accept_runs=False, timeout_s=1.0).message.task_id == "t1"
+    assert subscription.receive(platforms=NONE, timeout_s=1.0).message.task_id == "t1"
 
 
 @pytest.mark.parametrize("consuming", [False, True], ids=["fetched", "consumed"])
@@ -222,7 +223,7 @@ def test_what_is_no_control_message_goes_to_the_dead_queue_and_the_next_one_come
         channel.basic_publish("mc.control.v1", "task.t1", body)
         assert get_soon(channel, "mc.dead.v1") == body
     queue.control(ControlTask(task_id="t1", epoch=4))
-    assert subscription.receive(accept_runs=False, timeout_s=SOON_S).message.epoch == 4
+    assert subscription.receive(platforms=NONE, timeout_s=SOON_S).message.epoch == 4
 
 
 def test_a_doorbell_beyond_the_delivery_limit_goes_to_the_dead_queue(queue: RabbitQueue, subscribe: Subscribe,
@@ -233,7 +234,7 @@ def test_a_doorbell_beyond_the_delivery_limit_goes_to_the_dead_queue(queue: Rabb
     for _ in range(DELIVERY_LIMIT + 1):
         receive(subscription).requeue()
     assert get_soon(channel, "mc.dead.v1") == message.encode()
-    assert subscription.receive(accept_runs=True, timeout_s=0.5) is None
+    assert subscription.receive(platforms=EVERY, timeout_s=0.5) is None
 
 
 def test_of_a_backlog_every_priority_gets_its_share(queue: RabbitQueue, subscribe: Subscribe) -> None:
@@ -259,7 +260,7 @@ def test_an_idle_worker_keeps_only_what_it_takes_of_a_burst(queue: RabbitQueue, 
     for priority in ("low", "normal", "high"):
         queue.announce(doorbell(priority, priority))
     receive(subscription).ack()
-    assert subscription.receive(accept_runs=False, timeout_s=0.5) is None
+    assert subscription.receive(platforms=NONE, timeout_s=0.5) is None
     ready = [channel.queue_declare(f"mc.run.intel.{p}.v1", passive=True).method for p in ("high", "normal", "low")]
     assert sum(method.message_count for method in ready) == 2
     assert sum(method.consumer_count for method in ready) == 0
@@ -285,7 +286,7 @@ def test_each_of_many_doorbells_goes_to_one_of_several_workers(queue: RabbitQueu
     until = time.monotonic() + 15
     while len(taken) < 30 and time.monotonic() < until:
         for worker in workers:
-            if delivery := worker.receive(accept_runs=True, timeout_s=0.1):
+            if delivery := worker.receive(platforms=EVERY, timeout_s=0.1):
                 taken.append(delivery.message.task_id)
                 delivery.ack()
     assert sorted(taken) == sorted(f"t{number}" for number in range(30))
@@ -295,7 +296,8 @@ def test_a_killed_workers_unacknowledged_doorbell_comes_to_another(amqp_url: str
                                                                    subscribe: Subscribe) -> None:
     queue.announce(doorbell("t1"))
     code = ("import sys, time; from shared.queue.rabbitmq import RabbitQueue\n"
-            "d = RabbitQueue(sys.argv[1], 3.0).subscribe('doomed', ['intel']).receive(accept_runs=True, timeout_s=20)\n"
+            "s = RabbitQueue(sys.argv[1], 3.0).subscribe('doomed', ['intel'])\n"
+            "d = s.receive(platforms={'intel'}, timeout_s=20)\n"
             "print(d.message.task_id, flush=True); time.sleep(60)")
     command = [sys.executable, "-c", code, amqp_url]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as worker:
@@ -317,7 +319,7 @@ def test_what_was_acknowledged_just_before_close_does_not_come_again(queue: Rabb
     first.close()
     second = subscribe("w2")
     assert receive(second).message.task_id == "t4"
-    assert second.receive(accept_runs=True, timeout_s=0.5) is None
+    assert second.receive(platforms=EVERY, timeout_s=0.5) is None
 
 
 def test_answering_a_delivery_twice_does_no_harm(queue: RabbitQueue, subscribe: Subscribe) -> None:
@@ -329,7 +331,7 @@ def test_answering_a_delivery_twice_does_no_harm(queue: RabbitQueue, subscribe: 
     delivery.ack()
     delivery.ack()
     delivery.requeue()
-    assert subscription.receive(accept_runs=True, timeout_s=1.0) is None, "the broker closed the channel"
+    assert subscription.receive(platforms=EVERY, timeout_s=1.0) is None, "the broker closed the channel"
 
 
 def test_a_worker_of_several_targets_serves_them_in_turn(queue: RabbitQueue, subscribe: Subscribe) -> None:
@@ -344,3 +346,39 @@ def test_a_worker_of_several_targets_serves_them_in_turn(queue: RabbitQueue, sub
         taken.append(delivery.message.platform)
         delivery.ack()
     assert all(set(taken[i:i + 3]) == set(platforms) for i in range(0, 12, 3)), taken
+
+
+def test_a_target_that_has_room_again_does_not_stand_behind_anothers_unending_doorbells(
+        queue: RabbitQueue, subscribe: Subscribe) -> None:
+    subscription = subscribe("w1", "intel", "rockchip")
+    full = frozenset({"rockchip"})
+    assert subscription.receive(platforms=full, timeout_s=0.5) is None  # from now on these are pushed
+    for number in range(3):
+        queue.announce(doorbell(f"intel-{number}"))
+    for number in range(20):
+        queue.announce(doorbell(f"rockchip-{number}", platform="rockchip"))
+    taken = []
+    for platforms in (full, full, *[EVERY] * 6):
+        delivery = subscription.receive(platforms=platforms, timeout_s=SOON_S)
+        assert delivery is not None
+        taken.append(delivery.message.task_id)
+        delivery.ack()
+        time.sleep(0.05)  # the next one of those that are pushed is there before this worker is
+    assert taken[:2] == ["rockchip-0", "rockchip-1"]
+    assert sorted(taken[2:]) == ["intel-0", "intel-1", "intel-2", "rockchip-2", "rockchip-3", "rockchip-4"]
+
+
+def test_a_target_that_has_no_room_any_more_is_not_listened_to_and_what_came_is_handed_back(
+        queue: RabbitQueue, subscribe: Subscribe, channel: BlockingChannel) -> None:
+    subscription = subscribe("w1", "intel", "rockchip")
+    idle(subscription)
+    for priority in ("low", "normal", "high"):
+        queue.announce(doorbell(priority, priority))
+    receive(subscription).ack()
+    assert subscription.receive(platforms=frozenset({"rockchip"}), timeout_s=0.5) is None
+    full, free = ([channel.queue_declare(f"mc.run.{platform}.{p}.v1", passive=True).method
+                   for p in ("high", "normal", "low")] for platform in ("intel", "rockchip"))
+    assert [sum(method.message_count for method in methods) for methods in (full, free)] == [2, 0]
+    time.sleep(0.1)
+    assert subscription.receive(platforms=frozenset({"rockchip"}), timeout_s=0.1) is None
+    assert [sum(method.consumer_count for method in methods) for methods in (full, free)] == [0, 3]

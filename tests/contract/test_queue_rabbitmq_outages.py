@@ -21,6 +21,7 @@ from shared.queue import rabbitmq
 from shared.queue.rabbitmq import RabbitQueue
 from shared.queue.rabbitmq_subscription import RabbitSubscription
 from tests.fixtures.rabbitmq import PrivateBroker
+from tests.fixtures.targets import EVERY, NONE
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 1.5
@@ -88,14 +89,14 @@ def received_until(subscription: RabbitSubscription, task_id: str) -> set[str]:
     deadline = time.monotonic() + HEALED_S
     while task_id not in received:
         assert time.monotonic() < deadline, f"{task_id} did not come, only {received}"
-        if delivery := subscription.receive(accept_runs=True, timeout_s=0.5):
+        if delivery := subscription.receive(platforms=EVERY, timeout_s=0.5):
             received.add(delivery.message.task_id)
             delivery.ack()
     return received
 
 
 def drained(subscription: RabbitSubscription) -> bool:
-    return subscription.receive(accept_runs=True, timeout_s=0.5) is None
+    return subscription.receive(platforms=EVERY, timeout_s=0.5) is None
 
 
 def test_without_any_broker_calls_fail_in_time_and_receive_waits(open_queue: Open, subscribe) -> None:
@@ -104,7 +105,7 @@ def test_without_any_broker_calls_fail_in_time_and_receive_waits(open_queue: Ope
     subscription = subscribe(queue)
     subscription.watch("t1")
     started = time.monotonic()
-    assert subscription.receive(accept_runs=True, timeout_s=0.5) is None
+    assert subscription.receive(platforms=EVERY, timeout_s=0.5) is None
     assert 0.4 < time.monotonic() - started < 1.5
 
 
@@ -125,7 +126,7 @@ def test_a_broker_that_is_stopped_and_started_is_found_again(private_broker: Pri
     private_broker.server.stop()
     assert_unavailable_in_time(queue)
     started = time.monotonic()
-    assert subscription.receive(accept_runs=True, timeout_s=0.4) is None
+    assert subscription.receive(platforms=EVERY, timeout_s=0.4) is None
     assert time.monotonic() - started < 1.5
     subscription.watch("t2")
     subscription.unwatch("t1")
@@ -134,7 +135,7 @@ def test_a_broker_that_is_stopped_and_started_is_found_again(private_broker: Pri
     assert received_until(subscription, "after") == {"after"}
     for task_id in ("t1", "t2"):
         queue.control(ControlTask(task_id=task_id, epoch=0))
-    assert subscription.receive(accept_runs=False, timeout_s=5).message.task_id == "t2", "bound again, t1 not"
+    assert subscription.receive(platforms=NONE, timeout_s=5).message.task_id == "t2", "bound again, t1 not"
 
 
 def test_confirmed_doorbells_survive_a_kill_in_mid_consume(private_broker: PrivateBroker, open_queue: Open,
@@ -143,7 +144,7 @@ def test_confirmed_doorbells_survive_a_kill_in_mid_consume(private_broker: Priva
     subscription = subscribe(queue)
     for number in range(5):
         queue.announce(doorbell(f"t{number}"))
-    taken = [subscription.receive(accept_runs=True, timeout_s=5) for _ in range(2)]
+    taken = [subscription.receive(platforms=EVERY, timeout_s=5) for _ in range(2)]
     assert all(taken)
     private_broker.server.kill()
     for delivery in taken:
@@ -166,8 +167,8 @@ def test_a_frozen_broker_holds_no_caller_longer_than_its_timeout(private_broker:
     assert_unavailable_in_time(queue)
     assert_unavailable_in_time(late)
     started = time.monotonic()
-    for accept_runs in (True, False):
-        assert subscription.receive(accept_runs=accept_runs, timeout_s=0.3) is None
+    for platforms in (EVERY, NONE):
+        assert subscription.receive(platforms=platforms, timeout_s=0.3) is None
     subscription.watch("t1")
     assert time.monotonic() - started < 0.6 + TIMEOUT_S + 0.5
     private_broker.signal(signal.SIGCONT)
@@ -213,9 +214,9 @@ def test_a_channel_that_the_broker_closes_is_replaced(private_broker: PrivateBro
     queue = open_queue(private_broker.url)
     subscription = subscribe(queue)
     queue.announce(doorbell("held"))
-    held = subscription.receive(accept_runs=True, timeout_s=5)
+    held = subscription.receive(platforms=EVERY, timeout_s=5)
     assert held
-    again = subscription.receive(accept_runs=True, timeout_s=15)
+    again = subscription.receive(platforms=EVERY, timeout_s=15)
     assert again and again.message.task_id == "held", "the closed channel went unnoticed"
     held.ack()
     again.ack()

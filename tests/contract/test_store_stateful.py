@@ -29,7 +29,7 @@ from shared.models import Status, StoredEvent, Task
 from shared.store import KEPT_EVENTS, Claim, DuplicateKey, Store, TaskFilter, open_store
 from shared.store.mongo import MongoStore
 from shared.transitions import WAITING, Change
-from tests.contract.store_changes import BY_CLIENTS, FAILURE, FETCH, PUBLISH, RESULT
+from tests.contract.store_changes import BY_CLIENTS, FAILURE, FETCH, LOG_LINES, PUBLISH, RESULT
 from tests.contract.store_model import TIMEOUT_S, apply, make_task
 from tests.fixtures.mongo import fresh_database
 
@@ -45,6 +45,7 @@ PAGE_SIZE = 3
 BY_OWNERS: dict[str, Callable[[str, int], Change]] = {
     "beat": transitions.beat,
     "beat with progress": lambda owner, epoch: transitions.beat(owner, epoch, 41.5),
+    "beat with log lines": lambda owner, epoch: transitions.beat(owner, epoch, 41.5, LOG_LINES),
     "begin_stage": lambda owner, epoch: transitions.begin_stage(owner, epoch, "compile", 40.0, 1_700_000_000.125),
     "commit_stages": lambda owner, epoch: transitions.commit_stages(owner, epoch, [FETCH], 12.5, finished=[FETCH]),
     "park": transitions.park,

@@ -115,7 +115,7 @@ def check_finished_stages_stay(run: Run, task: Task) -> None:
 def check_objects(run: Run, tasks: dict[str, Task]) -> None:
     """Results belong to completed tasks and are whole; cached results are whole; logs belong to tasks that exist."""
     done = [task for task in tasks.values() if task.status is Status.COMPLETED]
-    wanted = {path for task in done for path in (*task.result.files, task.result.manifest_path)}
+    wanted = {path for task in done for path in task.result.objects()}
     found = {info.path for info in run.files.list(f"{run.settings.results_bucket}/")}
     assert found == wanted, f"objects and completed tasks do not agree: {found} instead of {wanted}"
     for task in done:

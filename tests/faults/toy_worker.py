@@ -7,9 +7,9 @@ from __future__ import annotations
 import os
 import sys
 import time
-from pathlib import Path
 
 from tests.faults.toy_plan import PLAN
+from tests.fixtures.toolchains import own_toolchains
 from worker import main
 
 
@@ -20,6 +20,5 @@ def shift_clock(seconds: float) -> None:
 
 if __name__ == "__main__":
     shift_clock(float(os.environ.get("FAULTS_CLOCK_SHIFT_S", "0")))
-    main.served_plans = lambda settings: {PLAN.platform: PLAN}
-    main.find_interpreter = lambda environment, toolchains_dir: Path(sys.executable)
+    main.served_plans = lambda settings: ({PLAN.platform: PLAN}, own_toolchains(PLAN, main.ONNX))
     sys.exit(main.main())

@@ -65,6 +65,7 @@ def _answers(port: int) -> bool:
 @pytest.mark.parametrize(("name", "status"), [
     ("query_task", 400), ("list_tasks", 200), ("batch_delete_tasks", 400), ("pause_task", 400), ("resume_task", 400),
     ("cancel_task", 400), ("retry_task", 400), ("get_task_events", 405), ("get_task_log", 405), ("create_task", 400),
+    ("validate_task", 400),
     ("get_task_status", 405), ("list_platforms", 405), ("health", 405)])
 def test_no_function_imports_a_driver_at_start(data_dir: Path, name: str, status: int) -> None:
     modules = modules_after_a_request(name, status)

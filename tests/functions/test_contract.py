@@ -10,8 +10,8 @@ from shared.store import Store
 from tests.functions.service import Caller
 
 SEVEN_FIELDS = ["id", "task_type", "platform", "status", "input_path", "output_path", "created_at"]
-MORE_FIELDS = {"parameters", "priority", "labels", "progress", "stage", "stages", "error", "result", "updated_at",
-               "started_at", "finished_at"}
+MORE_FIELDS = {"parameters", "priority", "labels", "group_id", "waits_for", "progress", "stage", "log_lines", "stages",
+               "error", "result", "updated_at", "started_at", "finished_at"}
 UNKNOWN = "task_1234567890_0000"
 
 

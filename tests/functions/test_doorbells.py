@@ -29,7 +29,7 @@ def worker(data_dir: object, amqp_url: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def hear(worker: Subscription, timeout_s: float = 10.0) -> RunTask | ControlTask | None:
-    delivery: Delivery | None = worker.receive(accept_runs=True, timeout_s=timeout_s)
+    delivery: Delivery | None = worker.receive(platforms=frozenset({"intel"}), timeout_s=timeout_s)
     if delivery is None:
         return None
     delivery.ack()

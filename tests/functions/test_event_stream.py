@@ -108,7 +108,7 @@ def test_what_is_stored_is_told_first_and_what_happens_then_as_it_happens(url: s
         assert response.headers["Content-Type"] == "text/event-stream; charset=utf-8"
         assert response.headers["Cache-Control"] == "no-store"
         stream = heard(response)
-        assert next(stream) == (None, "progress", {"stage": None, "percent": 0.0})
+        assert next(stream) == (None, "progress", {"stage": None, "percent": 0.0, "log_lines": []})
         seq, kind, data = next(stream)
         assert (seq, kind) == ("1", "paused")
         assert list(data) == ["seq", "type", "at", "data"] and (data["seq"], data["type"]) == (1, "paused")
@@ -125,15 +125,30 @@ def test_progress_is_told_when_it_changes_and_is_no_event(url: str, store: Store
     task = add(status="running", owner="w", epoch=1)
     with listen(url, task) as response:
         stream = heard(response)
-        assert next(stream)[2] == {"stage": None, "percent": 0.0}
+        assert next(stream)[2] == {"stage": None, "percent": 0.0, "log_lines": []}
         store.update(task.id, transitions.begin_stage("w", 1, "compile", 10.0, 1.0))
-        assert next(stream) == (None, "progress", {"stage": "compile", "percent": 10.0})
+        assert next(stream) == (None, "progress", {"stage": "compile", "percent": 10.0, "log_lines": []})
         assert next(stream)[:2] == ("1", "stage_started")
         store.update(task.id, transitions.beat("w", 1, 55.55))
-        assert next(stream) == (None, "progress", {"stage": "compile", "percent": 55.5})
+        assert next(stream) == (None, "progress", {"stage": "compile", "percent": 55.5, "log_lines": []})
         store.update(task.id, transitions.beat("w", 1, 55.55))
         store.update(task.id, transitions.cancel())
         assert next(stream)[:2] == ("2", "cancelled")
+
+
+def test_what_the_running_stage_says_is_told_with_the_progress_and_is_no_event(url: str, store: Store,
+                                                                             add: Callable[..., Task]) -> None:
+    task = add(status="running", owner="w", epoch=1, stage="compile", log_lines=["loading"])
+    with listen(url, task) as response:
+        stream = heard(response)
+        assert next(stream)[2] == {"stage": "compile", "percent": 0.0, "log_lines": ["loading"]}
+        for lines in (["loading", "正在编译"], ["loading", "正在编译", "50%"]):
+            store.update(task.id, transitions.beat("w", 1, 0.0, lines))
+            assert next(stream) == (None, "progress", {"stage": "compile", "percent": 0.0, "log_lines": lines})
+        store.update(task.id, transitions.beat("w", 1, 0.0, lines))
+        store.update(task.id, transitions.cancel())
+        assert next(stream) == (None, "progress", {"stage": "compile", "percent": 0.0, "log_lines": []})
+        assert [frame[:2] for frame in stream] == [("1", "cancelled")]
 
 
 @pytest.mark.parametrize(("headers", "query", "told"), [

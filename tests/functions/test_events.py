@@ -22,9 +22,9 @@ def test_a_created_task_has_told_of_its_creation(call: Caller, store: Store) -> 
     task_id = call("create_task", "POST", "/tasks/create", json=CREATE).data["task_id"]
     answer = get(call, task_id)
     assert answer.message == "获取任务事件成功"
-    assert list(answer.data) == ["task_id", "status", "progress", "stage", "events", "next"]
+    assert list(answer.data) == ["task_id", "status", "progress", "stage", "log_lines", "events", "next"]
     assert {name: value for name, value in answer.data.items() if name != "events"} == {
-        "task_id": task_id, "status": "pending", "progress": 0.0, "stage": None, "next": 1}
+        "task_id": task_id, "status": "pending", "progress": 0.0, "stage": None, "log_lines": [], "next": 1}
     (event,) = answer.data["events"]
     assert list(event) == ["seq", "type", "at", "data"]
     assert event == {"seq": 1, "type": "created", "at": format_time(store.get(task_id).created_at), "data": {}}
@@ -57,6 +57,15 @@ def test_each_request_goes_on_where_the_last_one_ended(call: Caller, store: Stor
     store.update(task.id, transitions.retry())
     third = get(call, task.id, f"?after={second['next']}&_=123").data
     assert ([event["type"] for event in third["events"]], third["next"]) == (["retried"], 4)
+
+
+def test_what_the_running_stage_says_is_told_beside_the_events(call: Caller, store: Store,
+                                                             add: Callable[..., Task]) -> None:
+    task = add(status="running", owner="w", epoch=1, stage="compile")
+    for number in range(3):
+        store.update(task.id, transitions.beat("w", 1, 10.0, [f"line {number}"]))
+    data = get(call, task.id).data
+    assert (data["stage"], data["log_lines"], data["events"], data["next"]) == ("compile", ["line 2"], [], 0)
 
 
 def test_what_clients_do_over_http_is_told(call: Caller, add: Callable[..., Task]) -> None:

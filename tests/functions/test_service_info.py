@@ -23,7 +23,7 @@ def test_every_target_is_listed_with_the_schema_that_validates_its_parameters(ca
     assert intel["task_types"] == ["onnx_to_openvino"]
     assert (intel["input_suffixes"], intel["artefact_suffixes"]) == ([".onnx"], [".xml", ".bin"])
     assert intel["parameters"]["additionalProperties"] is False
-    assert intel["parameters"]["properties"]["precision"]["enum"] == ["fp32", "fp16"]
+    assert intel["parameters"]["properties"]["precision"]["enum"] == ["fp32", "fp16", "int8"]
     assert (intel["tools"], intel["workers"]) == ({}, [])
 
 
@@ -35,6 +35,14 @@ def test_only_workers_that_were_seen_lately_are_live(call: Caller, store: Store)
     assert [live["id"] for live in intel["workers"]] == ["a", "b"]
     assert intel["tools"] == {"openvino": ["2026.4.0", "2026.5.0"]}
     assert set(intel["workers"][0]) == {"id", "host", "slots", "tools", "seen_at"}
+
+
+def test_a_worker_is_shown_with_the_tasks_of_the_target_that_it_runs_at_once(call: Caller, store: Store) -> None:
+    for name, limits in (("a", {}), ("b", {"intel": 1}), ("c", {"intel": 5}), ("d", {"another": 1})):
+        store.save_worker(worker(name, time.time()).model_copy(update={"platform_slots": limits}))
+    intel = next(platform for platform in call("list_platforms", "GET", "/platforms").data["platforms"]
+                 if platform["name"] == "intel")
+    assert [(live["id"], live["slots"]) for live in intel["workers"]] == [("a", 2), ("b", 1), ("c", 2), ("d", 2)]
 
 
 def test_health_tells_each_dependencys_state_and_latency(call: Caller) -> None:

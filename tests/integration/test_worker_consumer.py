@@ -15,9 +15,11 @@ from shared.errors import Unavailable
 from shared.files import FileInfo
 from shared.files.local import LocalFiles
 from shared.models import Status, Task
+from shared.platforms import get_platforms
 from shared.queue import Queue
 from shared.queue.polling import PollingQueue
 from tests.integration.toy_models import small_model
+from tests.integration.two_targets_worker import FIRST, PLANS, SECOND, second_target
 from tests.integration.worker_kit import (
     PLAN,
     TARGET,
@@ -30,6 +32,7 @@ from tests.integration.worker_kit import (
 from worker import consumer as consumer_module
 from worker.consumer import Consumer
 from worker.main import announcer, describe
+from worker.plan import Plan
 from worker.process import ToolHost
 from worker.sweeper import Announcer
 
@@ -48,9 +51,10 @@ def bench(tmp_path: Path, hosts: dict[str, ToolHost]) -> Bench:
 def run_consumer(bench: Bench) -> Iterator[Callable[..., tuple[Consumer, threading.Thread]]]:
     started: list[tuple[Consumer, threading.Thread]] = []
 
-    def run(queue: Queue | None = None) -> tuple[Consumer, threading.Thread]:
+    def run(queue: Queue | None = None, plans: dict[str, Plan] | None = None) -> tuple[Consumer, threading.Thread]:
         queue = queue or PollingQueue(lambda: bench.store, 0.02)
-        consumer = Consumer("w1", bench.store, queue, bench.tools, {PLAN.platform: PLAN}, bench.folder / "work")
+        consumer = Consumer("w1", bench.store, queue, bench.tools, plans or {PLAN.platform: PLAN},
+                            bench.folder / "work")
         thread = threading.Thread(target=consumer.run, args=(lambda: None,), daemon=True)
         thread.start()
         started.append((consumer, thread))
@@ -188,7 +192,7 @@ def test_a_worker_that_cannot_tell_the_store_that_it_lives_goes_on(bench: Bench)
         def save_worker(self, worker: Any) -> None:
             raise Unavailable("store", "told to")
 
-    announcer(Away(bench.store), describe("w1", bench.settings, {}))()
+    announcer(Away(bench.store), describe("w1", bench.settings, {}, {}))()
     assert bench.store.workers() == []
 
 
@@ -210,7 +214,7 @@ def test_a_doorbell_starts_the_task_at_once_and_is_gone_after_the_claim(bench: B
     assert bench.runs()["prepare"] == 1
     consumer.drain()
     wait_until(lambda: not [thread for thread in threading.enumerate() if thread.name == "beater"])
-    assert queue.subscribe("w2", [PLAN.platform]).receive(accept_runs=True, timeout_s=1.0) is None
+    assert queue.subscribe("w2", [PLAN.platform]).receive(platforms=frozenset({PLAN.platform}), timeout_s=1.0) is None
     queue.close()
 
 
@@ -234,6 +238,25 @@ def test_a_control_message_reaches_the_owner_before_its_next_beat(bench: Bench, 
     queue.close()
 
 
+def test_what_is_found_without_a_doorbell_stands_in_no_other_targets_way(
+        bench: Bench, run_consumer: RunConsumer, amqp_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from shared.queue.rabbitmq import RabbitQueue
+
+    for name, target in second_target().items():
+        monkeypatch.setitem(get_platforms(), name, target)
+    object.__setattr__(bench.tools, "settings", make_settings(bench.folder, slots=3, platform_slots={FIRST: 1},
+                                                              sweep_s=60.0, grace_s=0.3))
+    queue = RabbitQueue(amqp_url, 1.5)
+    parameters, _ = bench.gated("prepare")
+    first = [bench.submit(parameters=parameters) for _ in range(5)]
+    second = bench.submit(platform=SECOND, output_path=f"out/second{TARGET.artefact_suffix}")
+    run_consumer(queue, PLANS)
+    assert wait_until(lambda: done(bench, second)).status is Status.COMPLETED
+    assert [task.id for task in bench.store.get_many([task.id for task in first]).values() if task.owner] == [
+        first[0].id]
+    queue.close()
+
+
 def test_what_owes_its_doorbell_through_two_sweeps_is_rung_for_once(bench: Bench, amqp_url: str) -> None:
     from shared.queue.rabbitmq import RabbitQueue
 
@@ -246,7 +269,7 @@ def test_what_owes_its_doorbell_through_two_sweeps_is_rung_for_once(bench: Bench
     assert [sweep.look() for _ in range(2)] == [0, 1]
     wait_until(lambda: bench.store.get(forgotten.id).announced == 0)  # noted beside the sweep
     assert [sweep.look() for _ in range(2)] == [0, 0]
-    delivery = wait_until(lambda: ear.receive(accept_runs=True, timeout_s=0.5))
+    delivery = wait_until(lambda: ear.receive(platforms=frozenset({PLAN.platform}), timeout_s=0.5))
     assert delivery.message.task_id == forgotten.id
     delivery.ack()
     ear.close()

@@ -22,13 +22,13 @@ from worker.main import served_plans
 from worker.plan import CORE, get_plans
 
 PLAN = get_plans()[TARGET.name]
-STAGE_NAMES = [stage.name for stage in PLAN.stages]
+STAGE_NAMES = [stage.name for stage in PLAN.stages_for({"precision": "fp16"})]
 Start = Callable[..., WorkerProcess]
 
 
 @pytest.fixture(autouse=True)
 def installed() -> None:
-    if PLAN.platform not in served_plans(get_settings()):
+    if PLAN.platform not in served_plans(get_settings())[0]:
         missing("the toolchain", "run: make toolchains")
 
 
@@ -175,5 +175,7 @@ def test_a_host_killed_in_mid_stage_hurts_no_other_task(bench: Bench, start: Sta
     assert {bench.store.get(each.id).epoch for each in (task, other)} == {1}
 
 
-def test_no_stage_of_the_plan_but_fetch_and_publish_runs_inside_the_worker() -> None:
-    assert [stage.name for stage in PLAN.stages if stage.environment == CORE] == ["fetch", "publish"]
+def test_no_stage_but_those_that_move_objects_runs_inside_the_worker() -> None:
+    inside = {stage.entry.partition(":")[0] for plan in get_plans().values() for stage in plan.stages
+              if stage.environment == CORE}
+    assert inside == {f"worker.stages.{name}" for name in ("fetch", "side_files", "publish")}

@@ -57,7 +57,7 @@ def verify(job):
     wait_at_gate(job, "verify")
     if job["parameters"].get("reject"):
         raise stage_api.StageError("accuracy_too_low", "the outputs differ", "use fp32")
-    return {"outputs": {"y": {"cosine": 1.0}}}
+    return {"skipped": True}
 
 
 # --- for the toolhost alone -------------------------------------------------------------------------------------------

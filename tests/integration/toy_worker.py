@@ -2,13 +2,12 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
+from tests.fixtures.toolchains import own_toolchains
 from tests.integration.worker_kit import PLAN
 from worker import main
 
-main.served_plans = lambda settings: {PLAN.platform: PLAN}
-main.find_interpreter = lambda environment, toolchains_dir: Path(sys.executable)
+main.served_plans = lambda settings: ({PLAN.platform: PLAN}, own_toolchains(PLAN, main.ONNX))
 
 if __name__ == "__main__":
     sys.exit(main.main())

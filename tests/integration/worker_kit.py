@@ -24,6 +24,7 @@ from shared.platforms import get_platforms
 from shared.settings import Settings
 from shared.store import Store
 from shared.store.sqlite import SqliteStore
+from tests.fixtures.toolchains import own_toolchain
 from worker.cache import StageCache
 from worker.control import TaskControl
 from worker.lease import Lease
@@ -31,11 +32,12 @@ from worker.log_sharer import LogSharer
 from worker.plan import Environment, Plan, Stage
 from worker.process import ToolHost, clean_environment
 from worker.runner import TaskRunner, Tools
+from worker.single_flight import SingleFlight
 from worker.stages.common import FETCH, ONNX, PUBLISH
 from worker.toolchains import ROOT
 from worker.watch import StageLimits
 
-TARGET = next(iter(get_platforms().values()))
+TARGET = get_platforms()["intel"]
 TOY = Environment("toy", "worker/stages/requirements.lock", preload=(), tools=("onnx",))
 _ENTRY = "tests.integration.toy_stages:"
 _TELLS = ("counter", "gates")
@@ -121,8 +123,9 @@ class Bench:
         cache = StageCache(cache_dir or self.settings.cache_dir, self.settings.cache_bytes, self.files,
                            self.settings.cache_bucket)
         self.tools = Tools(settings=self.settings, files=self.files, cache=cache, hosts=hosts,
-                           versions={TOY.name: {"toy": "1"}}, lock_digests={TOY.name: "1" * 64}, threads=1,
-                           logs=LogSharer(self.files, self.settings, self.folder))
+                           toolchains={TOY.name: own_toolchain(TOY)}, threads=1,
+                           logs=LogSharer(self.files, self.settings, self.folder),
+                           flights=SingleFlight(self.settings.cache_dir / "flights"))
 
     def upload(self, path: str, data: bytes) -> None:
         source = self.folder / "upload"

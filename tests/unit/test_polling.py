@@ -12,6 +12,7 @@ from shared.errors import Unavailable
 from shared.models import Task
 from shared.queue.polling import CANDIDATES, PollingQueue, PollingSubscription
 from shared.store.sqlite import SqliteStore
+from tests.fixtures.targets import EVERY, NONE
 
 
 class OutageStore(SqliteStore):
@@ -42,7 +43,7 @@ def store(tmp_path: Path) -> Iterator[OutageStore]:
 
 
 def subscribe(store: OutageStore, worker_id: str = "w1") -> PollingSubscription:
-    return PollingQueue(lambda: store, poll_s=0.02).subscribe(worker_id, ["intel"])
+    return PollingQueue(lambda: store, poll_s=0.02).subscribe(worker_id, ["intel", "rockchip"])
 
 
 def create(store: OutageStore, task_id: str, order: float = 0.0, priority: str = "normal") -> None:
@@ -51,7 +52,7 @@ def create(store: OutageStore, task_id: str, order: float = 0.0, priority: str =
 
 
 def offered(subscription: PollingSubscription, timeout_s: float = 0.0) -> str | None:
-    delivery = subscription.receive(accept_runs=True, timeout_s=timeout_s)
+    delivery = subscription.receive(platforms=EVERY, timeout_s=timeout_s)
     return delivery.message.task_id if delivery else None
 
 
@@ -65,10 +66,10 @@ def test_an_outage_of_the_store_is_waited_for(store: OutageStore) -> None:
     subscription.watch("gone")
     store.away = True
     started = time.monotonic()
-    assert subscription.receive(accept_runs=True, timeout_s=0.3) is None
+    assert subscription.receive(platforms=EVERY, timeout_s=0.3) is None
     assert time.monotonic() - started >= 0.3
     store.away = False
-    assert subscription.receive(accept_runs=False, timeout_s=2).message.task_id == "gone"
+    assert subscription.receive(platforms=NONE, timeout_s=2).message.task_id == "gone"
     assert offered(subscription) == "t1"
 
 
@@ -108,9 +109,9 @@ def test_no_lower_priority_is_offered_before_what_the_store_puts_first(store: Ou
 
 def test_a_full_worker_does_not_ask_for_waiting_tasks(store: OutageStore) -> None:
     subscription = subscribe(store)
-    assert subscription.receive(accept_runs=False, timeout_s=0.3) is None
+    assert subscription.receive(platforms=NONE, timeout_s=0.3) is None
     assert store.asked == 0
-    assert subscription.receive(accept_runs=True, timeout_s=0.3) is None
+    assert subscription.receive(platforms=EVERY, timeout_s=0.3) is None
     assert 3 <= store.asked <= 17
 
 
@@ -119,11 +120,19 @@ def test_several_changes_before_a_look_are_told_once(store: OutageStore) -> None
     assert store.update("t1", transitions.claim("w1"))
     subscription = subscribe(store)
     subscription.watch("t1")
-    assert subscription.receive(accept_runs=False, timeout_s=0.3) is None, "nothing has changed since the claim"
+    assert subscription.receive(platforms=NONE, timeout_s=0.3) is None, "nothing has changed since the claim"
     assert store.update("t1", transitions.pause())
     assert store.update("t1", transitions.cancel())
-    assert subscription.receive(accept_runs=False, timeout_s=2).message.epoch == 1
-    assert subscription.receive(accept_runs=False, timeout_s=0.5) is None
+    assert subscription.receive(platforms=NONE, timeout_s=2).message.epoch == 1
+    assert subscription.receive(platforms=NONE, timeout_s=0.5) is None
     assert store.delete("t1")
-    assert subscription.receive(accept_runs=False, timeout_s=2).message.epoch == 1
-    assert subscription.receive(accept_runs=False, timeout_s=0.5) is None
+    assert subscription.receive(platforms=NONE, timeout_s=2).message.epoch == 1
+    assert subscription.receive(platforms=NONE, timeout_s=0.5) is None
+
+
+def test_a_task_offered_before_its_target_was_full_is_still_not_offered_in_a_tight_loop(store: OutageStore) -> None:
+    create(store, "t1")
+    subscription = subscribe(store)
+    assert offered(subscription) == "t1"
+    assert subscription.receive(platforms=frozenset({"rockchip"}), timeout_s=0.1) is None
+    assert [offered(subscription, 0.1) for _ in range(3)] == [None, None, None]

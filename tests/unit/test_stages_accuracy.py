@@ -12,14 +12,18 @@ from worker.stages.accuracy import Gate, read_samples
 NAN, INF = float("nan"), float("inf")
 
 
-def judge(pairs, *, min_cosine=0.999, accept=False, scale=None):
+def parameters(min_cosine=0.999, accept=False, precision="fp16"):
+    return {"precision": precision, "verify": {"min_cosine": min_cosine}, "accept_accuracy": accept}
+
+
+def judge(pairs, *, min_cosine=0.999, accept=False, scale=None, kind="noise"):
     """The facts for one output `y` over `(expected, actual)` pairs."""
     pairs = [(np.array(a, np.float32), np.array(b, np.float32)) for a, b in pairs]
     finite = [np.abs(a[np.isfinite(a)]).max(initial=0.0) for a, _ in pairs]
     gate = Gate([{"name": "y", "max_abs": float(max(finite)) if scale is None else scale}])
     for expected, actual in pairs:
-        gate.add([expected], [actual])
-    facts = gate.judge(min_cosine, accept)
+        gate.add(kind, [expected], [actual])
+    facts = gate.judge(parameters(min_cosine, accept))
     return json.loads(json.dumps(facts, allow_nan=False))
 
 
@@ -99,8 +103,8 @@ def test_very_large_values_do_not_overflow():
 
 def test_integers_and_flags_are_compared_as_numbers():
     gate = Gate([{"name": "i", "max_abs": 7.0}, {"name": "b", "max_abs": 1.0}])
-    gate.add([np.array([7, 0]), np.array([True, False])], [np.array([7, 0]), np.array([1, 0], np.uint8)])
-    assert gate.judge(0.9999, False)["passed"] is True
+    gate.add("noise", [np.array([7, 0]), np.array([True, False])], [np.array([7, 0]), np.array([1, 0], np.uint8)])
+    assert gate.judge(parameters(0.9999))["passed"] is True
 
 
 def test_dimensions_of_one_do_not_matter_and_others_do():
@@ -112,11 +116,11 @@ def test_dimensions_of_one_do_not_matter_and_others_do():
 def test_a_lost_output_fails():
     gate = Gate([{"name": "y", "max_abs": 1.0}])
     with pytest.raises(StageError, match="0 outputs"):
-        gate.add([np.ones(1)], [])
+        gate.add("noise", [np.ones(1)], [])
 
 
 def test_inputs_that_cannot_be_made_again_are_refused():
     facts = {"inputs": [{"name": "x", "shape": [1, 4], "dtype": "float"}], "outputs": [],
              "samples": [{"file": "none.npz", "kind": "noise", "seed": 1, "inputs_sha256": "0" * 64}]}
     with pytest.raises(StageError, match="cannot be made again"):
-        next(read_samples({"dir": "", "facts": facts}))
+        next(read_samples({"inputs": {"reference": {"dir": "", "facts": facts}}, "parameters": {}}))

@@ -15,7 +15,9 @@ from worker.stages.samples import make_inputs
 
 
 def samples(conversion: Conversion):
-    return list(read_samples({"dir": str(conversion.dir("reference")), "facts": conversion.facts["reference"]}))
+    inputs = {name: {"dir": str(conversion.dir(name)), "facts": conversion.facts[name]}
+              for name in ("reference", "calibration") if name in conversion.facts}
+    return list(read_samples({"inputs": inputs, "parameters": conversion.parameters}))
 
 
 def test_there_are_the_asked_samples_and_two_edges(tmp_path):

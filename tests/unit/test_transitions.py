@@ -19,6 +19,7 @@ from tests.contract.store_changes import (
     EVERY,
     FAILURE,
     FETCH,
+    LOG_LINES,
     MAX_RETRIES,
     OWNER,
     PUBLISH,
@@ -28,6 +29,7 @@ from tests.contract.store_model import FAR_FUTURE, apply, make_task
 
 NOW = object()  # a time between the start of the test and its end
 LATER = object()  # that, plus DELAY_S
+FREE = {"owner": None, "log_lines": []}
 
 FIELDS: dict[str, tuple[Any, ...]] = {
     "status": tuple(Status),
@@ -38,7 +40,8 @@ FIELDS: dict[str, tuple[Any, ...]] = {
     "announced": (-1, EPOCH),
     "next_run_at": (0.0, FAR_FUTURE),
 }
-STATES = [make_task(**dict(zip(FIELDS, values, strict=True)), error=FAILURE, finished_at=5.0)
+STATES = [make_task(**dict(zip(FIELDS, values, strict=True)), error=FAILURE, finished_at=5.0,
+                    log_lines=["said before"] if values[1] else [])
           for values in itertools.product(*FIELDS.values())]
 
 
@@ -56,39 +59,40 @@ TABLE: dict[str, tuple[Callable[[Task], bool], Callable[[Task], dict[str, Any]]]
               lambda t: {"status": "running", "owner": "w9", "beat": 0, "epoch": t.epoch + 1, "updated_at": NOW}),
     "beat": (owned, lambda t: {"beat": t.beat + 1}),
     "beat with progress": (owned, lambda t: {"beat": t.beat + 1, "progress": 41.5}),
+    "beat with log lines": (owned, lambda t: {"beat": t.beat + 1, "progress": 41.5, "log_lines": LOG_LINES}),
     "begin_stage": (lambda t: owned(t, Status.RUNNING),
                     lambda t: {"stage": "compile", "progress": 40.0, "started_at": 1_700_000_000.125,
-                               "beat": t.beat + 1, "updated_at": NOW}),
+                               "beat": t.beat + 1, "log_lines": [], "updated_at": NOW}),
     "commit_stages": (lambda t: owned(t, Status.RUNNING, Status.PAUSED),
                       lambda t: {"stages": [FETCH], "stage": "fetch", "retries": 0, "progress": 12.5,
                                  "beat": t.beat + 1, "updated_at": NOW}),
     "commit_stages of two new ones": (lambda t: owned(t, Status.RUNNING, Status.PAUSED),
                                       lambda t: {"stages": [FETCH, PUBLISH], "stage": "publish", "retries": 0,
                                                  "progress": 12.5, "beat": t.beat + 1, "updated_at": NOW}),
-    "park": (lambda t: owned(t, Status.PAUSED), lambda t: {"owner": None, "updated_at": NOW}),
+    "park": (lambda t: owned(t, Status.PAUSED), lambda t: {**FREE, "updated_at": NOW}),
     "release": (lambda t: owned(t, Status.RUNNING),
-                lambda t: {"owner": None, "announced": -1, "next_run_at": LATER, "updated_at": NOW}),
+                lambda t: {**FREE, "announced": -1, "next_run_at": LATER, "updated_at": NOW}),
     "complete": (lambda t: owned(t, Status.RUNNING),
-                 lambda t: {"status": "completed", "owner": None, "result": RESULT, "stages": [FETCH, PUBLISH],
+                 lambda t: {"status": "completed", **FREE, "result": RESULT, "stages": [FETCH, PUBLISH],
                             "stage": "publish", "progress": 100.0, "finished_at": NOW, "updated_at": NOW}),
     "fail": (lambda t: owned(t, Status.RUNNING),
-             lambda t: {"status": "failed", "owner": None, "error": FAILURE, "finished_at": NOW, "updated_at": NOW}),
+             lambda t: {"status": "failed", **FREE, "error": FAILURE, "finished_at": NOW, "updated_at": NOW}),
     "pause": (lambda t: t.status == "running", lambda t: {"status": "paused", "updated_at": NOW}),
     "resume": (lambda t: t.status == "paused",
                lambda t: {"status": "running", "announced": -1, "next_run_at": 0.0, "updated_at": NOW}),
     "cancel": (lambda t: t.status not in TERMINAL,
-               lambda t: {"status": "failed", "owner": None, "error.code": "cancelled", "finished_at": NOW,
+               lambda t: {"status": "failed", **FREE, "error.code": "cancelled", "finished_at": NOW,
                           "updated_at": NOW}),
     "retry": (lambda t: t.status == "failed",
               lambda t: {"status": "pending", "error": None, "retries": 0, "announced": -1, "next_run_at": 0.0,
                          "finished_at": None, "updated_at": NOW}),
     "reap": (lambda t: unchanged(t, Status.RUNNING, 0),
-             lambda t: {"owner": None, "announced": -1, "retries": 1, "next_run_at": LATER, "updated_at": NOW}),
+             lambda t: {**FREE, "announced": -1, "retries": 1, "next_run_at": LATER, "updated_at": NOW}),
     "reap for the last time": (lambda t: unchanged(t, Status.RUNNING, MAX_RETRIES),
-                               lambda t: {"status": "failed", "owner": None, "error.code": "worker_lost",
+                               lambda t: {"status": "failed", **FREE, "error.code": "worker_lost",
                                           "announced": -1, "finished_at": NOW, "updated_at": NOW}),
     "reap while paused": (lambda t: unchanged(t, Status.PAUSED, 0),
-                          lambda t: {"owner": None, "announced": -1, "updated_at": NOW}),
+                          lambda t: {**FREE, "announced": -1, "updated_at": NOW}),
     "mark_announced": (lambda t: t.epoch == EPOCH and t.announced == -1, lambda t: {"announced": EPOCH}),
 }
 
@@ -101,6 +105,7 @@ EVENTS: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "claim": [("claimed", {"worker": "w9"})],
     "beat": [],
     "beat with progress": [],
+    "beat with log lines": [],
     "begin_stage": [("stage_started", {"stage": "compile"})],
     "commit_stages": [],
     "commit_stages of two new ones": [FETCHED, PUBLISHED],
@@ -184,6 +189,15 @@ def test_a_task_that_ends_has_no_owner(name):
         after = apply(task, change)
         if after is not None and after.status in TERMINAL and task.status not in TERMINAL:
             assert after.owner is None
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_what_a_stage_said_is_gone_with_its_owner(name):
+    change = EVERY[name]()
+    for task in STATES:
+        after = apply(task, change)
+        if after is not None and after.owner is None:
+            assert after.log_lines == []
 
 
 @pytest.mark.parametrize("name", EVERY)

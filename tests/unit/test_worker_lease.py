@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from shared import transitions
+from shared.errors import Unavailable
 from shared.models import StageRecord, Status, Task, TaskFailure, TaskResult
 from tests.integration.worker_kit import LossyStore, claim, make_task, open_store, wait_until
 from worker.control import Wanted
@@ -160,6 +161,62 @@ def test_a_task_is_dropped_when_deleted_or_cancelled_and_not_when_anothers(store
     what(store, lease)
     store.reads = 1
     assert lease.was_dropped() is dropped
+
+
+def test_a_beat_tells_what_the_stage_says_and_only_what_is_new(store: LossyStore, lease: Lease,
+                                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+    update = store.update
+    monkeypatch.setattr(store, "update", lambda task_id, change: (
+        told.append(change.set.get("log_lines")), update(task_id, change))[1], raising=False)
+    for lines in ([], ["one"], ["one"], ["one", "two"]):
+        lease.control.log_lines = lines
+        lease.beat()
+        assert read(store, lease).log_lines == lines
+    assert told == [None, ["one"], None, ["one", "two"]]
+    assert [event.type for event in store.events(lease.task.id)] == ["claimed"]
+
+
+@pytest.mark.parametrize("lost", [{"before": 1}, {"after": 1}])
+def test_what_a_lost_beat_said_is_told_by_the_next(store: LossyStore, lease: Lease, lost: dict[str, int]) -> None:
+    lease.control.log_lines = ["first"]
+    lease.beat()
+    vars(store).update(lost)
+    lease.control.log_lines = ["second"]
+    with pytest.raises(Unavailable):
+        lease.beat()
+    lease.control.log_lines = ["first"]
+    lease.beat()
+    assert read(store, lease).log_lines == ["first"]
+
+
+def test_a_stage_begins_without_the_last_ones_words(store: LossyStore, lease: Lease) -> None:
+    lease.begin_stage("fetch")
+    lease.control.log_lines = ["fetched"]
+    lease.beat()
+    lease.begin_stage("inspect")
+    assert (read(store, lease).log_lines, lease.control.log_lines) == ([], [])
+    lease.control.log_lines = ["fetched"]  # by chance the same
+    lease.beat()
+    assert read(store, lease).log_lines == ["fetched"]
+
+
+def test_a_beat_that_comes_late_with_the_last_stages_words_is_made_good_by_the_next(store: LossyStore,
+                                                                                    lease: Lease) -> None:
+    lease.begin_stage("fetch")
+    lease.control.log_lines = ["fetched"]
+    update = store.update
+
+    def update_late(task_id: str, late: transitions.Change) -> Task | None:
+        vars(store).pop("update")
+        lease.begin_stage("inspect")
+        return update(task_id, late)
+
+    vars(store)["update"] = update_late
+    lease.beat()
+    assert (read(store, lease).stage, read(store, lease).log_lines) == ("inspect", ["fetched"])
+    lease.beat()
+    assert read(store, lease).log_lines == []
 
 
 # --- the beating thread -----------------------------------------------------------------------------------------------

@@ -4,12 +4,28 @@ from __future__ import annotations
 from worker.plan import CORE, Environment, Stage
 
 ONNX = Environment("onnx", "worker/stages/requirements.lock", preload=("worker.stages.preload",),
-                   tools=("onnx", "onnxruntime"))
+                   tools=("onnx", "onnxruntime"), bundled=True)
 
 FETCH = Stage("fetch", "worker.stages.fetch:run", CORE, common=True)
 INSPECT = Stage("inspect", "worker.stages.inspect:run", ONNX.name, inputs=("fetch",), common=True)
 OPTIMIZE = Stage("optimize", "worker.stages.optimize:run", ONNX.name, inputs=("fetch", "inspect"),
                  parameters=("input_shape", "auto_input_shape"), common=True, weight=2)
-REFERENCE = Stage("reference", "worker.stages.reference:run", ONNX.name, inputs=("fetch", "optimize"),
-                  parameters=("verify",), common=True, weight=2)
-PUBLISH = Stage("publish", "worker.stages.publish:run", CORE, inputs=("compile", "verify"), cached=False)
+
+QUANTIZED = ("precision", ("int8", "int16"))
+PREPROCESSING = ("mean", "std")
+CALIBRATION = (
+    Stage("calibration_files", "worker.stages.side_files:run", CORE, parameters=("calibration",), common=True,
+          origin="worker.stages.side_files:versions", only_for=QUANTIZED),
+    Stage("calibration", "worker.stages.calibration:run", ONNX.name, inputs=("calibration_files", "optimize"),
+          parameters=("channel_order", "verify"), common=True, only_for=QUANTIZED),
+)
+REFERENCE = Stage("reference", "worker.stages.reference:run", ONNX.name, inputs=("fetch", "optimize", "calibration"),
+                  parameters=("verify", *PREPROCESSING), common=True, weight=2)
+
+
+def publish(artefact: str = "compile") -> Stage:
+    """The last stage: the files of the stage `artefact` to `output_path`, with `verify`'s figures, if there is one."""
+    return Stage("publish", "worker.stages.publish:run", CORE, inputs=(artefact, "verify"), cached=False)
+
+
+PUBLISH = publish()

@@ -47,7 +47,7 @@ def run(context: CoreContext) -> dict[str, Any]:
         raise _missing(path) from error
     except PayloadTooLarge as error:
         raise _too_large(context.settings.max_model_bytes) from error
-    if model.etag != context.fetch_inputs["etag"]:
+    if model.etag != context.origin["etag"]:
         raise InputChanged(f"{path} was written to meanwhile")
     left -= model.size_bytes
     context.report(60, "downloaded")
@@ -67,7 +67,7 @@ def run(context: CoreContext) -> dict[str, Any]:
             raise _too_large(context.settings.max_model_bytes) from error
         left -= info.size_bytes
         companions[location] = info.etag
-    if context.fetch_inputs["companions"] not in ({}, companions):
+    if context.origin["companions"] not in ({}, companions):
         raise InputChanged(f"a file beside {path} was written to meanwhile")
     return {"companions": companions}
 

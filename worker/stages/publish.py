@@ -1,53 +1,82 @@
-"""Core stage: the artefact to `output_path`, `<stem>.manifest.json` beside it.
+"""Core stage: the artefact to `output_path`; `<stem>.manifest.json`, `.report.json` and `.report.html` beside it.
 
 Each write is conditional on what this claim saw there: a worker that slept through its lease cannot overwrite its
-successor's result. The companions and the manifest go first, the file at `output_path` last: who sees it has it all.
+successor's result. What lies beside goes first, the file at `output_path` last: who sees it has it all.
 """
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from shared.errors import ConversionFailed, PreconditionFailed
 from shared.files import Condition, Files, IfAbsent, IfMatch
-from shared.models import Task, format_time
+from shared.models import Task
 from shared.platforms import get_platforms
 from worker.context import CoreContext
+from worker.manifest import make_manifest
+from worker.report import make_report, render
+
+MANIFEST, REPORT, REPORT_PAGE = ".manifest.json", ".report.json", ".report.html"
 
 
-def output_paths(task: Task) -> tuple[list[str], str]:
-    """Where the artefact's files go, the one at `output_path` first, and where the manifest goes."""
+def output_paths(task: Task) -> tuple[list[str], dict[str, str]]:
+    """Where the artefact's files go, the one at `output_path` first; and what lies beside them, by its suffix."""
+    suffixes = _suffixes(task)
+    stem = task.output_path.removesuffix(suffixes[0])
+    return [stem + suffix for suffix in suffixes], {suffix: stem + suffix for suffix in (MANIFEST, REPORT, REPORT_PAGE)}
+
+
+def _suffixes(task: Task) -> tuple[str, ...]:
     platform = get_platforms()[task.platform]
-    stem = task.output_path.removesuffix(platform.artefact_suffix)
-    return [task.output_path, *(stem + suffix for suffix in platform.also)], f"{stem}.manifest.json"
+    return (platform.artefact_suffix, *platform.also)
 
 
 def run(context: CoreContext) -> dict[str, Any]:
-    """Facts: the fields of the task's `result`.
+    """Facts: the fields of the task's `result`. The first of the stage's inputs is the artefact's stage; there is an
+    accuracy where there is a `verify`.
 
     Raises:
-        ConversionFailed: `output_conflict`, somebody else wrote there meanwhile.
+        ConversionFailed: `output_conflict`, somebody else wrote there meanwhile; `artefact_missing`, the stage before
+            left no file of the kind that the target declares.
     """
-    task = context.task
-    artefact, folder = context.inputs["compile"], context.input_dirs["compile"]
-    paths, manifest_path = output_paths(task)
-    by_suffix = {PurePosixPath(name).suffix: name for name in artefact.files}
-    names = {path: by_suffix[PurePosixPath(path).suffix] for path in paths}
-    manifest = context.output_dir / "manifest.json"
-    manifest.write_text(json.dumps(_manifest(context, names), indent=2, ensure_ascii=False))
-    beside = {manifest_path: manifest} | {path: folder / names[path] for path in paths[1:]}
-    with ThreadPoolExecutor(len(beside)) as pool:  # their round trips side by side
-        for done in [pool.submit(_put, context, source, path) for path, source in beside.items()]:
+    artefact_stage = next(iter(context.inputs))
+    artefact, folder = context.inputs[artefact_stage], context.input_dirs[artefact_stage]
+    paths, beside = output_paths(context.task)
+    names = published_names(context.task, artefact.files, paths)
+    if context.task.output_path not in names:
+        raise ConversionFailed("artefact_missing", f"stage {artefact_stage} left no {_suffixes(context.task)[0]} file, "
+                                                   f"only: {', '.join(artefact.files) or 'nothing'}",
+                               "report this: the toolchain said that it succeeded")
+    report = make_report(context, artefact, names)
+    contents = {MANIFEST: json.dumps(make_manifest(context, artefact, names), indent=2, ensure_ascii=False),
+                REPORT: report.model_dump_json(indent=2), REPORT_PAGE: render(report)}
+    uploads = {path: folder / name for path, name in names.items()}
+    for suffix, text in contents.items():
+        uploads[beside[suffix]] = context.output_dir / suffix.lstrip(".")
+        uploads[beside[suffix]].write_text(text, encoding="utf-8")
+    first = uploads.pop(context.task.output_path)
+    with ThreadPoolExecutor(len(uploads)) as pool:  # their round trips side by side
+        for done in [pool.submit(_put, context, source, path) for path, source in uploads.items()]:
             done.result()
     context.report(80, "companions")
-    _put(context, folder / names[task.output_path], task.output_path)
-    first = artefact.files[names[task.output_path]]
-    verify = context.inputs["verify"].facts
-    return {"path": task.output_path, "files": paths, "sha256": first["sha256"],
-            "size_bytes": sum(f["size_bytes"] for f in artefact.files.values()), "manifest_path": manifest_path,
-            "toolchain": artefact.tools, "accuracy": verify}
+    _put(context, first, context.task.output_path)
+    verify = context.inputs.get("verify")
+    return {"path": context.task.output_path, "files": list(names), "sha256": report.artefact[0].sha256,
+            "size_bytes": sum(file.size_bytes for file in report.artefact), "manifest_path": beside[MANIFEST],
+            "report_path": beside[REPORT], "report_page_path": beside[REPORT_PAGE], "toolchain": artefact.tools,
+            "accuracy": verify.facts if verify else None}
+
+
+def published_names(task: Task, files: Iterable[str], paths: list[str]) -> dict[str, str]:
+    """`{path: the stage's file}`; a file belongs to the longest suffix that it has, and not every artefact has all."""
+    by_suffix = {}
+    for name in files:
+        if suffixes := [suffix for suffix in _suffixes(task) if name.endswith(suffix)]:
+            by_suffix[max(suffixes, key=len)] = name
+    return {path: by_suffix[suffix] for path, suffix in zip(paths, _suffixes(task), strict=True) if suffix in by_suffix}
 
 
 def withdraw(files: Files, published: dict[str, str], claimed_etags: dict[str, str | None]) -> None:
@@ -86,18 +115,3 @@ def _upload_over(context: CoreContext, source: Path, path: str, condition: Condi
         if there is None or not own_folder or not context.is_ours():
             raise
         return context.files.upload(source, path, condition=IfMatch(there.etag)).etag
-
-
-def _manifest(context: CoreContext, names: dict[str, str]) -> dict[str, Any]:
-    """Enough to make the artefact again by hand: inputs, parameters, and what ran with which tool."""
-    task, artefact = context.task, context.inputs["compile"]
-    return {
-        "task_id": task.id, "task_type": task.task_type, "platform": task.platform,
-        "input": {"path": task.input_path, "files": context.results["fetch"].files},
-        "parameters": task.parameters,
-        "artefact": [{"path": path, **artefact.files[name]} for path, name in names.items()],
-        "stages": [{"name": record.name, "key": record.key, "cached": record.cached, "seconds": record.seconds,
-                    "peak_memory_bytes": record.peak_memory_bytes, "tools": context.results[record.name].tools,
-                    "facts": context.results[record.name].facts} for record in context.records],
-        "created_at": format_time(task.created_at),
-    }

@@ -5,9 +5,11 @@ It runs the model as it was sent, not the optimised one, so that a mistake of op
 import os
 
 from worker.stage_api import StageError, report
+from worker.stages.feeds import CALIBRATION, raw_inputs
 from worker.stages.messages import raise_if_out_of_memory, tidy
 from worker.stages.onnx_model import MODEL
-from worker.stages.samples import inputs_digest, make_inputs
+from worker.stages.preprocess import check, constants, to_model
+from worker.stages.samples import inputs_digest
 
 _SEEDED = ("picture", "noise")  # in turn
 _EDGES = ("zeros", "ones")
@@ -18,32 +20,35 @@ def run(job):
     """Writes sample_NN.npz: `output_0`, `output_1`, … in the model's order. The inputs are made again where they are
     needed: they are most of the bytes, and seeded.
 
-    Facts: `skipped`, or `samples` (file, kind, seed, digest of the inputs, how many values are not finite), `inputs`,
-    `outputs` (name, dtype, greatest magnitude), warnings.
+    Facts: `skipped`, or `samples` (file, kind, seed, digest of the raw inputs, how many values are not finite),
+    `inputs`, `outputs` (name, dtype, greatest magnitude), warnings.
 
     Raises:
-        StageError: `reference_failed`: ONNX Runtime cannot load or run the model.
+        StageError: `reference_failed`: ONNX Runtime cannot load or run the model; `preprocessing_mismatch`.
     """
     import numpy as np
 
     verify = job["parameters"]["verify"]
+    inputs = job["inputs"]["optimize"]["facts"]["inputs"]
+    check(job["parameters"], inputs)
     if not verify["enabled"]:
         return {"skipped": True}
-    inputs = job["inputs"]["optimize"]["facts"]["inputs"]
     session = _open(os.path.join(job["inputs"]["fetch"]["dir"], MODEL), job)
     names = [value.name for value in session.get_outputs()]
     samples, warnings, written = [], [], 0
     largest = [0.0] * len(names)
-    # A seeded one first, so that a model that cannot run at all is told from one that only dislikes an edge.
-    seeded = [(_SEEDED[seed % 2], seed) for seed in range(verify["samples"])]
-    plan = seeded[:1] + [(edge, 0) for edge in _EDGES] + seeded[1:]
+    calibration = job["inputs"].get("calibration")
+    warnings += _warn_of_images(job, inputs, calibration)
+    plan = _plan(verify["samples"], calibration)
     for number, (kind, seed) in enumerate(plan):
-        feed = make_inputs(inputs, kind, seed)
+        raw = raw_inputs(inputs, {"kind": kind, "seed": seed}, job["parameters"], calibration)
+        feed = {entry["name"]: to_model(job["parameters"], entry, raw[entry["name"]]) for entry in inputs}
+        _check_finite(feed)
         try:
             outputs = [np.asarray(output) for output in session.run(names, feed)]
         except Exception as error:  # ONNX Runtime's errors share no base class
             raise_if_out_of_memory(error)
-            if kind in _SEEDED:
+            if kind not in _EDGES:
                 raise _failed("run", error, job) from error
             warnings.append(f"sample {kind!r} left out, the model itself fails on it: {tidy(error, job, 200)}")
             continue
@@ -60,7 +65,7 @@ def run(job):
             finite = np.isfinite(output)
             bad += int(output.size - np.count_nonzero(finite))
             largest[index] = max(largest[index], float(np.abs(output).max(initial=0, where=finite)))
-        samples.append({"file": file, "kind": kind, "seed": seed, "inputs_sha256": inputs_digest(feed),
+        samples.append({"file": file, "kind": kind, "seed": seed, "inputs_sha256": inputs_digest(raw),
                         "not_finite": bad})
         report(100 * (number + 1) / len(plan), f"{number + 1} of {len(plan)} samples")
     if all(sample["not_finite"] for sample in samples):
@@ -68,6 +73,33 @@ def run(job):
     outputs = [{"name": value.name, "dtype": value.type[len("tensor("):-1], "max_abs": _round(largest[index])}
                for index, value in enumerate(session.get_outputs())]
     return {"skipped": False, "samples": samples, "inputs": inputs, "outputs": outputs, "warnings": warnings}
+
+
+def _plan(count, calibration):
+    """`(kind, seed)` of each sample. A seeded one first, so that a model that cannot run at all is told from one that
+    only dislikes an edge. Edges and noise lie outside of what a quantised model was calibrated for."""
+    if calibration is not None:  # its samples before what may not fit any more: they are what the gate judges
+        seeded = [("picture", 2 * seed) for seed in range(count)]
+        return seeded[:1] + [(CALIBRATION, index) for index in calibration["facts"]["verify"]] + seeded[1:]
+    seeded = [(_SEEDED[seed % 2], seed) for seed in range(count)]
+    return seeded[:1] + [(edge, 0) for edge in _EDGES] + seeded[1:]
+
+
+def _check_finite(feed):
+    import numpy as np
+
+    for name, array in feed.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise StageError("preprocessing_mismatch", f"mean and std make infinity or NaN of the input {name!r}",
+                             "send those that the model was trained with")
+
+
+def _warn_of_images(job, inputs, calibration):
+    """Images hold 0 to 255, and few models take that."""
+    raw = [entry["name"] for entry in inputs if calibration and entry["name"] in calibration["facts"]["images"]
+           and entry["dtype"] != "uint8" and constants(job["parameters"], entry) is None]
+    return [f"the calibration set's images go into {', '.join(raw)} as values from 0 to 255: where the model takes "
+            "others, send mean and std, or .npy arrays"] if raw else []
 
 
 def _open(path, job):

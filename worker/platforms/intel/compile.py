@@ -1,7 +1,8 @@
-"""Stage: OpenVINO IR from the static ONNX model."""
+"""Stage: OpenVINO IR from the static ONNX model, or from its quantised form; what is asked for baked in."""
 import os
-import re
 
+from worker.platforms.intel import convert, quantize
+from worker.platforms.intel.interface import bake, read_steps
 from worker.stage_api import StageError, report
 from worker.stages.messages import raise_if_out_of_memory, tidy
 
@@ -9,24 +10,36 @@ XML, BIN = "model.xml", "model.bin"
 
 
 def run(job):
-    """Writes model.xml and model.bin. Facts: files, precision, inputs and outputs as the artefact itself shows them.
+    """Writes model.xml and model.bin. Facts: files, precision, inputs and outputs as the artefact itself shows them,
+    commands.
 
     Raises:
-        StageError: `unsupported_operator`, `dynamic_shape`, `compile_failed`.
+        StageError: `unsupported_operator`, `dynamic_shape`, `preprocessing_mismatch`, `compile_failed`.
     """
     from worker.platforms.intel.toolkit import ov
 
-    source = os.path.join(job["inputs"]["optimize"]["dir"], "model.onnx")
-    precision = job["parameters"]["precision"]
-    target = os.path.join(job["output_dir"], XML)
+    parameters = job["parameters"]
+    precision = parameters["precision"]
+    to_fp16 = precision == "fp16"  # what is quantised has been compressed before, or not: see quantize
+    steps = read_steps(parameters, job["inputs"]["optimize"]["facts"]["inputs"])
+    model, commands = _read(ov, job)
+    report(60, "saving")
     try:
-        model = ov.convert_model(source)
-        report(60, "saving")
-        ov.save_model(model, target, compress_to_fp16=precision == "fp16")
+        model, baked = bake(model, steps)
+        ov.save_model(model, os.path.join(job["output_dir"], XML), compress_to_fp16=to_fp16)
     except Exception as error:  # the toolchain's own errors: whatever it raises is its verdict on the model
         raise_if_out_of_memory(error)
-        raise _explain(error, job) from error
-    return {"files": [XML, BIN], "precision": precision, **_read_back(ov, job)}
+        raise convert.explain(error, job) from error
+    return {"files": [XML, BIN], "precision": precision, **_read_back(ov, job), "commands": [
+        *commands, *baked, f"openvino.save_model(model, {XML!r}, compress_to_fp16={to_fp16})"]}
+
+
+def _read(ov, job):
+    """`(model, commands)`"""
+    if "quantize" in job["inputs"]:
+        return (ov.Core().read_model(os.path.join(job["inputs"]["quantize"]["dir"], quantize.XML)),
+                [f"model = openvino.Core().read_model({quantize.XML!r})"])
+    return convert.convert(job), [convert.COMMAND]
 
 
 def _read_back(ov, job):
@@ -47,15 +60,3 @@ def _read_back(ov, job):
     return {kind: [{"name": port.any_name if port.names else "", "dtype": port.element_type.to_string(),
                     "shape": [dim.get_length() if dim.is_static else None for dim in port.partial_shape]}
                    for port in ports] for kind, ports in (("inputs", model.inputs), ("outputs", model.outputs))}
-
-
-def _explain(error, job):
-    """OpenVINO names operators as `Det-13`, or `com.microsoft.CDist` outside the standard."""
-    found = re.search(r"No conversion rule found for operations: (.+)", str(error))
-    if found:
-        names = sorted({re.sub(r"-\d+$", "", name.strip()) for name in found.group(1).split(",")})
-        return StageError("unsupported_operator", "OpenVINO has no conversion for: " + ", ".join(names),
-                          "replace them by operators that OpenVINO supports, or end the model before them")
-    text = re.sub(r"Check '.*' failed at \S+:\s*", "", tidy(error, job, 4000))
-    return StageError("compile_failed", "OpenVINO cannot convert the model: " + text[:600],
-                      "the message names the node; export the model with other settings, or report it")

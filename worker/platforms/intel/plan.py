@@ -5,16 +5,24 @@ from worker.plan import Environment, Plan, Stage
 from worker.stages import common
 
 OPENVINO = Environment("intel", "worker/platforms/intel/requirements.lock",
-                       preload=("worker.platforms.intel.preload",), tools=("openvino",))
+                       preload=("worker.platforms.intel.preload",), tools=("openvino", "nncf"), bundled=True)
+
+_INPUTS = ("mean", "std", "layout", "reverse_channels", "input_type")
 
 PLAN = Plan("intel", OPENVINO, (
     common.FETCH,
     common.INSPECT,
     common.OPTIMIZE,
+    *common.CALIBRATION,
     common.REFERENCE,
-    Stage("compile", "worker.platforms.intel.compile:run", OPENVINO.name, inputs=("optimize",),
-          parameters=("precision",), weight=4),
-    Stage("verify", "worker.platforms.intel.verify:run", OPENVINO.name, inputs=("compile", "reference"),
-          parameters=("precision", "verify", "accept_accuracy"), weight=2),
+    Stage("quantize", "worker.platforms.intel.quantize:run", OPENVINO.name,
+          inputs=("optimize", "calibration", "reference"),
+          parameters=("quantization", "compress_to_fp16", *common.PREPROCESSING),
+          only_for=common.QUANTIZED, weight=6),
+    Stage("compile", "worker.platforms.intel.compile:run", OPENVINO.name, inputs=("optimize", "quantize"),
+          parameters=("precision", *_INPUTS), weight=4),
+    Stage("verify", "worker.platforms.intel.verify:run", OPENVINO.name,
+          inputs=("compile", "reference", "calibration"),
+          parameters=("precision", "verify", "accept_accuracy", *_INPUTS), weight=2),
     common.PUBLISH,
 ))

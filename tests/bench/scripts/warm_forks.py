@@ -1,15 +1,18 @@
-"""A process that has imported the toolchain and forks a child for each conversion: `python warm_forks.py AT_ONCE`.
+"""A process that has imported a target's script and forks a child for each conversion: `python warm_forks.py NAME
+AT_ONCE`.
 
-Says "ready" when it is warm; then reads one line, a JSON list of the arguments of `conversion_script.main`, runs them,
-and prints how many seconds they took.
+Says "ready" when it is warm; then reads one line, a JSON list of the arguments of the script's `main`, runs them, and
+prints how many seconds they took. What the children print goes to stderr.
 """
+import importlib
 import json
 import os
 import sys
 import time
 
-import conversion_script
-import onnx  # noqa: F401  (a warm toolchain of ours has it imported as well)
+script = importlib.import_module(sys.argv[1])
+
+import onnx  # noqa: E402, F401  (a warm toolchain of ours has it imported as well)
 
 
 def run(jobs, at_once):
@@ -19,7 +22,8 @@ def run(jobs, at_once):
             arguments = waiting.pop(0)
             pid = os.fork()
             if pid == 0:
-                os._exit(conversion_script.main(*arguments))
+                os.dup2(2, 1)
+                os._exit(script.main(*arguments))
             running.add(pid)
         pid, status = os.wait()
         running.remove(pid)
@@ -31,6 +35,6 @@ if __name__ == "__main__":
     print("ready", flush=True)
     work = json.loads(sys.stdin.readline())
     begun = time.perf_counter()
-    run(work, int(sys.argv[1]))
+    run(work, int(sys.argv[2]))
     print(time.perf_counter() - begun, flush=True)
     sys.stdin.read()  # stay until whoever measures has looked

@@ -1,0 +1,117 @@
+"""Cambricon MLUs through MagicMind: one `.mm` file.
+
+Sources: magicmind_cloud (Cambricon's own samples), buildin/python_common: build_param.py for the options and their
+defaults, model_process.py and README.md for the keys of the BuilderConfig and what excludes what; magicmind_edge for
+the edge chips' names.
+"""
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from shared.models import StrictModel
+from shared.platforms.base import CommonParameters, Platform, Preprocessing, Quantized, wrong
+
+MAX_CLUSTERS = 64
+
+Dimensions = Annotated[list[Annotated[int, Field(ge=1, lt=2**31)]], Field(min_length=1, max_length=16)]
+Chip = Literal["mtp_372", "mtp_592", "tp_322", "mtp_322"]
+
+
+class DimRange(StrictModel):
+    """The shapes that one input of a dynamic artefact may have."""
+
+    min: Dimensions = Field(description="the least size of each dimension", examples=[[1, 3, 224, 224]])
+    max: Dimensions = Field(description="the greatest size of each dimension", examples=[[8, 3, 224, 224]])
+
+    @model_validator(mode="after")
+    def _min_below_max(self) -> Self:
+        if len(self.min) != len(self.max):
+            raise wrong("min 与 max 的维数不同", "min and max have different numbers of dimensions")
+        if any(least > most for least, most in zip(self.min, self.max, strict=True)):
+            raise wrong("min 大于 max", "min is greater than max")
+        return self
+
+
+class PrintIr(StrictModel):
+    print_level: Literal[1] = Field(1, description="the only level that is documented")
+
+
+class DebugConfig(StrictModel):
+    fusion_enable: bool | None = Field(None, description="false builds without fusing operators, to find a bad fusion")
+    print_ir: PrintIr | None = Field(None, description="print the network into the stage's log as it is transformed")
+
+
+class BuilderConfig(StrictModel):
+    """What of MagicMind's own BuilderConfig may be sent as it is; the rest has parameters of its own."""
+
+    compute_determinism: bool | None = Field(None, description="the same result for the same input at every run")
+    debug_config: DebugConfig | None = Field(None, description="for finding out why a build fails")
+
+
+class CambriconParameters(Preprocessing, Quantized, CommonParameters):
+    """A MagicMind model. Quantised precisions are calibrated on an MLU; with mean or std the inputs become uint8."""
+
+    # Options of the quantiser, which would be ignored without a word for other precisions.
+    QUANTISER: ClassVar[tuple[str, ...]] = ("mixed_float", "quantization_algorithm", "activation_quant_algo",
+                                            "weight_quant_granularity")
+
+    chip: Chip = Field("mtp_372", description="the architecture: mtp_372 (MLU370), mtp_592 (MLU590), and the edge "
+                                              "chips tp_322, which some releases call mtp_322")
+    cluster_num: list[Annotated[int, Field(ge=1, le=MAX_CLUSTERS)]] | None = Field(
+        None, min_length=1, max_length=8, examples=[[2, 6, 8]],
+        description="numbers of clusters to compile for; at run time the nearest that is not above what there is; "
+                    "without it MagicMind chooses")
+    precision: Literal["fp32", "fp16", "int8", "int16"] = Field(
+        "fp16", description="force_float32, force_float16, or qint8 and qint16 mixed with mixed_float")
+    mixed_float: Literal["float16", "float32"] = Field(
+        "float16", description="what operators that are not quantised compute in: qint8_mixed_float16, …_float32")
+    quantization_algorithm: Literal["linear", "eqnm"] = Field(
+        "linear", description="statistics of the calibration; eqnm minimises the quantisation noise")
+    activation_quant_algo: Literal["symmetric", "asymmetric"] = Field(
+        "symmetric", description="of the activations; eqnm is symmetric only")
+    weight_quant_granularity: Literal["per_tensor", "per_axis"] = Field(
+        "per_tensor", description="one scale for a weight, or one for each of its output channels")
+    dim_range: dict[Annotated[str, Field(max_length=512)], DimRange] | None = Field(
+        None, min_length=1, max_length=64, examples=[{"images": {"min": [1, 3, 640, 640], "max": [8, 3, 640, 640]}}],
+        description="makes a dynamic artefact: {input: {min, max}}, inputs that are left out stay fixed; an empty name "
+                    "is the only input. input_shape lies between and is what calibration and verification use")
+    layout: Literal["nchw", "nhwc"] = Field("nchw", description="of the artefact's image inputs")
+    output_layout: Literal["nchw", "nhwc"] = Field("nchw", description="of the artefact's outputs with four dimensions")
+    computation_preference: Literal["auto", "fast", "high_precision"] = Field(
+        "auto", description="how the operators compute")
+    type64to32_conversion: bool = Field(
+        True, description="64-bit data becomes 32-bit; MagicMind has no 64-bit tensors, and most ONNX models some")
+    conv_scale_fold: bool = Field(
+        False, description="fold multiplications and additions after a convolution into it; may cost a quantised model "
+                           "accuracy")
+    builder_config: BuilderConfig | None = Field(None, description="further entries of MagicMind's BuilderConfig")
+
+    @model_validator(mode="after")
+    def _what_excludes_what(self) -> Self:
+        if self.quantization_algorithm == "eqnm" and self.activation_quant_algo == "asymmetric":
+            raise wrong("quantization_algorithm eqnm 仅支持 activation_quant_algo symmetric",
+                        "quantization_algorithm eqnm goes with activation_quant_algo symmetric only")
+        if self.precision not in self.quantized_precisions:
+            ignored = [name for name in self.QUANTISER if getattr(self, name) != type(self).model_fields[name].default]
+            if ignored:
+                raise wrong(f"precision {self.precision} 不使用 {', '.join(ignored)}",
+                            f"precision {self.precision} makes no use of {', '.join(ignored)}")
+        if any(number < 0 for number in _numbers(self.std)):
+            raise wrong("std 不得为负数", "std must not be negative")
+        return self
+
+
+def _numbers(values: Any) -> list[float]:
+    return [number for numbers in values.values() for number in numbers] if isinstance(values, dict) else values or []
+
+
+PLATFORM = Platform(
+    name="cambricon",
+    title="Cambricon MLU (MagicMind)",
+    task_types=("onnx_to_magicmind",),
+    parameters=CambriconParameters,
+    artefact_suffix=".mm",
+    example={"input_shape": "1,3,480,480", "chip": "mtp_372", "precision": "fp16"},
+)

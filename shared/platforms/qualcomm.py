@@ -1,0 +1,77 @@
+"""Qualcomm Hexagon NPUs through ONNX Runtime's QNN compiler: an EPContext model with its context binary beside it.
+
+Options and their values are those of the QNN execution provider (its documentation, "EP Provider Options") and of
+`get_qnn_qdq_config` under the same names.
+"""
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from shared.models import wrong
+from shared.platforms.base import CommonParameters, Platform, Preprocessing, Quantized
+from shared.platforms.qualcomm_chips import CHIPS, PART_NUMBERS
+
+# Two spellings of one chip are one and the same result in the cache.
+ChipName = Annotated[Literal[tuple(PART_NUMBERS)],  # type: ignore[valid-type]
+                     AfterValidator(PART_NUMBERS.__getitem__)]
+
+
+class QualcommParameters(Preprocessing, Quantized, CommonParameters):
+    """A context binary for one chip. Floating point is FP16: the tensor processor has no other."""
+
+    chip: ChipName = Field(description="part number or name in the shops", examples=["SM8650", "Snapdragon 8 Gen 3"])
+    precision: Literal["fp16", "int8", "int16"] = Field(
+        "fp16", description="int8: weights and activations of 8 bits; int16: activations of 16, weights of 8")
+    calibrate_method: Literal["MinMax", "Entropy", "Percentile"] = Field(
+        "MinMax", description="how ranges are found; all but MinMax hold every activation of the set in memory")
+    per_channel: bool = Field(True, description="a scale for each channel of a convolution's weights, or one for all")
+    weight_type: Literal["QUInt8", "QInt8", "QInt16"] = Field(
+        "QUInt8", description="QInt16, for int16: twice the size, slower, closer to the model")
+    htp_graph_finalization_optimization_mode: Literal[0, 1, 2, 3] = Field(
+        3, description="0: the compiler's default; 1: fastest to compile; 3: the best graph")
+    vtcm_mb: int | None = Field(None, ge=1, description="MiB of the chip's VTCM to plan with; all where left out")
+    allow_cpu: bool = Field(False, description="leave to the CPU what the NPU does not take, instead of failing")
+    offload_graph_io_quantization: bool = Field(
+        False, description="(de)quantise inputs and outputs on the CPU; needs allow_cpu")
+    embed: bool = Field(False, description="one file, with the context binary inside the EPContext model")
+    simulated_samples: int | None = Field(
+        None, ge=1, le=64, description="how many samples of each kind, seeded and of the calibration set, the "
+        "simulator runs, where verify has as many; a run may take many seconds. Left out: 1; 3 for a quantised model")
+
+    @model_validator(mode="after")
+    def _chip_takes_it(self) -> Self:
+        chip = CHIPS[self.chip]
+        if self.precision == "fp16" and not chip.fp16:
+            raise wrong(f"{self.chip} 只运行量化模型: 请使用 precision int8 或 int16",
+                        f"{self.chip} runs quantised models only: send precision int8 or int16")
+        if self.vtcm_mb is not None and self.vtcm_mb > chip.vtcm_mb:
+            raise wrong(f"{self.chip} 的 VTCM 只有 {chip.vtcm_mb} MiB", f"{self.chip} has {chip.vtcm_mb} MiB of VTCM")
+        return self
+
+    @model_validator(mode="after")
+    def _options_have_an_effect(self) -> Self:
+        """What the compiler would ignore without a word."""
+        if self.precision == "fp16":
+            for name, default in (("calibrate_method", "MinMax"), ("per_channel", True), ("weight_type", "QUInt8"),
+                                  ("offload_graph_io_quantization", False)):
+                if getattr(self, name) != default:
+                    raise wrong(f"{name} 需要 precision int8 或 int16", f"{name} needs precision int8 or int16")
+        if self.weight_type == "QInt16" and self.precision != "int16":
+            raise wrong("weight_type QInt16 需要 precision int16", "weight_type QInt16 needs precision int16")
+        if self.offload_graph_io_quantization and not self.allow_cpu:
+            raise wrong("offload_graph_io_quantization 需要 allow_cpu",
+                        "offload_graph_io_quantization needs allow_cpu: it moves operators to the CPU")
+        return self
+
+
+PLATFORM = Platform(
+    name="qualcomm",
+    title="Qualcomm Hexagon NPU (QNN context binary)",
+    task_types=("onnx_to_qnn",),
+    parameters=QualcommParameters,
+    artefact_suffix="_ctx.onnx",
+    example={"chip": "SM8650", "input_shape": "1,3,480,480", "precision": "fp16"},
+    also=("_qnn.bin",),
+)

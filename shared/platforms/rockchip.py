@@ -1,0 +1,160 @@
+"""Rockchip NPUs through rknn-toolkit2: `.rknn`.
+
+The options are those of `RKNN.config` and `RKNN.build`; which chip takes what was found by running rknn-toolkit2 2.5.0
+for every one of them: its documents promise more.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from shared.models import wrong
+from shared.platforms.base import CommonParameters, Platform, Preprocessing, Quantized
+
+# The quantised types of each precision (weights and activations), the tool's default first.
+QUANTIZED_DTYPES = {"int8": ("w8a8", "w8a16", "w4a16"), "int16": ("w16a16i_dfp",)}
+
+
+@dataclass(frozen=True)
+class Chip:
+    """What the compiler takes for a chip; without `float_dtypes` it takes quantised models alone."""
+
+    quantized_dtypes: tuple[str, ...] = ("w8a8", "w16a16i_dfp")
+    float_dtypes: tuple[str, ...] = ("float16", "bfloat16")
+    sparse_infer: bool = False
+    single_core_mode: bool = False  # has several cores
+    mini_rknn: bool = False
+
+
+CHIPS = {
+    "rk3562": Chip(("w8a8", "w8a16", "w16a16i_dfp"), mini_rknn=True),
+    "rk3566": Chip(),
+    "rk3568": Chip(),
+    "rk3576": Chip(("w8a8", "w4a16", "w16a16i_dfp"), sparse_infer=True, single_core_mode=True),
+    "rk3588": Chip(single_core_mode=True, mini_rknn=True),
+    "rv1103": Chip(float_dtypes=(), mini_rknn=True),
+    "rv1103b": Chip(("w8a8",), float_dtypes=(), sparse_infer=True, mini_rknn=True),
+    "rv1106": Chip(float_dtypes=(), mini_rknn=True),
+    "rv1106b": Chip(("w8a8",), float_dtypes=(), sparse_infer=True, mini_rknn=True),
+    "rv1126b": Chip(("w8a8", "w4a16", "w16a16i_dfp"), sparse_infer=True, mini_rknn=True),
+    "rk2118": Chip((), ("float16",), sparse_infer=True, mini_rknn=True),  # it aborts on quantised layers
+}
+
+TensorName = Annotated[str, Field(min_length=1, max_length=512)]
+Names = Annotated[list[TensorName], Field(min_length=1, max_length=64)]
+Cut = Annotated[list[TensorName], Field(min_length=2, max_length=2)]
+
+
+class RockchipParameters(Preprocessing, Quantized, CommonParameters):
+    """RKNN for one chip. Names and values of the options are rknn-toolkit2's own."""
+
+    chip: Literal[tuple(CHIPS)] = Field(description="of the board", examples=["rk3588"])  # type: ignore[valid-type]
+    precision: Literal["fp16", "int8", "int16"] = Field("fp16", description="what the chip computes in")
+    float_dtype: Literal["float16", "bfloat16"] = Field("float16", description="of what is not quantised")
+    quantized_dtype: Literal["w8a8", "w8a16", "w4a16", "w16a16i_dfp"] | None = Field(
+        None, description="bits of weights and activations; w8a8 for int8, w16a16i_dfp for int16 where left out")
+    quantized_algorithm: Literal["normal", "mmse", "kl_divergence", "gdq"] = Field(
+        "normal", description="how ranges are found; mmse is slow and often best")
+    quantized_method: Literal["channel", "layer", "group32", "group64", "group96", "group128", "group160", "group192",
+                              "group224", "group256"] = Field("channel", description="what has a scale of its own")
+    auto_hybrid: bool = Field(False, description="leave layers that quantise badly in floating point")
+    auto_hybrid_cos_thresh: float = Field(0.98, gt=0, le=1, description="auto_hybrid: a layer below it quantises badly")
+    auto_hybrid_euc_thresh: float | None = Field(None, gt=0, allow_inf_nan=False,
+                                                 description="auto_hybrid: a layer above this distance does too")
+    custom_hybrid: Annotated[list[Cut], Field(min_length=1, max_length=64)] | None = Field(
+        None, description="parts of the graph, from a tensor to a tensor, to leave in floating point",
+        examples=[[["conv1_out", "conv3_out"]]])
+    optimization_level: int = Field(3, ge=0, le=3, description="3: all of the tool's graph optimisations; 0: none")
+    model_pruning: bool = Field(False, description="cut away weights that do nothing, without loss")
+    compress_weight: bool = Field(False, description="a smaller file")
+    remove_weight: bool = Field(False, description="a slave model, without the weights that it shares with another")
+    remove_reshape: bool = Field(False, description="reshapes at the edges become other shapes of inputs and outputs")
+    single_core_mode: bool = Field(False, description="for one NPU core only: a smaller file")
+    sparse_infer: bool = Field(False, description="use the sparsity of weights that were trained for it")
+    enable_flash_attention: bool = Field(False, description="for attention that was exported as one operator")
+    mini_rknn: bool = Field(False, description="for the mini runtime")
+    memory_plan_strategy: Literal["BestFit", "GreedyBySize", "GreedyByLifetime", "SlowPeakGrowth"] = Field(
+        "BestFit", description="how the tool plans the memory of tensors inside")
+    compute_order: Literal["WidthFirst", "DepthFirst"] = Field(
+        "WidthFirst", description="how operators are ordered")
+    op_target: Annotated[dict[TensorName, Literal["cpu", "npu", "gpu"]], Field(max_length=256)] | None = Field(
+        None, description="{tensor that an operator writes: where it runs}")
+    custom_string: str | None = Field(None, min_length=1, max_length=1024, description="to be read at runtime")
+    inputs: Names | None = Field(None, description="convert only from these tensors on")
+    outputs: Names | None = Field(None, description="convert only up to these tensors")
+    error_analysis: bool = Field(False, description="each layer's error on the simulator, for one sample")
+
+    @model_validator(mode="after")
+    def _quantisation_fits(self) -> Self:
+        """What rknn-toolkit2 2.5.0 refuses in `config`."""
+        dtype = self.tool_dtype()
+        if dtype is None:
+            for name in ("quantized_dtype", "auto_hybrid", "custom_hybrid"):
+                if getattr(self, name):
+                    raise wrong(f"{name} 需要 precision int8 或 int16", f"{name} needs precision int8 or int16")
+            return self
+        if dtype not in QUANTIZED_DTYPES[self.precision]:
+            raise wrong(f"quantized_dtype {dtype} 不属于 precision {self.precision}",
+                        f"quantized_dtype {dtype} is none of precision {self.precision}: "
+                        + ", ".join(QUANTIZED_DTYPES[self.precision]))
+        if self.quantized_algorithm == "gdq" and dtype not in ("w4a16", "w8a16"):
+            raise wrong("quantized_algorithm gdq 仅适用于 w4a16 和 w8a16",
+                        "quantized_algorithm gdq is for w4a16 and w8a16 only")
+        if self.quantized_method.startswith("group") and dtype != "w4a16":
+            raise wrong(f"quantized_method {self.quantized_method} 仅适用于 w4a16",
+                        f"quantized_method {self.quantized_method} is for w4a16 only")
+        if self.auto_hybrid and self.custom_hybrid:
+            raise wrong("auto_hybrid 与 custom_hybrid 不能同时使用",
+                        "auto_hybrid and custom_hybrid exclude one another")
+        return self
+
+    @model_validator(mode="after")
+    def _chip_takes_it(self) -> Self:
+        chip, dtype = CHIPS[self.chip], self.tool_dtype()
+        if dtype is None and not chip.float_dtypes:
+            raise wrong(f"{self.chip} 只运行量化模型: 请使用 precision int8",
+                        f"{self.chip} runs quantised models only: send precision int8")
+        if dtype is not None and dtype not in chip.quantized_dtypes:
+            allowed = ", ".join(chip.quantized_dtypes) or "fp16"
+            raise wrong(f"{self.chip} 不支持 {dtype}, 可用: {allowed}", f"{self.chip} does not take {dtype}, it takes: "
+                                                                     f"{allowed}")
+        if self.float_dtype != "float16" and self.float_dtype not in chip.float_dtypes:
+            raise wrong(f"{self.chip} 不支持 float_dtype {self.float_dtype}",
+                        f"{self.chip} does not take float_dtype {self.float_dtype}")
+        for name in ("sparse_infer", "single_core_mode", "mini_rknn"):
+            if getattr(self, name) and not getattr(chip, name):
+                able = ", ".join(other for other, facts in CHIPS.items() if getattr(facts, name))
+                raise wrong(f"{self.chip} 不支持 {name}, 支持的芯片: {able}", f"{self.chip} has no {name}; these have: "
+                                                                        f"{able}")
+        return self
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        for name in ("inputs", "outputs"):
+            tensors = getattr(self, name) or []
+            if len(set(tensors)) != len(tensors):
+                raise wrong(f"{name} 中有重复的名称", f"{name} names a tensor twice")
+        if self.inputs and (self.mean is not None or self.std is not None):
+            raise wrong("inputs 与 mean/std 不能同时使用",
+                        "inputs cannot be used with mean and std: they would belong to the tensors inside")
+        if self.error_analysis and not self.verify.enabled:
+            raise wrong("error_analysis 需要 verify.enabled", "error_analysis needs verify.enabled")
+        return self
+
+    def tool_dtype(self) -> str | None:
+        """The tool's `quantized_dtype`; None for a model in floating point."""
+        if self.precision == "fp16":
+            return None
+        return self.quantized_dtype or QUANTIZED_DTYPES[self.precision][0]
+
+
+PLATFORM = Platform(
+    name="rockchip",
+    title="Rockchip NPU (RKNN)",
+    task_types=("onnx_to_rknn",),
+    parameters=RockchipParameters,
+    artefact_suffix=".rknn",
+    example={"chip": "rk3588", "input_shape": "1,3,480,480", "precision": "fp16"},
+)

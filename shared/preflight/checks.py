@@ -1,0 +1,199 @@
+"""The whole check of tasks that are not stored yet: the model once, each target's demands on it, calibration sets."""
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from shared.files import FileInfo, Files
+from shared.models import Task
+from shared.platforms import get_platforms
+from shared.platforms.shapes import parse_input_shape
+from shared.preflight.judge import judge_model, judge_operators, judge_shapes, warn_of_model
+from shared.preflight.limits import Incomplete, Problem
+from shared.preflight.onnx_operators import shown
+from shared.preflight.reader import read_objects
+from shared.preflight.sets import check_set
+from shared.preflight.views import Finding, ModelView, TargetVerdict
+from shared.settings import Settings
+
+_MODEL, _SHAPE, _SET, _TARGET = "input_path", "parameters.input_shape", "parameters.calibration", "platform"
+_MAX_COMPANIONS = 64  # external data files that are looked for
+_KEPT_HEADERS = 128
+
+# A task may be created before what it reads is uploaded.
+MAY_COME_LATER = ("input_not_found", "external_data_missing")
+
+
+@dataclass
+class Findings:
+    problems: list[Finding] = field(default_factory=list)
+    warnings: list[Finding] = field(default_factory=list)
+
+    def add(self, problem: Problem, where: str) -> None:
+        self.problems.append(Finding(code=problem.code, message=problem.message, hint=problem.hint, field=where))
+
+    def warn(self, code: str, message: str, where: str) -> None:
+        self.warnings.append(Finding(code=code, message=message, field=where))
+
+    def not_all(self, error: Incomplete, what: str, where: str) -> None:
+        self.warn("preflight_incomplete", f"{what} was not checked as a whole: {error}", where)
+
+
+@dataclass(frozen=True)
+class CheckedModel:
+    """An object as it was, with its header's facts, where it has any that can be read, and what is wrong with it."""
+
+    info: FileInfo | None
+    facts: dict[str, Any] | None
+    findings: Findings
+
+    def view(self) -> ModelView | None:
+        if self.info is None or self.facts is None:
+            return None
+        counts = {shown(domain, name): count for domain, name, count in self.facts["operators"]}
+        told = ("ir_version", "opsets", "producer", "inputs", "outputs", "nodes")
+        return ModelView(size_bytes=self.info.size_bytes, operators=counts, **{name: self.facts[name] for name in told})
+
+
+class Headers:
+    """The facts of the last models, by path and etag; thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[str, str], dict[str, Any] | Problem] = OrderedDict()
+
+    def read(self, info: FileInfo, files: Files, deadline: float) -> dict[str, Any]:
+        """Raises what `read_objects` does; a problem is kept as facts are."""
+        key = (info.path, info.etag)
+        with self._lock:
+            found = self._kept.get(key)
+            if found is not None:
+                self._kept.move_to_end(key)
+        if found is None:
+            try:
+                found = read_objects("model", [info], files, deadline)[0]
+            except Problem as problem:
+                found = problem
+            with self._lock:
+                self._kept[key] = found
+                while len(self._kept) > _KEPT_HEADERS:
+                    self._kept.popitem(last=False)
+        if isinstance(found, Problem):
+            raise Problem(found.code, found.message, found.hint)
+        return found
+
+
+@lru_cache(maxsize=1)
+def get_headers() -> Headers:
+    return Headers()
+
+
+def check_model(path: str, files: Files, settings: Settings, deadline: float) -> CheckedModel:
+    """What holds for every target.
+
+    Raises:
+        Busy, Unavailable.
+    """
+    findings = Findings()
+    info = files.stat(path)
+    if info is None:
+        findings.add(Problem("input_not_found", f"there is no object {path}",
+                             "upload the model first"), _MODEL)
+        return CheckedModel(None, None, findings)
+    if info.size_bytes > settings.max_model_bytes:
+        findings.add(_too_large(settings), _MODEL)
+        return CheckedModel(info, None, findings)
+    try:
+        facts = get_headers().read(info, files, deadline)
+    except Problem as problem:
+        findings.add(problem, _MODEL)
+        return CheckedModel(info, None, findings)
+    except Incomplete as error:
+        findings.not_all(error, "the model", _MODEL)
+        return CheckedModel(info, None, findings)
+    for problem in judge_model(facts):
+        findings.add(problem, _MODEL)
+    for warning in warn_of_model(facts):
+        findings.warn("operator_not_standard", warning, _MODEL)
+    if not any(finding.code == "external_data_outside" for finding in findings.problems):
+        _check_companions(info, facts, files, settings, findings)
+    return CheckedModel(info, facts, findings)
+
+
+def check_target(model: CheckedModel, task: Task, files: Files, deadline: float) -> TargetVerdict:
+    """What of `task` its target cannot do with the model.
+
+    Raises:
+        Busy, Unavailable.
+    """
+    findings = Findings(list(model.findings.problems), list(model.findings.warnings))
+    inputs = None
+    if model.facts is not None:
+        _check_operators(model.facts, task, findings)
+        inputs = _check_shapes(model.facts, task, findings)
+    path = task.parameters.get("calibration")
+    if path is not None and inputs is not None:
+        try:
+            check_set(path, inputs, files, deadline)
+        except Problem as problem:
+            findings.add(problem, _SET)
+        except Incomplete as error:
+            findings.not_all(error, "the calibration set", _SET)
+    return TargetVerdict(platform=task.platform, task_type=task.task_type, valid=not findings.problems,
+                         problems=findings.problems, warnings=findings.warnings)
+
+
+def _check_operators(facts: dict[str, Any], task: Task, findings: Findings) -> None:
+    operators = get_platforms()[task.platform].operators
+    if operators is None:
+        findings.warn("operators_not_checked", "there is no list of the operators that this target takes", _TARGET)
+        return
+    problem, warnings = judge_operators(facts, operators, task.parameters)
+    if problem:
+        findings.add(problem, _MODEL)
+    for warning in warnings:
+        findings.warn("operator_uncertain", warning, _MODEL)
+
+
+def _check_shapes(facts: dict[str, Any], task: Task, findings: Findings) -> list[dict[str, Any]] | None:
+    """The inputs with the shapes that they will have."""
+    wanted = parse_input_shape(task.parameters.get("input_shape"))
+    try:
+        shapes, warnings = judge_shapes(facts, wanted, task.parameters.get("auto_input_shape", True))
+    except Problem as problem:
+        findings.add(problem, _SHAPE)
+        return None
+    for warning in warnings:
+        findings.warn("shape_chosen", warning, _SHAPE)
+    return [{**entry, "shape": shapes[entry["name"]]} for entry in facts["inputs"]]
+
+
+def _check_companions(info: FileInfo, facts: dict[str, Any], files: Files, settings: Settings, findings: Findings
+                      ) -> None:
+    """The external data files beside the model: there, long enough, and not too much of them."""
+    folder, left = info.path.rpartition("/")[0], settings.max_model_bytes - info.size_bytes
+    for location, end, name in facts["external"][:_MAX_COMPANIONS]:
+        found = files.stat(f"{folder}/{location}")
+        if found is None:
+            findings.add(Problem("external_data_missing",
+                                 f"the model's external data file {location!r} is not beside it",
+                                 f"upload it as {folder}/{location}"), _MODEL)
+            return
+        if end > found.size_bytes:
+            findings.add(Problem("external_data_missing", f"tensor {name!r} ends at byte {end} of {location!r}, "
+                                                          f"which has only {found.size_bytes}",
+                                 "the file is cut or belongs to another model: upload it again"), _MODEL)
+            return
+        left -= found.size_bytes
+    if left < 0:
+        findings.add(_too_large(settings), _MODEL)
+    if len(facts["external"]) > _MAX_COMPANIONS:
+        findings.not_all(Incomplete(f"it has more than {_MAX_COMPANIONS} files of external data"), "the model", _MODEL)
+
+
+def _too_large(settings: Settings) -> Problem:
+    return Problem("model_too_large", f"the model and its data are larger than {settings.max_model_bytes >> 20} MiB",
+                   "raise MODEL_CONVERT_MAX_MODEL_BYTES on the workers")

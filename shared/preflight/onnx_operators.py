@@ -1,0 +1,32 @@
+"""Which operators ONNX defines, and which ONNX Runtime beyond it; made by `python -m tests.operators`."""
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+STANDARD = ("", "ai.onnx")
+
+
+@lru_cache(maxsize=1)
+def _table() -> dict[str, Any]:
+    return json.loads(Path(__file__).with_name("onnx_operators.json").read_text(encoding="utf-8"))
+
+
+def is_standard(domain: str, name: str, opsets: Mapping[str, int]) -> bool:
+    """Whether ONNX has the operator in the version of its domain that the model imports."""
+    version = opsets.get(domain or "ai.onnx", 1)
+    versions = _table()["standard"].get("" if domain in STANDARD else domain, {}).get(name, ())
+    reached = [since for since in versions if abs(since) <= version]  # negative: deprecated from there on
+    return bool(reached) and reached[-1] > 0
+
+
+def is_runtimes_own(domain: str, name: str) -> bool:
+    return domain not in STANDARD and name in _table()["runtime"].get(domain, ())
+
+
+def shown(domain: str, name: str) -> str:
+    """`Conv`, or `com.microsoft.Gelu` outside the standard domain."""
+    return name if domain in STANDARD else f"{domain}.{name}"

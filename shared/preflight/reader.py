@@ -1,0 +1,94 @@
+"""Reading uploaded objects in a limited child, which gets nothing but the byte ranges that it asks for."""
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from shared.errors import Busy, NotFound
+from shared.files import FileInfo, Files
+from shared.preflight.limits import MAX_RANGE_BYTES, MAX_READ_BYTES, Incomplete, Problem
+
+_PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+_START = "import sys; sys.path.append(sys.argv[1]); from shared.preflight.child import main; main()"
+_LONGEST_LINE = 100
+_LARGEST_OUTCOME = 32 << 20
+_RETRY_AFTER_S = 5
+
+
+def read_objects(kind: str, infos: list[FileInfo], files: Files, deadline: float) -> list[Any]:
+    """The facts of each object, as the child's job `kind` reads it; `deadline` is monotonic.
+
+    Raises:
+        Problem, Incomplete: the child's, or it had no time or memory left.
+        Busy: no process can be started.
+        Unavailable: the object store does not answer.
+    """
+    if not infos:
+        return []
+    try:
+        child = subprocess.Popen([sys.executable, "-I", "-S", "-c", _START, str(_PACKAGE_ROOT)], env={}, cwd="/",
+                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    except OSError as error:
+        raise Busy("暂时无法校验: 无法启动进程", "cannot be checked just now: no process can be started",
+                   _RETRY_AFTER_S) from error
+    late = threading.Event()
+    timer = threading.Timer(max(0.0, deadline - time.monotonic()), lambda: (late.set(), child.kill()))
+    timer.daemon = True
+    timer.start()
+    try:
+        outcome = _serve(child, kind, infos, files)
+    except (OSError, ValueError) as error:  # it ended in the middle of it
+        raise Incomplete("it takes longer than a check may" if late.is_set()
+                         else "it takes more memory or time than a check may") from error
+    finally:
+        timer.cancel()
+        child.kill()
+        with suppress(OSError):
+            child.stdin.close()
+        child.stdout.close()
+        child.wait()
+    if "problem" in outcome:
+        raise Problem(*outcome["problem"])
+    if "incomplete" in outcome:
+        raise Incomplete(outcome["incomplete"])
+    return outcome["facts"]
+
+
+def _serve(child: subprocess.Popen[bytes], kind: str, infos: list[FileInfo], files: Files) -> dict[str, Any]:
+    """Answer what the child asks for until it is done; its outcome."""
+    requests, answers = child.stdout, child.stdin
+    job = {"kind": kind, "sizes": [info.size_bytes for info in infos]}
+    _write(answers, json.dumps(job).encode() + b"\n")
+    left = MAX_READ_BYTES
+    while True:
+        word, *numbers = requests.readline(_LONGEST_LINE).split()
+        if word == b"done":
+            return _outcome(requests, *map(int, numbers))
+        index, start, length = map(int, numbers)
+        left -= length
+        if not (0 <= index < len(infos) and start >= 0 and 0 < length <= MAX_RANGE_BYTES and left >= 0):
+            raise ValueError("no range that a reader asks for")
+        try:
+            now, content = files.read_range(infos[index].path, start, length)
+        except NotFound as error:
+            raise Incomplete("it was removed meanwhile") from error
+        if now.etag != infos[index].etag:
+            raise Incomplete("it was written to meanwhile")
+        _write(answers, b"%d\n%s" % (len(content), content))
+
+
+def _outcome(requests: BinaryIO, length: int) -> dict[str, Any]:
+    if not 0 < length <= _LARGEST_OUTCOME:
+        raise ValueError("no length of an outcome")
+    return json.loads(requests.read(length))
+
+
+def _write(answers: BinaryIO, content: bytes) -> None:
+    answers.write(content)
+    answers.flush()

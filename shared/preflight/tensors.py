@@ -1,0 +1,171 @@
+"""A stored tensor and a value's type, without the tensor's data. Field numbers are those of onnx.proto3."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+from shared.preflight.limits import MAX_LISTED, MAX_TENSOR_ELEMENTS, Incomplete, Problem
+from shared.preflight.wire import BYTES, VARINT, Source, signed
+
+TENSOR = {"dims": 1, "data_type": 2, "float_data": 4, "int32_data": 5, "string_data": 6, "int64_data": 7, "name": 8,
+          "raw_data": 9, "double_data": 10, "uint64_data": 11, "external_data": 13, "data_location": 14}
+VALUE = {"name": 1, "type": 2}
+KINDS = {1: "tensor", 4: "sequence", 5: "map", 7: "opaque", 8: "sparse_tensor", 9: "optional"}  # of TypeProto
+EXTERNAL = 1
+
+# TensorProto.DataType: name and bits of an element; None where it has no fixed size,
+# or where the stages know none.
+TYPES: dict[int, tuple[str, int | None]] = {
+    1: ("FLOAT", 32), 2: ("UINT8", 8), 3: ("INT8", 8), 4: ("UINT16", 16), 5: ("INT16", 16), 6: ("INT32", 32),
+    7: ("INT64", 64), 8: ("STRING", None), 9: ("BOOL", 8), 10: ("FLOAT16", 16), 11: ("DOUBLE", 64), 12: ("UINT32", 32),
+    13: ("UINT64", 64), 14: ("COMPLEX64", 64), 15: ("COMPLEX128", 128), 16: ("BFLOAT16", 16), 17: ("FLOAT8E4M3FN", 8),
+    18: ("FLOAT8E4M3FNUZ", 8), 19: ("FLOAT8E5M2", 8), 20: ("FLOAT8E5M2FNUZ", 8), 21: ("UINT4", 4), 22: ("INT4", 4),
+    23: ("FLOAT4E2M1", 4), 24: ("FLOAT8E8M0", 8), 25: ("UINT2", 2), 26: ("INT2", 2), 27: ("FLOAT6E2M3", None),
+    28: ("FLOAT6E3M2", None)}
+# The field in which elements of these types lie outside raw_data, and how many entries one takes. The other types'
+# fields are packed varints, whose number the length does not tell.
+_FIELDS = {"FLOAT": ("float_data", 1), "COMPLEX64": ("float_data", 2), "DOUBLE": ("double_data", 1),
+           "COMPLEX128": ("double_data", 2), "STRING": ("string_data", 1)}
+# What the length does tell: bits of an entry.
+_COUNTED = {TENSOR["float_data"]: ("float_data", 32), TENSOR["double_data"]: ("double_data", 64)}
+_NUMBER = {number: name for name, number in TENSOR.items()}
+
+
+@dataclass
+class Tensor:
+    name: str = ""
+    dims: list[int] = field(default_factory=list)
+    data_type: int = 0
+    raw_bytes: int | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+    external: bool = False
+    entries: dict[str, str] = field(default_factory=dict)  # location, offset, length
+
+
+def read_tensor(source: Source, start: int, end: int) -> Tensor:
+    tensor = Tensor()
+    for number, kind, first, last in source.fields(start, end):
+        name = _NUMBER.get(number)
+        if name == "dims" and kind in (VARINT, BYTES):
+            tensor.dims += source.integers(kind, first, last)
+        elif name == "data_type" and kind == VARINT:
+            tensor.data_type = _int32(first)
+        elif name == "data_location" and kind == VARINT:
+            tensor.external = _int32(first) == EXTERNAL
+        elif name == "name" and kind == BYTES:
+            tensor.name = source.text(first, last)
+        elif name == "raw_data" and kind == BYTES:
+            tensor.raw_bytes = last - first
+        elif name == "string_data" and kind == BYTES:
+            tensor.counts[name] = tensor.counts.get(name, 0) + 1
+        elif name == "external_data" and kind == BYTES:
+            key, value = _read_entry(source, first, last)
+            tensor.entries[key] = value
+        elif number in _COUNTED and kind != VARINT:
+            name, bits = _COUNTED[number]
+            tensor.counts[name] = tensor.counts.get(name, 0) + (last - first) * 8 // bits
+        if len(tensor.dims) > MAX_LISTED or len(tensor.entries) > MAX_LISTED:
+            raise Incomplete("a tensor in it has too many parts")
+    return tensor
+
+
+def check_tensor(name: str, tensor: Tensor) -> tuple[int, int | None]:
+    """`(elements, bytes where they are known)`; `name` is what the user knows the tensor by.
+
+    Raises:
+        Problem: `tensor_too_large`, `model_invalid`.
+    """
+    count = count_elements(name, tensor.dims)
+    if tensor.data_type not in TYPES:
+        raise Problem("model_invalid", f"tensor {name!r} has the unknown data type {tensor.data_type}",
+                      "export the model again, or with an older ONNX opset")
+    type_name, bits = TYPES[tensor.data_type]
+    size = (count * (bits or 0) + 7) // 8
+    if tensor.external:
+        return count, size
+    if tensor.raw_bytes is not None:
+        have, want, unit = tensor.raw_bytes, size, "bytes"
+    elif type_name in _FIELDS:
+        where, per_element = _FIELDS[type_name]
+        have, want, unit = tensor.counts.get(where, 0), count * per_element, "values"
+    else:
+        return count, size
+    if have != want:
+        raise Problem("model_invalid", f"tensor {name!r} of shape {tensor.dims} needs {want} {unit} of {type_name} "
+                                       f"and holds {have}",
+                      "the file is damaged, or its exporter is at fault: export the model again")
+    return count, size
+
+
+def count_elements(name: str, dims: list[int]) -> int:
+    """The product of the dimensions.
+
+    Raises:
+        Problem: `tensor_too_large`, `model_invalid` (a negative dimension).
+    """
+    if any(dim < 0 for dim in dims):
+        raise Problem("model_invalid", f"tensor {name!r} has a negative dimension: {dims}", "export the model again")
+    count = prod(dims)
+    if count > MAX_TENSOR_ELEMENTS:
+        raise Problem("tensor_too_large", f"tensor {name!r} of shape {dims} has {count} elements; "
+                                          f"at most {MAX_TENSOR_ELEMENTS} are converted",
+                      "split such a tensor, or convert the model with smaller dimensions")
+    return count
+
+
+def read_value(source: Source, start: int, end: int) -> dict[str, Any]:
+    """`{name, dtype, shape}` as the facts of inspect have them: an open dimension is its symbol, or None."""
+    value: dict[str, Any] = {"name": "", "dtype": "untyped", "shape": None}
+    for number, kind, first, last in source.fields(start, end):
+        if kind == BYTES and number == VALUE["name"]:
+            value["name"] = source.text(first, last)
+        elif kind == BYTES and number == VALUE["type"]:
+            for inner, inner_kind, inner_first, inner_last in source.fields(first, last):
+                if inner_kind == BYTES and inner in KINDS:
+                    value["dtype"], value["shape"] = KINDS[inner], None
+                    if KINDS[inner] == "tensor":
+                        value["dtype"], value["shape"] = _read_tensor_type(source, inner_first, inner_last)
+    return value
+
+
+def _read_tensor_type(source: Source, start: int, end: int) -> tuple[str, list[int | str | None] | None]:
+    type_number, shape = 0, None
+    for number, kind, first, last in source.fields(start, end):
+        if number == 1 and kind == VARINT:
+            type_number = _int32(first)
+        elif number == 2 and kind == BYTES:
+            shape = shape or []
+            shape += [_read_dimension(source, dim_first, dim_last)
+                      for dim, dim_kind, dim_first, dim_last in source.fields(first, last)
+                      if dim == 1 and dim_kind == BYTES]
+            if len(shape) > MAX_LISTED:
+                raise Incomplete("a shape in it has too many dimensions")
+    name = TYPES[type_number][0].lower() if type_number in TYPES else (
+        "undefined" if type_number == 0 else str(type_number))
+    return name, shape
+
+
+def _read_dimension(source: Source, start: int, end: int) -> int | str | None:
+    dimension: int | str | None = None
+    for number, kind, first, last in source.fields(start, end):
+        if number == 1 and kind == VARINT:
+            dimension = signed(first)
+        elif number == 2 and kind == BYTES:
+            dimension = source.text(first, last)
+    if isinstance(dimension, int):
+        return dimension if dimension > 0 else None
+    return dimension or None
+
+
+def _read_entry(source: Source, start: int, end: int) -> tuple[str, str]:
+    texts = {1: "", 2: ""}
+    for number, kind, first, last in source.fields(start, end):
+        if kind == BYTES and number in texts:
+            texts[number] = source.text(first, last)
+    return texts[1], texts[2]
+
+
+def _int32(value: int) -> int:
+    value &= (1 << 32) - 1
+    return value - (1 << 32) if value >> 31 else value

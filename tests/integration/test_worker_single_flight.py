@@ -1,0 +1,94 @@
+"""Tasks that need the same stage at the same moment."""
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from shared import transitions
+from shared.models import Status, Task
+from tests.integration.worker_kit import ONCE, TARGET, Bench, Running, claim, wait_until
+from worker.control import TaskControl
+from worker.single_flight import SingleFlight
+
+
+def submit(bench: Bench, parameters: dict, name: str) -> Task:
+    return bench.submit(parameters=parameters, output_path=f"out/{name}{TARGET.artefact_suffix}")
+
+
+def waiting_in(bench: Bench, running: Running, stage: str) -> None:
+    wait_until(lambda: bench.store.get(running.task.id).stage == stage)
+    time.sleep(0.3)  # several looks at the lock
+
+
+def test_tasks_with_a_stage_in_common_run_it_once(bench: Bench) -> None:
+    parameters, gate = bench.gated("prepare")
+    tasks = [submit(bench, parameters, name) for name in "abcd"]
+    first = Running(bench, tasks[0])
+    first.at("prepare")
+    others = [Running(bench, task, f"w{number}") for number, task in enumerate(tasks[1:], 2)]
+    for running in others:
+        waiting_in(bench, running, "prepare")
+    gate.touch()
+    done = [running.end() for running in (first, *others)]
+    assert [task.status for task in done] == [Status.COMPLETED] * 4
+    assert bench.runs() == ONCE
+    assert all(record.cached for task in done[1:] for record in task.stages if record.name == "prepare")
+    assert len({task.result.sha256 for task in done}) == 1
+    assert list((bench.settings.cache_dir / "flights").iterdir()) == []
+
+
+def test_a_waiting_task_runs_the_stage_itself_if_the_first_is_cancelled(bench: Bench) -> None:
+    parameters, gate = bench.gated("compile")
+    first = Running(bench, submit(bench, parameters, "a"))
+    first.at("compile")
+    second = Running(bench, submit(bench, parameters, "b"), "w2")
+    waiting_in(bench, second, "compile")
+    gate.touch()
+    first.change(transitions.cancel())
+    assert first.end().status is Status.FAILED
+    assert second.end().status is Status.COMPLETED
+
+
+def test_a_waiting_task_that_is_paused_parks_at_once(bench: Bench) -> None:
+    parameters, gate = bench.gated("compile")
+    first = Running(bench, submit(bench, parameters, "a"))
+    first.at("compile")
+    second = Running(bench, submit(bench, parameters, "b"), "w2")
+    waiting_in(bench, second, "compile")
+    second.change(transitions.pause())
+    parked = second.end()
+    assert (parked.status, parked.owner, parked.stages[-1].name) == (Status.PAUSED, None, "prepare")
+    gate.touch()
+    assert first.end().status is Status.COMPLETED
+
+
+def test_a_paused_task_keeps_no_other_waiting(bench: Bench) -> None:
+    parameters, gate = bench.gated("compile")
+    first = Running(bench, submit(bench, parameters, "a"))
+    first.at("compile")
+    second = Running(bench, submit(bench, parameters, "b"), "w2")
+    waiting_in(bench, second, "compile")
+    assert bench.runs()["compile"] == 1
+    first.change(transitions.pause())
+    wait_until(lambda: bench.runs()["compile"] == 2)
+    gate.touch()
+    assert second.end().status is Status.COMPLETED
+    first.change(transitions.resume())
+    assert first.end().status is Status.COMPLETED
+
+
+def test_a_lock_ends_with_its_holder_and_is_not_shared_between_keys(tmp_path, bench: Bench) -> None:
+    flights = SingleFlight(tmp_path / "flights")
+    control = TaskControl(claim(bench.store, submit(bench, bench.parameters(), "a")).task)
+
+    def refuse() -> None:
+        raise TimeoutError
+
+    with flights.alone("k", control, refuse):
+        with flights.alone("other", control, refuse):
+            pass
+        with pytest.raises(TimeoutError), flights.alone("k", control, refuse):
+            pass
+    with flights.alone("k", control, refuse):
+        pass

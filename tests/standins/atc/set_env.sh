@@ -1,0 +1,10 @@
+# Stands in for the toolkit's own set_env.sh.
+export ASCEND_TOOLKIT_HOME="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/latest"
+export ASCEND_HOME_PATH="$ASCEND_TOOLKIT_HOME"
+export ASCEND_OPP_PATH="$ASCEND_TOOLKIT_HOME/opp"
+export TOOLCHAIN_HOME="$ASCEND_TOOLKIT_HOME/toolkit"
+export ASCEND_WORK_PATH="$ASCEND_TOOLKIT_HOME/work"
+export LD_LIBRARY_PATH="$ASCEND_TOOLKIT_HOME/lib64${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+export PYTHONPATH="$ASCEND_TOOLKIT_HOME/python/site-packages${PYTHONPATH:+:$PYTHONPATH}"
+export PATH="$ASCEND_TOOLKIT_HOME/bin:$PATH"
+export STANDIN_SECRET="which no stage should see"

@@ -1,0 +1,109 @@
+"""MagicMind's calls and what they answer, as commands for the manifest and errors for the user.
+
+Every call answers a Status (`ok()`, `error_message()`), or an object that is None where it failed; why stands in what
+the libraries print (magicmind_cloud: gen_model samples, python_common).
+"""
+import os
+import re
+
+from worker.stage_api import StageError
+from worker.stages.messages import raise_if_out_of_memory, tidy
+
+LOG = "log.txt"  # of the stage, in its working directory
+_LOG_BYTES = 1 << 20
+
+# "2024-07-14 05:28:21.361150: ERROR:  magicmind/cc/internal/mm_parser_core.h:57]  Internal: Onnx mlir graph is illegal"
+_LOGGED = re.compile(r"^(?:[\d-]+ [\d:.]+: )?(?:ERROR|FATAL):\s+(?:\S+:\d+\]\s+)?(.+)$")
+_VENDOR_CODE = re.compile(r"^([A-Z]\w*(?: \w+)?):\s")
+# MLIR's ways: "error: 'onnx.Unsqueeze' op requires a single operand", "failed to legalize operation 'onnx.Det'"
+_REFUSED = re.compile(r"(?:'(?:onnx|mm)\.(\w+)' op\b:?\s*([^\n]*)|\boperation '(?:onnx|mm)\.(\w+)')")
+_ABOUT_SUPPORT = re.compile(r"unsupported|not support|unimplemented|not implemented|not registered|legalize", re.I)
+# A name of the model's operators: in quotes or brackets, behind `onnx.`, or in the list behind the word "operators".
+_NAMED = (r"(?:\bop(?:erator)?(?:[ _]?type)?s?\b\s*[:=]?\s*(?:['\"]?\w+['\"]?,\s*)*['\"]?|"
+          r"['\"]|\[(?:\w+,\s*)*|\bonnx\.){}\b(?!['\"]?\s*=)")
+KNOWN_OPSET = 11  # what users found that the parser takes (Chinese-CLIP issue 328)
+
+
+class Tool:
+    """One stage's dealings with MagicMind. `commands` are its calls as somebody would type them."""
+
+    def __init__(self, job):
+        self.commands = []
+        self._job = job
+        self._inspected = job["inputs"].get("inspect", {}).get("facts", {})
+        self._position = os.path.getsize(LOG) if os.path.exists(LOG) else 0
+
+    def call(self, command, function, what, code="compile_failed", hint=""):
+        """What the function answers; `command` is noted.
+
+        Raises:
+            StageError: it raised, or answered None or a Status that is not ok; `code` unless the tool's own words name
+                operators: `unsupported_operator`.
+        """
+        self.commands.append(command)
+        try:
+            answer = function()
+        except Exception as error:  # the bindings raise what the libraries throw; they have no base class
+            raise_if_out_of_memory(error)
+            raise self._explain(what, str(error), code, hint) from error
+        if answer is None:
+            raise self._explain(what, "", code, hint)
+        if hasattr(answer, "ok") and not answer.ok():
+            raise self._explain(what, status_text(answer), code, hint)
+        return answer
+
+    def _explain(self, what, text, code, hint):
+        """The StageError for a failed call. `text` is what it answered, if it said anything."""
+        printed = self._printed()
+        logged = [found.group(1).strip() for found in map(_LOGGED.match, printed.splitlines()) if found]
+        raise_if_out_of_memory(RuntimeError("\n".join([text, *logged])))
+        reasons = refusals(text + "\n" + printed, self._inspected.get("operators", {}))
+        found = next(filter(None, map(_VENDOR_CODE.match, [text, *reversed(logged)])), None)
+        vendor_code = found.group(1) if found else None
+        if reasons:
+            told = "; ".join(name + (f" ({why})" if why else "") for name, why in sorted(reasons.items()))
+            return StageError("unsupported_operator", f"MagicMind cannot {what}, it refuses: {told}"[:1500],
+                              self._operator_hint(), vendor_code)
+        lines = list(dict.fromkeys(line for line in [text, *logged[-5:]] if line))
+        told = tidy("\n".join(lines), self._job) or "it gives no reason; see the log"
+        return StageError(code, f"MagicMind cannot {what}: {told}", hint or
+                          "see the stage's log; export the model with other settings, or report it", vendor_code)
+
+    def _operator_hint(self):
+        opset = self._inspected.get("opsets", {}).get("ai.onnx", 0)
+        if opset > KNOWN_OPSET:
+            return (f"the model's opset is {opset}; MagicMind's parser may know these operators as they were in opset "
+                    f"{KNOWN_OPSET}: export with opset_version={KNOWN_OPSET}, or end the model before them")
+        return "replace them by operators that MagicMind supports, or end the model before them"
+
+    def _printed(self):
+        """What was printed since this stage began; the end of it."""
+        try:
+            with open(LOG, "rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(self._position, size - _LOG_BYTES))
+                return file.read().decode(errors="replace")
+        except OSError:
+            return ""
+
+
+def status_text(status):
+    """The words of a Status."""
+    return str(status.error_message() if hasattr(status, "error_message") else status)
+
+
+def refusals(text, operators):
+    """`{operator: why}` of the operators that the tool's words refuse.
+
+    Those of its ONNX dialect it names itself; in its other lines about what is not supported only the model's own
+    `operators` are looked for.
+    """
+    found = {}
+    for name, why, bare in _REFUSED.findall(text):
+        name, why = name or bare, why.strip(" .")
+        found[name] = found.get(name) or ("" if _ABOUT_SUPPORT.search(why) else why[:200])
+    for line in filter(_ABOUT_SUPPORT.search, text.splitlines()):
+        for operator in operators:
+            if re.search(_NAMED.format(re.escape(operator)), line):
+                found.setdefault(operator, "")
+    return found

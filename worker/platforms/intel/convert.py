@@ -1,0 +1,35 @@
+"""The static ONNX model as OpenVINO has it, and its refusals in our words."""
+import os
+import re
+
+from worker.stage_api import StageError
+from worker.stages.messages import raise_if_out_of_memory, tidy
+
+COMMAND = "model = openvino.convert_model('model.onnx')"
+
+
+def convert(job):
+    """The model of the stage `optimize`.
+
+    Raises:
+        StageError: `unsupported_operator`, `compile_failed`.
+    """
+    from worker.platforms.intel.toolkit import ov
+
+    try:
+        return ov.convert_model(os.path.join(job["inputs"]["optimize"]["dir"], "model.onnx"))
+    except Exception as error:  # the toolchain's own errors: whatever it raises is its verdict on the model
+        raise_if_out_of_memory(error)
+        raise explain(error, job) from error
+
+
+def explain(error, job):
+    """OpenVINO names operators as `Det-13`, or `com.microsoft.CDist` outside the standard."""
+    found = re.search(r"No conversion rule found for operations: (.+)", str(error))
+    if found:
+        names = sorted({re.sub(r"-\d+$", "", name.strip()) for name in found.group(1).split(",")})
+        return StageError("unsupported_operator", "OpenVINO has no conversion for: " + ", ".join(names),
+                          "replace them by operators that OpenVINO supports, or end the model before them")
+    text = re.sub(r"Check '.*' failed at \S+:\s*", "", tidy(error, job, 4000))
+    return StageError("compile_failed", "OpenVINO cannot convert the model: " + text[:600],
+                      "the message names the node; export the model with other settings, or report it")

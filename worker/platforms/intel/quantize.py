@@ -1,0 +1,134 @@
+"""Stage: the model with INT8 operators, by NNCF from the calibration set; nothing is baked into its inputs yet."""
+import os
+import tempfile
+
+from worker.platforms.intel import convert, precisions
+from worker.platforms.intel.quantizer import quantizer_call, with_biases
+from worker.platforms.intel.runtime import infer, validating_as_verify_does
+from worker.stage_api import StageError, report
+from worker.stages import calibration
+from worker.stages.accuracy import Gate, read_samples
+from worker.stages.feeds import CALIBRATION
+from worker.stages.messages import raise_if_out_of_memory, tidy
+from worker.stages.preprocess import channel_axis, constants, to_model
+
+XML = "quantized.xml"
+_HALF = "half.xml"
+_MAX_NAMED = 200
+
+
+def run(job):
+    """Writes quantized.xml and quantized.bin.
+
+    Facts: `details` (`operators`: {precision: {type: count}}, `in_floating_point`: the names of operators that could
+    be INT8 and are not), `commands`, `warnings`.
+
+    Raises:
+        StageError: `unsupported_operator`, `compile_failed`, `tensor_not_found` (ignored_scope).
+    """
+    from worker.platforms.intel.toolkit import load_nncf, ov
+
+    nncf = load_nncf()
+
+    options, to_fp16 = job["parameters"]["quantization"], job["parameters"]["compress_to_fp16"] is not False
+    model, commands = convert.convert(job), [convert.COMMAND]
+    if to_fp16:
+        model = _compress(ov, model)
+        commands += [f"openvino.save_model(model, {_HALF!r}, compress_to_fp16=True)",
+                     f"model = openvino.Core().read_model({_HALF!r})"]
+    report(5, "calibrating")
+    call = quantizer_call(with_biases(options, {node.get_friendly_name() for node in model.get_ops()}))
+    known = {"nncf": nncf, "model": model, "dataset": _samples(nncf, job)}
+    if options["accuracy_control"] is not None:
+        known.update(reference=nncf.Dataset(_references(job)), least_cosine=_least_cosine(job))
+    with validating_as_verify_does(ov):
+        model = _quantize(call, known, job)
+    report(95, "saving")
+    ov.save_model(model, os.path.join(job["output_dir"], XML), compress_to_fp16=False)
+    operators, floating = precisions.count(model)
+    warnings = [] if operators["int8"] else [
+        "nothing in the model can be quantised: the artefact computes in floating point"]
+    return {"details": {"operators": operators, "in_floating_point": floating[:_MAX_NAMED]}, "warnings": warnings,
+            "commands": [*commands, *_tell_dataset(job), f"model = {call}",
+                         f"openvino.save_model(model, {XML!r}, compress_to_fp16=False)"]}
+
+
+def _compress(ov, model):
+    """The model with its weights in FP16, as an IR that was saved so. Later would be too late: `compress_to_fp16` does
+    nothing, and says nothing, to a model that has quantisers (OpenVINO 2026.4)."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, _HALF)
+        ov.save_model(model, path, compress_to_fp16=True)
+        return ov.Core().read_model(path)
+
+
+def _samples(nncf, job):
+    """The calibration set's samples for the quantiser, as the model takes them; read when they are needed."""
+    inputs, entry = job["inputs"]["optimize"]["facts"]["inputs"], job["inputs"]["calibration"]
+    total = len(entry["facts"]["samples"])
+
+    def read(index):
+        report(5 + 60 * index / total, f"sample {index + 1} of {total}")
+        return _feed(job, inputs, calibration.read(entry, index))
+
+    return nncf.Dataset(entry["facts"]["quantize"], read)
+
+
+def _feed(job, inputs, raw):
+    return {entry["name"]: to_model(job["parameters"], entry, array) for entry, array in zip(inputs, raw)}
+
+
+def _references(job):
+    """`(feed, expected outputs)` of the calibration samples that the accuracy check uses."""
+    inputs = job["inputs"]["reference"]["facts"]["inputs"]
+    return [(_feed(job, inputs, raw), expected) for kind, raw, expected in read_samples(job) if kind == CALIBRATION]
+
+
+def _least_cosine(job):
+    """NNCF's validation function: what the gate will judge, the worst output's cosine over all samples."""
+    outputs = job["inputs"]["reference"]["facts"]["outputs"]
+
+    def least_cosine(compiled, samples):
+        gate = Gate(outputs)
+        for feed, expected in samples:
+            gate.add(CALIBRATION, expected, infer(compiled, feed))
+        figures = gate.judge({"precision": "int8", "verify": {"min_cosine": -1.0}, "accept_accuracy": True})["outputs"]
+        cosine = min(-1.0 if entry["not_finite_mismatch"] else entry["cosine"] for entry in figures)
+        report(70, f"accuracy control: cosine {cosine:.6f}")
+        return cosine, None
+
+    return least_cosine
+
+
+def _tell_dataset(job):
+    """How the quantiser's samples are made of the files of the stage `calibration`."""
+    indices = job["inputs"]["calibration"]["facts"]["quantize"]
+    numbers = f"range({len(indices)})" if indices == list(range(len(indices))) else repr(indices)
+    values = []
+    for position, entry in enumerate(job["inputs"]["optimize"]["facts"]["inputs"]):
+        value = f"numpy.load(f'{{number:05d}}_{position}.npy')"
+        found = constants(job["parameters"], entry)
+        if found is not None:
+            shape = [1] * len(entry["shape"])
+            shape[channel_axis(entry["shape"])] = -1
+            mean, std = (f"numpy.float32({given}).reshape({shape})" for given in found)
+            value = f"({value} - {mean}) / {std}"
+        values.append(f"{entry['name']!r}: {value}")
+    return [f"dataset = nncf.Dataset([{{{', '.join(values)}}} for number in {numbers}])"]
+
+
+def _quantize(call, known, job):
+    nncf = known["nncf"]
+    try:
+        return call.make(known)
+    except nncf.ValidationError as error:
+        raise StageError("tensor_not_found", "quantization.ignored_scope: " + tidy(error, job),
+                         "names and types are OpenVINO's: a report of precision int8 lists the types, the IR has the "
+                         "names") from error
+    except StageError:
+        raise
+    except Exception as error:  # NNCF's and OpenVINO's errors share no base class
+        raise_if_out_of_memory(error)
+        raise StageError("compile_failed", "NNCF cannot quantise the model: " + tidy(error, job),
+                         "leave what the message names in floating point with quantization.ignored_scope, or send "
+                         "precision fp16") from error

@@ -1,0 +1,87 @@
+"""Small changes of an ONNX model's main graph."""
+from worker.stages.onnx_model import drop_weights
+
+
+class Graph:
+    """The graph with an index of its names. Subgraphs are left alone."""
+
+    def __init__(self, model):
+        graph = model.graph
+        self.model, self.graph = model, graph
+        self.constants = {tensor.name: tensor for tensor in graph.initializer}
+        self.outputs = {value.name for value in graph.output}
+        self._names = {name for node in graph.node for name in (node.name, *node.input, *node.output)}
+        self._names |= set(self.constants) | {value.name for value in graph.input} | self.outputs
+
+    def opset(self):
+        return next((entry.version for entry in self.model.opset_import if entry.domain in ("", "ai.onnx")), 1)
+
+    def unique(self, wanted):
+        """`wanted`, or with a number if there is something of that name."""
+        name, number = wanted, 1
+        while name in self._names:
+            number += 1
+            name = f"{wanted}_{number}"
+        self._names.add(name)
+        return name
+
+    def constant(self, wanted, array):
+        """The name of a new initialiser."""
+        from onnx import numpy_helper
+
+        name = self.unique(wanted)
+        self.graph.initializer.append(numpy_helper.from_array(array, name))
+        self.constants[name] = self.graph.initializer[-1]
+        return name
+
+    def array(self, name):
+        from onnx import numpy_helper
+
+        return numpy_helper.to_array(self.constants[name])
+
+    def insert(self, position, operator, inputs, output):
+        from onnx import helper
+
+        node = helper.make_node(operator, inputs, [output], self.unique(f"{operator}_{output}"))
+        self.graph.node.insert(position, node)
+
+    def readers(self, name):
+        """The nodes that read a value, as often as they do; those with subgraphs count, they may read it inside."""
+        return [node for node in self.graph.node for _ in range(list(node.input).count(name) or _has_subgraph(node))]
+
+    def redirect_readers(self, name, new):
+        for node in self.graph.node:
+            for index, source in enumerate(node.input):
+                if source == name:
+                    node.input[index] = new
+
+    def drop_unused_constants(self):
+        used = {name for node in self.graph.node for name in node.input} | self.outputs
+        if any(map(_has_subgraph, self.graph.node)):  # they may read it inside
+            return
+        kept = [tensor for tensor in self.graph.initializer if tensor.name in used]
+        del self.graph.initializer[:]
+        self.graph.initializer.extend(kept)
+
+    def name_nodes(self):
+        """Give each node without a name one, so that a refusal can name it."""
+        for node in self.graph.node:
+            node.name = node.name or self.unique(f"{node.op_type}_{node.output[0]}")
+
+
+def value_shapes(model):
+    """`{value: its dimensions}` where that can be inferred; an open one is None."""
+    import onnx
+
+    slim = onnx.ModelProto()
+    slim.CopyFrom(model)
+    drop_weights(slim)
+    graph = onnx.shape_inference.infer_shapes(slim).graph
+    return {value.name: [dim.dim_value if dim.HasField("dim_value") else None
+                         for dim in value.type.tensor_type.shape.dim]
+            for value in [*graph.value_info, *graph.input, *graph.output]
+            if value.type.tensor_type.HasField("shape")}
+
+
+def _has_subgraph(node):
+    return any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute)

@@ -1,0 +1,66 @@
+"""`x * clip(x + 3, 0, 6) / 6` as the one operator that it is.
+
+Exporters without HardSwish (ONNX opset below 14) write four operators, whose three values between them a quantiser
+rounds; MobileNetV3 and its kin have it after every other convolution.
+"""
+
+OPSET = 14
+_TOLERANCE = 1e-3  # of constants that went through FP16
+
+
+def fuse_hard_swish(graph):
+    """Replace each such group by HardSwish; how many there were."""
+    if graph.opset() < OPSET:
+        return 0
+    producers = {name: node for node in graph.graph.node for name in node.output}
+    fused = 0
+    for last in list(graph.graph.node):
+        group = _match(graph, producers, last)
+        if group is None:
+            continue
+        data, members = group
+        position = list(graph.graph.node).index(last)
+        for node in members:
+            graph.graph.node.remove(node)
+        graph.insert(position - len(members) + 1, "HardSwish", [data], last.output[0])
+        fused += 1
+    return fused
+
+
+def _match(graph, producers, last):
+    """`(x, its nodes)` where `last` is the division that ends such a group."""
+    product = _other(graph, last, "Div", 6.0, commutes=False) or _other(graph, last, "Mul", 1 / 6)
+    multiply = producers.get(product)
+    if multiply is None or multiply.op_type != "Mul":
+        return None
+    for clipped, data in (multiply.input, reversed(multiply.input)):
+        clip = producers.get(clipped)
+        if clip is None or clip.op_type != "Clip" or not _is_clip(graph, clip):
+            continue
+        add = producers.get(clip.input[0])
+        if add is not None and _other(graph, add, "Add", 3.0) == data:
+            inner = (add, clip, multiply)
+            if all(node.output[0] not in graph.outputs and len(graph.readers(node.output[0])) == 1 for node in inner):
+                return data, (*inner, last)
+    return None
+
+
+def _other(graph, node, operator, value, commutes=True):
+    """The input of `node` beside the constant `value`, if that is what it is."""
+    if node.op_type != operator or len(node.input) != 2:
+        return None
+    for data, constant in (node.input, reversed(node.input)) if commutes else (node.input,):
+        if constant in graph.constants and _is(graph, constant, value):
+            return data
+    return None
+
+
+def _is_clip(graph, clip):
+    return len(clip.input) == 3 and _is(graph, clip.input[1], 0.0) and _is(graph, clip.input[2], 6.0)
+
+
+def _is(graph, name, value):
+    if name not in graph.constants:
+        return False
+    values = graph.array(name).reshape(-1)
+    return values.size == 1 and abs(float(values[0]) - value) < _TOLERANCE

@@ -1,0 +1,62 @@
+"""Stage: the artefact under its published name. The EPContext model names its binary, so a rename alone breaks it."""
+import os
+import shutil
+
+from worker.platforms.qualcomm.artefact import MAX_EMBEDDED_BYTES, Artefact, attribute
+from worker.platforms.qualcomm.compile import BINARY, CONTEXT
+from worker.stage_api import StageError
+from worker.stages.messages import raise_if_out_of_memory, tidy
+
+_NEEDS_BINARY = "external_dependencies"  # metadata: what has to lie beside the model
+
+
+def run(job):
+    """Writes NAME_ctx.onnx and NAME_qnn.bin, or with `embed` the first alone; and opens it. Facts: `files`.
+
+    Raises:
+        StageError: `artefact_too_large`, `verify_failed`.
+    """
+    import onnx
+
+    parameters, source = job["parameters"], job["inputs"]["compile"]["dir"]
+    artefact = Artefact(os.path.join(source, CONTEXT))
+    target = os.path.join(job["output_dir"], parameters["output_name"] + "_ctx.onnx")
+    binary = parameters["output_name"] + "_qnn.bin"
+    files = [os.path.basename(target)]
+    if parameters["embed"]:
+        _embed(artefact, os.path.join(source, BINARY))
+    else:
+        for node in artefact.owners():
+            attribute(node, "ep_cache_context").s = binary.encode()
+        shutil.copyfile(os.path.join(source, BINARY), os.path.join(job["output_dir"], binary))
+        files.append(binary)
+    onnx.save_model(artefact.model, target)
+    _open(job, target)
+    return {"files": files}
+
+
+def _embed(artefact, binary):
+    size = os.path.getsize(binary)
+    if size > MAX_EMBEDDED_BYTES:
+        raise StageError("artefact_too_large", f"the context binary has {size >> 20} MiB; an EPContext model holds "
+                                               f"{MAX_EMBEDDED_BYTES >> 20} MiB at most", "leave embed out")
+    with open(binary, "rb") as file:
+        content = file.read()
+    for node in artefact.contexts:
+        attribute(node, "embed_mode").i = 1
+    for node in artefact.owners():
+        attribute(node, "ep_cache_context").s = content
+    for entry in artefact.model.metadata_props:
+        if entry.key == _NEEDS_BINARY:
+            entry.value = ""
+
+
+def _open(job, path):
+    from worker.platforms.qualcomm.toolkit import Call
+
+    try:
+        Call(job["parameters"]["chip"], job["parameters"]["allow_cpu"]).open(path, job["threads"])
+    except Exception as error:  # ONNX Runtime's errors share no base class
+        raise_if_out_of_memory(error)
+        raise StageError("verify_failed", "the artefact does not load again: " + tidy(error, job),
+                         "try again; if it persists, report the model") from error

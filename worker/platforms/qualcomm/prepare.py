@@ -1,0 +1,67 @@
+"""Stage: the model as quantiser and compiler take it best: preprocessing put in, operators folded, each with a name."""
+import os
+
+from worker.platforms.qualcomm.folding import fold_affine
+from worker.platforms.qualcomm.graph import Graph
+from worker.platforms.qualcomm.hard_swish import fuse_hard_swish
+from worker.stage_api import log
+from worker.stages import preprocess
+from worker.stages.samples import numpy_dtype
+
+MODEL = "model.onnx"
+DATA = MODEL + ".data"
+_OPSET = 17  # has all that quantising needs, but for activations of 16 bits
+_EMBED_MAX_BYTES = 1500000000  # weights above it are saved beside the model: a protobuf ends at 2 GiB
+
+
+def run(job):
+    """Writes model.onnx (with model.onnx.data beside it for large weights).
+
+    Facts: `opset`, and how many operators are gone: `folded`, `hard_swish` (groups).
+
+    Raises:
+        StageError: `preprocessing_mismatch`.
+    """
+    import onnx
+
+    source = job["inputs"]["optimize"]
+    graph = Graph(_raise_opset(onnx.load(os.path.join(source["dir"], MODEL))))
+    for entry in source["facts"]["inputs"]:
+        _put_in_preprocessing(graph, job["parameters"], entry)
+    facts = {"opset": graph.opset(), "folded": fold_affine(graph), "hard_swish": fuse_hard_swish(graph)}
+    graph.drop_unused_constants()
+    graph.name_nodes()
+    outside = sum(len(tensor.raw_data) for tensor in graph.graph.initializer) > _EMBED_MAX_BYTES
+    onnx.save_model(graph.model, os.path.join(job["output_dir"], MODEL), save_as_external_data=outside, location=DATA)
+    return facts
+
+
+def _raise_opset(model):
+    """The model in the opset that is wanted, or as it is where it cannot be converted."""
+    from onnx import version_converter
+
+    if Graph(model).opset() >= _OPSET:
+        return model
+    try:
+        return version_converter.convert_version(model, _OPSET)
+    except Exception as error:  # its C++ errors share no base class; most models do as they are
+        log(f"the model stays in its opset: {error}")
+        return model
+
+
+def _put_in_preprocessing(graph, parameters, entry):
+    """`(x - mean) / std` between an input and whatever reads it."""
+    import numpy as np
+
+    found = preprocess.constants(parameters, entry)
+    if found is None:
+        return
+    dtype = numpy_dtype(entry["dtype"])
+    shape = [1] * len(entry["shape"])
+    shape[preprocess.channel_axis(entry["shape"])] = -1
+    mean, std = (np.asarray(values, np.float64).reshape(shape) for values in found)
+    shifted, scaled = graph.unique(entry["name"] + "_minus_mean"), graph.unique(entry["name"] + "_normalised")
+    graph.redirect_readers(entry["name"], scaled)
+    graph.insert(0, "Sub", [entry["name"], graph.constant(entry["name"] + "_mean", mean.astype(dtype))], shifted)
+    # Not "_scale": the quantiser gives that name to what it adds itself, without looking.
+    graph.insert(1, "Mul", [shifted, graph.constant(entry["name"] + "_by_std", (1 / std).astype(dtype))], scaled)

@@ -1,0 +1,72 @@
+"""Stage: the model with quantise and dequantise nodes, as the QNN compiler wants them; ranges from the calibration set.
+
+Activations are unsigned and asymmetric, of 8 or 16 bits (ONNX Runtime's QNN provider, "Generating a quantized model").
+"""
+import os
+
+from worker.platforms.qualcomm.prepare import DATA, MODEL
+from worker.stage_api import StageError, report
+from worker.stages import calibration
+from worker.stages.messages import raise_if_out_of_memory, tidy
+
+_PREPROCESSED = "preprocessed.onnx"
+_ACTIVATIONS = {"int8": "QUInt8", "int16": "QUInt16"}
+
+
+def run(job):
+    """Writes model.onnx (with model.onnx.data beside it for large weights). Facts: `commands`.
+
+    Raises:
+        StageError: `compile_failed`: the model cannot be quantised.
+    """
+    from onnxruntime import quantization
+
+    from worker.platforms.qualcomm.toolkit import qnn_quantization
+
+    parameters = job["parameters"]
+    source = os.path.join(job["inputs"]["prepare"]["dir"], MODEL)
+    outside = os.path.exists(os.path.join(os.path.dirname(source), DATA))
+    reader = _make_reader(quantization.CalibrationDataReader, job["inputs"]["calibration"], source)
+    chosen = {"calibrate_method": parameters["calibrate_method"],
+              "activation_type": _ACTIVATIONS[parameters["precision"]], "weight_type": parameters["weight_type"],
+              "per_channel": parameters["per_channel"]}
+    try:
+        if qnn_quantization.qnn_preprocess_model(source, _PREPROCESSED, save_as_external_data=outside,
+                                                 all_tensors_to_one_file=True):
+            source = _PREPROCESSED
+        config = qnn_quantization.get_qnn_qdq_config(source, reader, **dict(
+            chosen, calibrate_method=quantization.CalibrationMethod[chosen["calibrate_method"]],
+            activation_type=quantization.QuantType[chosen["activation_type"]],
+            weight_type=quantization.QuantType[chosen["weight_type"]]))
+        config.use_external_data_format = outside
+        quantization.quantize(source, os.path.join(job["output_dir"], MODEL), config)
+    except Exception as error:  # the toolchain's own errors: whatever it raises is its verdict on the model
+        raise_if_out_of_memory(error)
+        raise StageError("compile_failed", "ONNX Runtime cannot quantise the model: " + tidy(error, job),
+                         "export the model with opset 17, or 21 for precision int16; precision fp16 needs no "
+                         "quantising") from error
+    options = ", ".join(f"{name}={value!r}" for name, value in chosen.items())
+    return {"commands": [f"config = get_qnn_qdq_config({MODEL!r}, reader, {options})",
+                         f"onnxruntime.quantization.quantize({MODEL!r}, 'quantised.onnx', config)"]}
+
+
+def _make_reader(base, entry, model):
+    """A reader of the set's samples for quantising, in their order."""
+    import onnx
+
+    names = [value.name for value in onnx.load(model, load_external_data=False).graph.input]
+    indices = entry["facts"]["quantize"]
+
+    class Reader(base):
+        def __init__(self):
+            self.given = 0
+
+        def get_next(self):
+            if self.given == len(indices):
+                return None
+            arrays = calibration.read(entry, indices[self.given])
+            self.given += 1
+            report(90 * self.given / len(indices), f"{self.given} of {len(indices)} samples")
+            return dict(zip(names, arrays))
+
+    return Reader()

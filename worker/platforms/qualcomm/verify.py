@@ -1,0 +1,75 @@
+"""Stage: the compiled context, loaded again and run by the compiler's simulator of the tensor processor.
+
+A run takes from a fraction of a second to minutes, whatever the chip would need: the first sample of a kind speaks for
+all, unless the client asks for more; for a quantised model the first three, of which one may fall to the wrong side by
+rounding alone. What zeros and ones would show, the reference's edge samples, is not simulated.
+"""
+import os
+import time
+from collections import Counter
+
+from worker.platforms.qualcomm.compile import CONTEXT
+from worker.stage_api import StageError, log, report
+from worker.stages.accuracy import Gate, read_samples
+from worker.stages.feeds import CALIBRATION
+from worker.stages.messages import raise_if_out_of_memory, tidy
+
+_EDGES = ("zeros", "ones")
+
+
+def run(job):
+    """Facts: see `accuracy.Gate.judge`; or `skipped`. What a run took stands in the log.
+
+    Raises:
+        StageError: `accuracy_too_low`, `verify_failed` (the artefact does not run).
+    """
+    reference = job["inputs"]["reference"]["facts"]
+    if reference["skipped"]:
+        return {"skipped": True}
+    quantized = job["parameters"]["precision"] != "fp16"
+    chosen = _choose(reference["samples"], job["parameters"]["simulated_samples"] or (3 if quantized else 1))
+    names = [entry["name"] for entry in reference["inputs"]], [entry["name"] for entry in reference["outputs"]]
+    gate = Gate(reference["outputs"])
+    session = _open(job)
+    for number, (kind, inputs, expected) in enumerate(read_samples(job)):
+        if number not in chosen:
+            continue
+        report(100 * chosen.index(number) / len(chosen), f"{chosen.index(number)} of {len(chosen)} samples simulated")
+        started = time.monotonic()
+        gate.add(kind, expected, _run(session, names, inputs, job))
+        log(f"sample {number} ({kind}): simulated in {time.monotonic() - started:.1f} s")
+    return gate.judge(job["parameters"])
+
+
+def _choose(samples, count):
+    """The numbers of the first `count` samples of each kind: seeded ones, and those of the calibration set."""
+    taken, chosen = Counter(), []
+    for number, sample in enumerate(samples):
+        calibrated = sample["kind"] == CALIBRATION
+        if sample["kind"] not in _EDGES and taken[calibrated] < count:
+            taken[calibrated] += 1
+            chosen.append(number)
+    return chosen
+
+
+def _open(job):
+    from worker.platforms.qualcomm.toolkit import Call
+
+    path = os.path.join(job["inputs"]["compile"]["dir"], CONTEXT)
+    try:
+        return Call(job["parameters"]["chip"], job["parameters"]["allow_cpu"]).open(path, job["threads"])
+    except Exception as error:  # ONNX Runtime's errors share no base class
+        raise _failed("load", error, job) from error
+
+
+def _run(session, names, inputs, job):
+    try:
+        return session.run(names[1], dict(zip(names[0], inputs)))
+    except Exception as error:  # ONNX Runtime's errors share no base class
+        raise _failed("run", error, job) from error
+
+
+def _failed(what, error, job):
+    raise_if_out_of_memory(error)
+    return StageError("verify_failed", f"the artefact does not {what} in the simulator: " + tidy(error, job),
+                      "try another precision; verify.enabled = false delivers it without running it")

@@ -1,0 +1,60 @@
+"""The task's parameters as the arguments of rknn-toolkit2's calls."""
+from worker.stage_api import StageError
+from worker.stages import preprocess
+
+_DTYPES = {"int8": "w8a8", "int16": "w16a16i_dfp"}
+_AS_THEY_ARE = ("float_dtype", "optimization_level", "model_pruning", "compress_weight", "remove_weight",
+                "remove_reshape", "single_core_mode", "sparse_infer", "enable_flash_attention", "mini_rknn",
+                "memory_plan_strategy", "compute_order")
+_WHERE_GIVEN = ("op_target", "custom_string")
+_HYBRID = ("auto_hybrid_cos_thresh", "auto_hybrid_euc_thresh")
+# What `build` takes as a model's input; it crashes on int8 and uint8, and refuses the other integers.
+INPUT_DTYPES = ("float", "float16", "double", "int32", "int64", "bool")
+
+
+def is_quantized(parameters):
+    return parameters["precision"] in _DTYPES
+
+
+def config_arguments(parameters, inputs):
+    """The arguments of `config`; `inputs` are the model's `{name, dtype, shape}`.
+
+    Raises:
+        StageError: `preprocessing_mismatch`.
+    """
+    arguments = {"target_platform": parameters["chip"]}
+    arguments.update((name, parameters[name]) for name in _AS_THEY_ARE)
+    arguments.update((name, parameters[name]) for name in _WHERE_GIVEN if parameters[name])
+    if is_quantized(parameters):
+        arguments.update(quantized_dtype=parameters["quantized_dtype"] or _DTYPES[parameters["precision"]],
+                         quantized_algorithm=parameters["quantized_algorithm"],
+                         quantized_method=parameters["quantized_method"])
+        if parameters["auto_hybrid"]:
+            arguments.update((name, parameters[name]) for name in _HYBRID)
+    baked = [_constants(parameters, entry) for entry in inputs]
+    if any(baked):
+        arguments["mean_values"] = [found and found[0] for found in baked]
+        arguments["std_values"] = [found and found[1] for found in baked]
+    return arguments
+
+
+def check_inputs(inputs):
+    """Refuse what the toolkit would crash on.
+
+    Raises:
+        StageError: `unsupported_type`.
+    """
+    wrong = [f"{entry['name']} ({entry['dtype']})" for entry in inputs if entry["dtype"] not in INPUT_DTYPES]
+    if wrong:
+        raise StageError("unsupported_type", "rknn-toolkit2 takes no inputs of these types: " + ", ".join(wrong),
+                         "export the model with inputs of float32; quantisation is chosen by precision")
+
+
+def _constants(parameters, entry):
+    found = preprocess.constants(parameters, entry)
+    if found is not None and preprocess.channel_axis(entry["shape"]) != 1:
+        raise StageError("preprocessing_mismatch",
+                         f"input {entry['name']!r} of shape {entry['shape']} has its channels last; rknn-toolkit2 "
+                         "applies mean and std to dimension 1",
+                         "export the model with inputs [N, C, H, W], or put mean and std into the model")
+    return found

@@ -1,0 +1,167 @@
+"""The toolkit's calls, from config to the simulator; runs in a process of its own (see `isolate`)."""
+import os
+import re
+
+from worker.platforms.rockchip import arguments
+from worker.platforms.rockchip.part import PART, Part
+from worker.platforms.rockchip.verify import save_outputs
+from worker.stage_api import StageError
+from worker.stages import calibration, preprocess
+from worker.stages.accuracy import read_samples
+
+ARTEFACT = "model.rknn"
+ANALYSIS = "error_analysis.txt"
+_DATASET = "dataset.txt"
+_LAYER = re.compile(r"\[(\w+)\] +(\S+) +(\S+) +\| +(\S+) +(\S+) +\| +(\S+)")
+
+
+class Refused(Exception):
+    """A call answered something else than 0."""
+
+
+class Toolkit:
+    """An `RKNN` whose calls are checked, and noted as somebody would type them."""
+
+    def __init__(self):
+        self.commands = ["from rknn.api import RKNN"]
+        self.restart()
+
+    def restart(self):
+        """A fresh instance: a loaded one does not take the second step of hybrid quantisation."""
+        from rknn.api import RKNN
+
+        self.commands.append("rknn = RKNN(verbose=True)")
+        self.rknn = RKNN(verbose=True)
+
+    def call(self, method, **options):
+        """Raises:
+            Refused: it answered an error.
+        """
+        told = {name: os.path.basename(value) if name == "model" else value for name, value in options.items()}
+        self.commands.append(f"rknn.{method}({', '.join(f'{name}={value!r}' for name, value in told.items())})")
+        answer = getattr(self.rknn, method)(**options)
+        if answer not in (0, None):
+            raise Refused(f"{method} answered {answer}")
+
+
+def convert(job):
+    """Writes the artefact, and what the simulator gives for the reference's samples.
+
+    Facts: `commands`, `part_outputs` (None where the whole model was converted), `details` with `layers` if they were
+    asked for.
+
+    Raises:
+        StageError: `tensor_not_found`, `preprocessing_mismatch`, `unsupported_type`, `verify_failed`.
+    """
+    parameters = job["parameters"]
+    inputs = job["inputs"]["optimize"]["facts"]["inputs"]
+    model = os.path.join(job["inputs"]["optimize"]["dir"], "model.onnx")
+    part = None
+    if parameters["inputs"] or parameters["outputs"]:
+        part = Part(model, parameters["inputs"], parameters["outputs"], job["threads"])
+        model = PART
+    if not parameters["inputs"]:
+        arguments.check_inputs(inputs)
+    _limit_threads(job["threads"])
+    config = arguments.config_arguments(parameters, [] if parameters["inputs"] else inputs)
+    toolkit = Toolkit()
+    toolkit.call("config", **config)
+    toolkit.call("load_onnx", model=model)
+    _build(toolkit, job, part, config, model)
+    target = os.path.join(job["output_dir"], ARTEFACT)
+    toolkit.call("export_rknn", export_path=ARTEFACT)
+    os.replace(ARTEFACT, target)
+    facts = {"commands": toolkit.commands, "part_outputs": None, "details": {}}
+    if not job["inputs"]["reference"]["facts"]["skipped"]:
+        facts["part_outputs"], first = _simulate(toolkit, job, part)
+        if parameters["error_analysis"]:
+            facts["details"]["layers"] = _analyse(toolkit, job["output_dir"], first)
+    return facts
+
+
+def _limit_threads(count):
+    import torch
+
+    torch.set_num_threads(count)
+
+
+def _build(toolkit, job, part, config, model):
+    parameters = job["parameters"]
+    if not arguments.is_quantized(parameters):
+        toolkit.call("build", do_quantization=False)
+        return
+    _write_dataset(job, part)
+    if not parameters["custom_hybrid"]:
+        toolkit.call("build", do_quantization=True, dataset=_DATASET, auto_hybrid=parameters["auto_hybrid"])
+        return
+    toolkit.call("hybrid_quantization_step1", dataset=_DATASET, custom_hybrid=parameters["custom_hybrid"])
+    stem = os.path.splitext(os.path.basename(model))[0]
+    toolkit.restart()
+    toolkit.call("config", **config)
+    toolkit.call("hybrid_quantization_step2", model_input=stem + ".model", data_input=stem + ".data",
+                 model_quantization_cfg=stem + ".quantization.cfg")
+
+
+def _write_dataset(job, part):
+    """One sample a line, the files of its inputs. Relative names: the toolkit splits lines at blanks."""
+    import numpy as np
+
+    entry = job["inputs"]["calibration"]
+    samples = entry["facts"]["samples"]
+    lines = []
+    if part is None or not job["parameters"]["inputs"]:
+        os.symlink(entry["dir"], "calibration")
+        lines = [["calibration/" + file for file in samples[index]] for index in entry["facts"]["quantize"]]
+    else:
+        for index in entry["facts"]["quantize"]:
+            inside, _ = part.run(part.feed(calibration.read(entry, index)))
+            lines.append([f"inside_{index:05d}_{number}.npy" for number in range(len(inside))])
+            for file, array in zip(lines[-1], inside):
+                np.save(file, array, allow_pickle=False)
+    with open(_DATASET, "w", encoding="utf-8") as file:
+        file.writelines(" ".join(line) + "\n" for line in lines)
+
+
+def _simulate(toolkit, job, part):
+    """Save the simulator's outputs; `(the part's outputs as the gate wants them, the first sample's inputs)`. The first
+    is None for a whole model."""
+    import numpy as np
+
+    entries = job["inputs"]["reference"]["facts"]["inputs"]
+    toolkit.call("init_runtime")
+    first, greatest = None, []
+    for number, (_, raw, _) in enumerate(read_samples(job)):
+        expected = []
+        if part is not None:
+            got = [preprocess.to_model(job["parameters"], entry, array) for entry, array in zip(entries, raw)]
+            inside, expected = part.run(part.feed(got))
+            raw = inside if job["parameters"]["inputs"] else raw
+            largest = [float(np.abs(array).max(initial=0, where=np.isfinite(array))) for array in expected]
+            greatest = [max(pair) for pair in zip(greatest, largest)] if greatest else largest
+        fed = [array.astype(np.float32) if array.dtype == np.float64 else array for array in raw]
+        simulated = toolkit.rknn.inference(inputs=fed, data_format=["nchw"] * len(fed))
+        if simulated is None:
+            raise StageError("verify_failed", "the simulator does not run what the toolkit has built",
+                             "the log says why; verify.enabled = false delivers it without running it")
+        save_outputs(job["output_dir"], number, simulated, expected)
+        first = fed if first is None else first
+    outputs = None if part is None else [{"name": name, "max_abs": float(f"{value:.6g}")}
+                                         for name, value in zip(part.outputs, greatest)]
+    return outputs, first
+
+
+def _analyse(toolkit, output_dir, inputs):
+    """Each layer's error on the simulator for one sample, and the toolkit's own table as ANALYSIS."""
+    import numpy as np
+
+    files = [f"analysis_{index}.npy" for index in range(len(inputs))]
+    for file, array in zip(files, inputs):
+        np.save(file, array, allow_pickle=False)
+    toolkit.call("accuracy_analysis", inputs=files, output_dir="snapshot")
+    with open(os.path.join("snapshot", ANALYSIS), encoding="utf-8") as file:
+        text = file.read()
+    with open(os.path.join(output_dir, ANALYSIS), "w", encoding="utf-8") as file:
+        file.write(text)
+    return [{"type": kind, "name": name, "cosine": float(cosine), "euclidean": float(distance),
+             "own_cosine": float(own), "own_euclidean": float(own_distance)}
+            for kind, name, cosine, distance, own, own_distance in _LAYER.findall(text)]

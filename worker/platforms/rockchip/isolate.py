@@ -1,0 +1,89 @@
+"""Runs the toolkit in a fork of the stage's process, since it ends its process in ways of its own.
+
+Seen with rknn-toolkit2 2.5.0: abort() for a layer that a chip cannot do, `exit(1)` from C++, a segmentation fault for
+INT8 inputs, "free(): invalid size". The parent goes on and tells what happened from the log. What the C++ side prints
+through C's stdout, "No lowering found for" among it, is lost where a process ends without flushing it: so the fork
+writes it out line by line.
+"""
+import ctypes
+import json
+import os
+import signal
+import sys
+import traceback
+
+from worker.stage_api import StageError, is_out_of_memory
+
+_RESULT = "toolkit.json"
+_LINE_BUFFERED = 1  # _IOLBF of glibc
+_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGXCPU)  # the kernel and the limits, not the toolkit
+
+
+class Outcome:
+    """How it ended: `value` that the function returned, or else `failure`, in words."""
+
+    def __init__(self, value=None, failure=""):
+        self.value = value
+        self.failure = failure
+
+
+def run_apart(function):
+    """`function()` in a fork, below this process's working directory; what it returns is plain JSON.
+
+    Raises:
+        StageError: raised by the function.
+        MemoryError: a failed allocation.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child == 0:
+        _run_child(function)
+    status = os.waitpid(child, 0)[1]
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) in _FROM_OUTSIDE:
+        os.kill(os.getpid(), os.WTERMSIG(status))  # the worker tells these apart by the stage's own end
+    if os.WIFSIGNALED(status):
+        return Outcome(failure="crashed with " + signal.Signals(os.WTERMSIG(status)).name)
+    if not os.path.exists(_RESULT):
+        return Outcome(failure=f"ended its process with exit code {os.WEXITSTATUS(status)}")
+    with open(_RESULT, encoding="utf-8") as file:
+        result = json.load(file)
+    if "stage_error" in result:
+        raise StageError(*result["stage_error"])
+    if "memory" in result:
+        raise MemoryError(result["memory"])
+    return Outcome(result.get("value"), result.get("failure", ""))
+
+
+def _run_child(function):
+    """Never returns."""
+    libc = ctypes.CDLL(None)
+    libc.setvbuf(ctypes.c_void_p.in_dll(libc, "stdout"), None, _LINE_BUFFERED, 0)
+    code = 1
+    try:
+        try:
+            result = {"value": function()}
+        except StageError as error:
+            result = {"stage_error": [error.code, error.message, error.hint, error.vendor_code]}
+        except Exception as error:  # whatever the toolkit raises is its verdict on the model
+            traceback.print_exc()
+            kind = "memory" if is_out_of_memory(error) or "MemoryError" in _last_line(error) else "failure"
+            result = {kind: "raised " + _last_line(error)}
+        with open(_RESULT + ".part", "w", encoding="utf-8") as file:
+            json.dump(result, file)
+        os.rename(_RESULT + ".part", _RESULT)
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        libc.fflush(None)
+        os._exit(code)
+
+
+def _last_line(error):
+    """`KeyError: …`: the toolkit's errors carry the text of the first one's traceback, which ends with that."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    kind = type(error).__name__
+    return lines[-1] if len(lines) > 1 else ": ".join([kind, *lines])

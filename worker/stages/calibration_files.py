@@ -1,0 +1,139 @@
+"""One file of a calibration set as an input's array; and a set's zip as a folder."""
+import errno
+import os
+import re
+import stat
+import zipfile
+import zlib
+
+from worker.stage_api import StageError
+from worker.stages.samples import numpy_dtype
+
+IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
+# What desktops add to folders and zips.
+IGNORED = re.compile(r"(^|/)(\.[^/]*|__MACOSX|Thumbs\.db|desktop\.ini)(/|$)", re.IGNORECASE)
+_FORMATS = ("JPEG", "PNG", "BMP", "WEBP")  # whatever the name says: Pillow knows formats that run programs
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+_MAX_PIXELS = 1 << 27
+_MAX_FILES = 10_000
+_MAX_BYTES = 8 << 30
+
+
+def load_array(path, item):
+    """A `.npy` in the input's shape (its first dimension may be left out where it is 1) and dtype.
+
+    Raises:
+        ValueError: what is wrong with it.
+    """
+    import numpy as np
+
+    with open(path, "rb") as file:
+        try:
+            version = np.lib.format.read_magic(file)
+            read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+            if version not in read_header:
+                raise ValueError(f"version {version} of the format is not known")
+            shape, _, dtype = read_header[version](file)
+        except Exception as error:  # a header is read as Python's literals, which fails in as many ways
+            raise ValueError(f"it is no .npy file: {str(error)[:200]}") from None
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects, not numbers")
+    wanted, wanted_dtype = tuple(item["shape"]), numpy_dtype(item["dtype"])
+    if shape != wanted and not (wanted[:1] == (1,) and shape == wanted[1:]):
+        raise ValueError(f"its shape is {list(shape)}, input {item['name']!r} has {list(wanted)}")
+    if dtype.kind not in "fiub" or (dtype.kind == "f" and wanted_dtype.kind != "f"):
+        raise ValueError(f"its type is {dtype}, input {item['name']!r} has {wanted_dtype}")
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError(f"it is cut off: {error}") from None
+    with np.errstate(over="ignore", invalid="ignore"):  # what came of it is looked at next
+        cast = array.astype(wanted_dtype).reshape(wanted)
+    if cast.dtype.kind == "f" and not np.isfinite(cast).all():
+        raise ValueError("it holds NaN, or values beyond its type")
+    if cast.dtype.kind in "iub" and not np.array_equal(cast, array.reshape(wanted)):
+        raise ValueError(f"it holds values beyond {wanted_dtype}")
+    return cast
+
+
+def load_image(path, item, channel_order):
+    """An image in the input's layout, size and dtype, values 0 to 255; turned as its EXIF data says, and resized
+    (bilinear) without keeping its ratio.
+
+    Raises:
+        ValueError: what is wrong with it.
+    """
+    import numpy as np
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    shape, dtype = item["shape"], numpy_dtype(item["dtype"])
+    if len(shape) != 4 or shape[0] != 1 or not {shape[1], shape[3]} & set(_MODES):
+        raise ValueError(f"input {item['name']!r} of shape {list(shape)} takes no image; send .npy")
+    if dtype.kind != "f" and dtype != np.uint8:
+        raise ValueError(f"input {item['name']!r} of type {dtype} takes no image; send .npy")
+    channels_first = shape[1] in _MODES
+    channels, height, width = (shape[1], *shape[2:]) if channels_first else (shape[3], *shape[1:3])
+    try:
+        with Image.open(path, formats=_FORMATS) as image:
+            if image.width * image.height > _MAX_PIXELS:
+                raise ValueError(f"it has {image.width} x {image.height} pixels, {_MAX_PIXELS} at most are read")
+            upright = ImageOps.exif_transpose(_in_eight_bits(image))
+            pixels = np.asarray(upright.convert(_MODES[channels]).resize((width, height), Image.Resampling.BILINEAR))
+    except UnidentifiedImageError:  # it would name this machine's folders
+        raise ValueError(f"it cannot be read as an image: it is none of {', '.join(_FORMATS)}, or damaged") from None
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"it cannot be read as an image: {error}") from None
+    pixels = pixels.reshape(height, width, channels)
+    if channel_order == "bgr" and channels >= 3:
+        pixels = pixels[:, :, [2, 1, 0, *range(3, channels)]]
+    return (pixels.transpose(2, 0, 1) if channels_first else pixels)[None].astype(dtype)
+
+
+def _in_eight_bits(image):
+    """Pillow's own conversion cuts 16-bit values off at 255."""
+    if not image.mode.startswith("I"):
+        return image
+    return image.point(lambda value: value / 256).convert("L")
+
+
+def unpack(path, folder):
+    """Extract a zip below `folder`; `(folder, names)`.
+
+    Raises:
+        StageError: `calibration_invalid`: damaged, encrypted, too large, or with names that lead out of the folder.
+    """
+    names, written = set(), 0
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                if member.is_dir():
+                    continue
+                if not _is_inside(member.filename):
+                    raise _bad(f"its member {member.filename!r} lies outside of it")
+                if IGNORED.search(member.filename):
+                    continue
+                if stat.S_ISLNK(member.external_attr >> 16):
+                    raise _bad(f"its member {member.filename!r} is a link")
+                if member.filename in names:
+                    raise _bad(f"it holds {member.filename!r} twice")
+                written += member.file_size
+                if written > _MAX_BYTES or len(names) == _MAX_FILES:
+                    raise _bad(f"it holds more than {_MAX_FILES} files or {_MAX_BYTES >> 30} GiB")
+                archive.extract(member, folder)  # it checks the size against the header, and the checksum
+                names.add(member.filename)
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, ValueError) as error:
+        raise _bad(str(error)) from error
+    except OSError as error:  # a name that is too long, or that of another's folder
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise _bad(os.strerror(error.errno) if error.errno else str(error)) from error
+    return folder, sorted(names)
+
+
+def _is_inside(name):
+    return name == os.path.normpath(name) and not name.startswith(("/", "../")) and "\\" not in name
+
+
+def _bad(what):
+    return StageError("calibration_invalid", "the calibration set's zip cannot be used: " + what,
+                      "make it anew, with .npy arrays or images")
