@@ -17,6 +17,7 @@ from infra.client import Client
 from infra.models import fetch_models
 from infra.processes import Processes, embedded_environment
 from infra.servers.base import free_port
+from worker.plan import get_plans
 
 MODEL = "det"
 
@@ -38,7 +39,8 @@ def main() -> int:
         shutil.copyfile(fetch_models()[MODEL], upload)
         client = Client(f"http://127.0.0.1:{port}")
         client.wait_until_healthy()
-        target = client.call("GET", "/platforms")["platforms"][0]
+        bundled = {plan.platform for plan in get_plans().values() if plan.environment.bundled}
+        target = next(each for each in client.call("GET", "/platforms")["platforms"] if each["name"] in bundled)
         console.print(f"[bold]PP-OCRv4 text detector, 480x480, to {target['title']}[/bold]\n"
                       f"API documents while it runs: http://127.0.0.1:{port}/docs, /redoc, /openapi.json\n"
                       f"model: models/detector.onnx ({upload.stat().st_size / 1e6:.1f} MB)\n")
@@ -80,7 +82,9 @@ def report(console: Console, task: dict[str, Any], buckets: Path) -> int:
                       f"largest error {output['max_abs_error']:.2e}")
     for path in result["files"]:
         console.print(f"artefact  {buckets / path}")
-    console.print(f"manifest  {buckets / result['manifest_path']}\nsha256    {result['sha256']}")
+    for what in ("manifest_path", "report_page_path"):
+        console.print(f"{what.removesuffix('_path').replace('_page', ''):<9} {buckets / result[what]}")
+    console.print(f"sha256    {result['sha256']}")
     console.print("\nNext: make serve, then open http://127.0.0.1:8000/docs")
     return 0
 
