@@ -9,14 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shared.settings import get_settings
 from tests.e2e.services import Service
-from tests.fixtures.calibration import npy, zipped
-from tests.fixtures.common import missing
-from tests.fixtures.openvino import ENVIRONMENT
-from tests.fixtures.rockchip import pictures
+from tests.fixtures.calibration import npy, pictures, zipped
+from tests.fixtures.toolhosts import installed
 from worker.platforms.intel.toolkit import ov
-from worker.toolchains import find_toolchain, tool_versions
 
 # With the preprocessing that the networks were trained with, and what a camera delivers: bytes, channels last, BGR.
 CAMERA = {"layout": "nhwc", "input_type": "u8", "reverse_channels": True}
@@ -29,8 +25,7 @@ LEAST_COSINE = 0.95
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One worker that serves OpenVINO alone."""
-    if find_toolchain(ENVIRONMENT, get_settings().toolchains_dir) is None:
-        missing("toolchain intel", "run python -m infra.toolchains intel")
+    installed("intel")
     service = Service(tmp_path_factory.mktemp("service"), {
         "MODEL_CONVERT_PLATFORMS": "intel", "MODEL_CONVERT_PREFLIGHT": "false"})  # the stages' own refusals
     try:
@@ -74,7 +69,7 @@ def test_a_real_network_becomes_int8_within_its_bound(service, models, name, par
     accuracy = task["result"]["accuracy"]
     assert accuracy["passed"] is True and accuracy["min_cosine"] == LEAST_COSINE
     assert min(entry["cosine"] for entry in accuracy["outputs"]) >= LEAST_COSINE
-    assert task["result"]["toolchain"] == tool_versions(ENVIRONMENT)
+    assert task["result"]["toolchain"] == installed("intel").versions
 
     folder = service.data_dir / name
     folder.mkdir()

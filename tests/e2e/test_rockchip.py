@@ -12,12 +12,10 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from shared.settings import get_settings
 from tests import models as toys
 from tests.e2e.services import Service
-from tests.fixtures.common import missing
-from tests.fixtures.rockchip import ENVIRONMENT, npy, pictures
-from worker.toolchains import Toolchain, find_toolchain
+from tests.fixtures.calibration import npy, pictures
+from tests.fixtures.toolhosts import installed
 
 # With the preprocessing that the networks were trained with.
 DETECTOR = {"chip": "rk3588", "input_shape": "1,3,320,320", "mean": [123.675, 116.28, 103.53],
@@ -37,15 +35,10 @@ REAL = {
 }
 
 
-def installed() -> Toolchain | None:
-    return find_toolchain(ENVIRONMENT, get_settings().toolchains_dir)
-
-
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One worker that serves Rockchip alone."""
-    if installed() is None:
-        missing("toolchain rockchip", "run python -m infra.toolchains rockchip")
+    installed("rockchip")
     service = Service(tmp_path_factory.mktemp("service"), {
         "MODEL_CONVERT_PLATFORMS": "rockchip", "MODEL_CONVERT_PREFLIGHT": "false"})  # the stages' own refusals
     try:
@@ -104,7 +97,7 @@ def test_a_real_model_converts_and_the_simulator_agrees(
     assert accuracy["passed"] and not accuracy["accepted"] and accuracy["min_cosine"] <= bound
     assert min(entry["cosine"] for entry in accuracy["outputs"]) > bound
     assert download(service, task["result"]["path"]).startswith(b"RKNN")
-    assert task["result"]["toolchain"] == installed().versions
+    assert task["result"]["toolchain"] == installed("rockchip").versions
     report = json.loads(download(service, task["result"]["report_path"]))
     assert report["placement"]["npu"]["ConvHardSwish"] > 10 and report["memory"]["weight"] > 100_000
     assert report["inputs"][0]["dtype"] == {"fp16": "float16", "int8": "int8"}[precision]
@@ -170,6 +163,7 @@ def test_the_service_tells_which_chips_there_are(service: Service) -> None:
     target = targets["rockchip"]
     assert target["parameters"]["properties"]["chip"]["enum"] == [
         "rk3562", "rk3566", "rk3568", "rk3576", "rk3588", "rv1103", "rv1103b", "rv1106", "rv1106b", "rv1126b", "rk2118"]
-    assert [worker["tools"]["rknn-toolkit2"] for worker in target["workers"]] == [installed().versions["rknn-toolkit2"]]
+    version = installed("rockchip").versions["rknn-toolkit2"]
+    assert [worker["tools"]["rknn-toolkit2"] for worker in target["workers"]] == [version]
 
 

@@ -14,8 +14,8 @@ from onnx import helper
 
 from shared.errors import ConversionFailed
 from tests import models
-from tests.fixtures.qualcomm import QnnConversion, tool_host
 from tests.fixtures.stages import real_model
+from tests.fixtures.toolhosts import HostedConversion, tool_host
 from worker.process import ToolHost
 from worker.stages.samples import make_inputs
 
@@ -23,9 +23,14 @@ CLASSIFIER = [1, 3, 48, 192]
 DETECTOR = [1, 3, 64, 64]
 
 
+def convert(host: ToolHost, folder: Path, model: object, **parameters: object) -> HostedConversion:
+    return HostedConversion(host, "qualcomm", folder, model,
+                            **{"chip": "SM8650", "verify": {"samples": 1}, **parameters})
+
+
 @pytest.fixture(scope="module")
 def host() -> Iterator[ToolHost]:
-    with tool_host() as host:
+    with tool_host("qualcomm") as host:
         yield host
 
 
@@ -40,14 +45,14 @@ def pictures(shape: list[int], count: int = 12) -> dict[str, bytes]:
     return {f"{seed:03d}.npy": npy(make_inputs([entry], "picture", 100 + seed)["x"]) for seed in range(count)}
 
 
-def refusal(conversion: QnnConversion, stage: str = "verify") -> ConversionFailed:
+def refusal(conversion: HostedConversion, stage: str = "verify") -> ConversionFailed:
     with pytest.raises(ConversionFailed) as caught:
         conversion.run(stage)
     assert caught.value.hint
     return caught.value
 
 
-def nodes(conversion: QnnConversion, stage: str = "compile") -> list[onnx.NodeProto]:
+def nodes(conversion: HostedConversion, stage: str = "compile") -> list[onnx.NodeProto]:
     return list(onnx.load(conversion.dir(stage) / "model_ctx.onnx").graph.node)
 
 
@@ -63,7 +68,7 @@ def determinant(**parameters: Any) -> tuple[onnx.ModelProto, dict[str, Any]]:
 
 
 def test_a_model_becomes_one_graph_for_the_npu_and_its_binary(host: ToolHost, tmp_path: Path) -> None:
-    conversion = QnnConversion(host, tmp_path, models.convolution())
+    conversion = convert(host, tmp_path, models.convolution())
     facts = conversion.run("compile")
     (node,) = nodes(conversion)
     assert node.op_type == "EPContext" and attributes(node)["ep_cache_context"] == b"model_ctx_qnn.bin"
@@ -78,7 +83,7 @@ def test_a_model_becomes_one_graph_for_the_npu_and_its_binary(host: ToolHost, tm
 def test_the_same_model_compiles_to_the_same_bytes_wherever_it_lies(host: ToolHost, tmp_path: Path) -> None:
     results = []
     for name in ("first", "deeper/second"):
-        conversion = QnnConversion(host, tmp_path / name, models.convolution())
+        conversion = convert(host, tmp_path / name, models.convolution())
         facts = conversion.run("compile")
         results.append((facts, [hashlib.sha256(path.read_bytes()).hexdigest()
                                 for path in sorted(conversion.dir("compile").iterdir())]))
@@ -86,7 +91,7 @@ def test_the_same_model_compiles_to_the_same_bytes_wherever_it_lies(host: ToolHo
 
 
 def test_the_artefact_says_nothing_of_this_machine(host: ToolHost, tmp_path: Path) -> None:
-    conversion = QnnConversion(host, tmp_path, models.convolution())
+    conversion = convert(host, tmp_path, models.convolution())
     facts = conversion.run("package")
     written = b"".join(path.read_bytes() for path in conversion.dir("package").iterdir())
     for folder in (tmp_path, host._command[0].rpartition("/bin/")[0]):
@@ -96,7 +101,7 @@ def test_the_artefact_says_nothing_of_this_machine(host: ToolHost, tmp_path: Pat
 
 @pytest.mark.parametrize("embed", [False, True])
 def test_the_published_names_fit_one_another(host: ToolHost, tmp_path: Path, embed: bool) -> None:
-    conversion = QnnConversion(host, tmp_path, models.convolution(), embed=embed)
+    conversion = convert(host, tmp_path, models.convolution(), embed=embed)
     conversion.parameters["output_name"] = "my model"
     facts = conversion.run("package")  # which opens what it wrote
     (node,) = onnx.load(conversion.dir("package") / "my model_ctx.onnx").graph.node
@@ -113,7 +118,7 @@ def test_the_published_names_fit_one_another(host: ToolHost, tmp_path: Path, emb
 
 @pytest.mark.parametrize(("stage", "what"), [("verify", "load"), ("package", "load")])
 def test_a_damaged_binary_does_not_pass(host: ToolHost, tmp_path: Path, stage: str, what: str) -> None:
-    conversion = QnnConversion(host, tmp_path, models.convolution())
+    conversion = convert(host, tmp_path, models.convolution())
     conversion.run("compile")
     binary = conversion.dir("compile") / "model_ctx_qnn.bin"
     binary.write_bytes(binary.read_bytes()[:1000])
@@ -125,14 +130,14 @@ def test_a_damaged_binary_does_not_pass(host: ToolHost, tmp_path: Path, stage: s
 
 def test_an_operator_that_the_npu_lacks_fails_with_its_name(host: ToolHost, tmp_path: Path) -> None:
     model, _ = determinant()
-    error = refusal(QnnConversion(host, tmp_path, model), "compile")
+    error = refusal(convert(host, tmp_path, model), "compile")
     assert error.code == "unsupported_operator" and "Det (the_determinant)" in str(error)
 
 
 def test_it_stays_on_the_cpu_where_the_client_allows_that_and_the_report_says_so(
         host: ToolHost, tmp_path: Path) -> None:
     model, parameters = determinant(allow_cpu=True)
-    conversion = QnnConversion(host, tmp_path, model, **parameters)
+    conversion = convert(host, tmp_path, model, **parameters)
     facts = conversion.run("compile")
     assert facts["placement"]["cpu"] == {"Det": 1} and facts["placement"]["npu"] == {"Relu": 2}
     assert facts["on_cpu"] == [{"name": "the_determinant", "type": "Det"}]
@@ -147,19 +152,19 @@ def test_it_stays_on_the_cpu_where_the_client_allows_that_and_the_report_says_so
                                    models.unary("Relu", dtype=onnx.TensorProto.DOUBLE)], ids=["operator", "type"])
 def test_a_model_of_which_it_takes_nothing_fails_with_its_operators(
         host: ToolHost, tmp_path: Path, model: onnx.ModelProto, allow_cpu: bool) -> None:
-    error = refusal(QnnConversion(host, tmp_path, model, allow_cpu=allow_cpu), "compile")
+    error = refusal(convert(host, tmp_path, model, allow_cpu=allow_cpu), "compile")
     assert error.code == "unsupported_operator" and model.graph.node[0].op_type in str(error)
 
 
 def test_floating_point_on_a_chip_without_it_fails_with_every_operator(host: ToolHost, tmp_path: Path) -> None:
-    conversion = QnnConversion(host, tmp_path, models.convolution())
+    conversion = convert(host, tmp_path, models.convolution())
     conversion.parameters["chip"] = "QCM6490"  # past the parameters' own check
     error = refusal(conversion, "compile")
     assert error.code == "unsupported_operator" and "Conv" in str(error) and "Gemm" in str(error)
 
 
 def test_a_dynamic_input_fails_as_such(host: ToolHost, tmp_path: Path) -> None:
-    conversion = QnnConversion(host, tmp_path, models.convolution())
+    conversion = convert(host, tmp_path, models.convolution())
     conversion.run("prepare")
     onnx.save(models.convolution(["n", 3, 32, 32]), conversion.dir("prepare") / "model.onnx")
     error = refusal(conversion, "compile")
@@ -170,16 +175,16 @@ def test_a_shape_that_depends_on_the_data_fails_as_such(host: ToolHost, tmp_path
     chain = [helper.make_node("Relu", ["x"], ["r"]), helper.make_node("NonZero", ["r"], ["where"]),
              helper.make_node("Cast", ["where"], ["y"], to=onnx.TensorProto.FLOAT)]
     model = models.model(chain, [models.value("x", [4, 4])], [models.value("y", [2, None])])
-    error = refusal(QnnConversion(host, tmp_path, model), "compile")
+    error = refusal(convert(host, tmp_path, model), "compile")
     assert error.code == "dynamic_shape" and "where" in str(error)
 
 
 @pytest.mark.parametrize("allow_cpu", [False, True])
 def test_a_chip_that_the_compiler_does_not_know_fails_although_the_compiler_succeeds(
         host: ToolHost, tmp_path: Path, allow_cpu: bool) -> None:
-    conversion = QnnConversion(host, tmp_path, models.convolution(), allow_cpu=allow_cpu)
+    conversion = convert(host, tmp_path, models.convolution(), allow_cpu=allow_cpu)
     entry, *rest = conversion._stages["compile"]
-    conversion._stages["compile"] = ("tests.fixtures.qualcomm_unknown_chip:run", *rest)
+    conversion._stages["compile"] = ("tests.standins.qualcomm_unknown_chip:run", *rest)
     assert entry == "worker.platforms.qualcomm.compile:run"
     error = refusal(conversion, "compile")
     assert error.code == "compile_failed" and error.vendor_code == "QNN_DEVICE_ERROR_INVALID_CONFIG"
@@ -190,7 +195,7 @@ def test_a_chip_that_the_compiler_does_not_know_fails_although_the_compiler_succ
 @pytest.mark.parametrize(("name", "shape"), [("cls", CLASSIFIER), ("det", DETECTOR)])
 def test_real_networks_in_half_precision_are_close_to_the_model(
         host: ToolHost, tmp_path: Path, name: str, shape: list[int]) -> None:
-    conversion = QnnConversion(host, tmp_path, real_model(name), input_shape=shape)
+    conversion = convert(host, tmp_path, real_model(name), input_shape=shape)
     facts = conversion.run("verify")
     assert facts["samples"] == 1 and all(output["cosine"] > 0.9999 for output in facts["outputs"])
     assert conversion.facts["compile"]["on_cpu"] == []
@@ -201,7 +206,7 @@ def test_real_networks_in_half_precision_are_close_to_the_model(
 def test_a_quantised_network_is_one_graph_with_no_normalisation_left_over(
         host: ToolHost, tmp_path: Path, name: str, shape: list[int], precision: str) -> None:
     """Unfolded, each batch normalisation stays on the CPU and cuts the model."""
-    conversion = QnnConversion(host, tmp_path, real_model(name), input_shape=shape, precision=precision,
+    conversion = convert(host, tmp_path, real_model(name), input_shape=shape, precision=precision,
                                calibration_files=pictures(shape, 4), allow_cpu=True)
     facts = conversion.run("compile")
     assert facts["on_cpu"] == [] and facts["details"]["npu_graphs"] == 1
@@ -213,7 +218,7 @@ def test_a_quantised_network_is_one_graph_with_no_normalisation_left_over(
     ({"precision": "int16", "weight_type": "QInt16"}, 1, 0.97)], ids=["w8a8", "w8a16", "w16a16"])
 def test_the_classifiers_integer_precisions_keep_their_bounds(
         host: ToolHost, tmp_path: Path, options: dict[str, str], samples: int, bound: float) -> None:
-    conversion = QnnConversion(host, tmp_path, real_model("cls"), input_shape=CLASSIFIER, simulated_samples=samples,
+    conversion = convert(host, tmp_path, real_model("cls"), input_shape=CLASSIFIER, simulated_samples=samples,
                                calibration_files=pictures(CLASSIFIER), verify={"samples": 3, "min_cosine": bound},
                                **options)
     facts = conversion.run("verify")
@@ -221,7 +226,7 @@ def test_the_classifiers_integer_precisions_keep_their_bounds(
 
 
 def test_inputs_may_be_quantised_on_the_cpu(host: ToolHost, tmp_path: Path) -> None:
-    conversion = QnnConversion(host, tmp_path, models.convolution(), precision="int8", allow_cpu=True,
+    conversion = convert(host, tmp_path, models.convolution(), precision="int8", allow_cpu=True,
                                offload_graph_io_quantization=True, calibration_files=pictures([1, 3, 32, 32], 4))
     facts = conversion.run("compile")
     assert facts["placement"]["cpu"] == {"QuantizeLinear": 1, "DequantizeLinear": 1}
@@ -231,24 +236,24 @@ def test_inputs_may_be_quantised_on_the_cpu(host: ToolHost, tmp_path: Path) -> N
 def test_raw_values_in_where_mean_and_std_are_given(host: ToolHost, tmp_path: Path) -> None:
     scaled = {name: npy(np.load(io.BytesIO(data)) * np.float32(255)) for name, data in
               pictures([1, 3, 32, 32], 8).items()}
-    conversion = QnnConversion(host, tmp_path, models.convolution(), precision="int8", calibration_files=scaled,
+    conversion = convert(host, tmp_path, models.convolution(), precision="int8", calibration_files=scaled,
                                mean=[123.7, 116.3, 103.5], std=[58.4, 57.1, 57.4])
     assert conversion.run("verify")["passed"]
 
 
 def test_a_single_constant_calibration_sample_fails_with_the_figures(host: ToolHost, tmp_path: Path) -> None:
     nothing = {"0.npy": npy(np.zeros(CLASSIFIER, np.float32))}
-    conversion = QnnConversion(host, tmp_path / "gate", real_model("cls"), input_shape=CLASSIFIER, precision="int8",
+    conversion = convert(host, tmp_path / "gate", real_model("cls"), input_shape=CLASSIFIER, precision="int8",
                                calibration_files=nothing)
     error = refusal(conversion)
     assert error.code == "accuracy_too_low" and "cosine" in str(error)
-    accepted = QnnConversion(host, tmp_path / "accepted", real_model("cls"), input_shape=CLASSIFIER, precision="int8",
+    accepted = convert(host, tmp_path / "accepted", real_model("cls"), input_shape=CLASSIFIER, precision="int8",
                              calibration_files=nothing, accept_accuracy=True).run("verify")
     assert accepted["accepted"] and not accepted["passed"]
 
 
 def test_preprocessing_that_half_precision_cannot_hold_fails_the_gate(host: ToolHost, tmp_path: Path) -> None:
-    conversion = QnnConversion(host, tmp_path, models.convolution(), std=[0.01, 0.01, 0.01],
+    conversion = convert(host, tmp_path, models.convolution(), std=[0.01, 0.01, 0.01],
                                mean=[1000.0, 1000.0, 1000.0])
     assert refusal(conversion).code == "accuracy_too_low"
 
@@ -258,7 +263,7 @@ def test_preprocessing_that_half_precision_cannot_hold_fails_the_gate(host: Tool
 @pytest.mark.parametrize(("asked", "simulated"), [(None, 1), (2, 2), (64, 3)])
 def test_as_many_samples_are_simulated_as_are_asked_for_and_none_of_the_edges(
         host: ToolHost, tmp_path: Path, asked: int | None, simulated: int) -> None:
-    conversion = QnnConversion(host, tmp_path, models.convolution(), simulated_samples=asked, verify={"samples": 3})
+    conversion = convert(host, tmp_path, models.convolution(), simulated_samples=asked, verify={"samples": 3})
     assert conversion.run("verify")["samples"] == simulated
     log = conversion.log("verify")
     assert log.count("simulated in") == simulated and "zeros" not in log and "ones" not in log
@@ -267,12 +272,12 @@ def test_as_many_samples_are_simulated_as_are_asked_for_and_none_of_the_edges(
 @pytest.mark.parametrize(("asked", "simulated"), [({}, 6), ({"simulated_samples": 1}, 2)])
 def test_with_a_calibration_set_some_of_its_samples_are_simulated_too(
         host: ToolHost, tmp_path: Path, asked: dict[str, int], simulated: int) -> None:
-    conversion = QnnConversion(host, tmp_path, models.convolution(), precision="int8", verify={"samples": 3},
+    conversion = convert(host, tmp_path, models.convolution(), precision="int8", verify={"samples": 3},
                                calibration_files=pictures([1, 3, 32, 32]), **asked)
     facts = conversion.run("verify")
     assert facts["samples"] == simulated and len(facts["outputs"]) == len(facts["seeded_outputs"]) == 1
 
 
 def test_without_verification_nothing_is_simulated(host: ToolHost, tmp_path: Path) -> None:
-    conversion = QnnConversion(host, tmp_path, models.convolution(), verify={"enabled": False})
+    conversion = convert(host, tmp_path, models.convolution(), verify={"enabled": False})
     assert conversion.run("verify") == {"skipped": True}

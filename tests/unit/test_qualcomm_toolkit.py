@@ -11,7 +11,7 @@ import pytest
 
 from shared.platforms.qualcomm_chips import CHIPS
 from tests import models
-from tests.fixtures.qualcomm import interpreter
+from tests.fixtures.toolhosts import installed
 from worker.platforms.qualcomm import chips
 from worker.platforms.qualcomm.explain import explain, unsupported_nodes
 from worker.toolchains import ROOT
@@ -60,8 +60,8 @@ print(json.dumps(taken), flush=True)
 def run(script: str, folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     home = folder / "home"
     home.mkdir()
-    return subprocess.run([interpreter(), "-I", "-c", script, ROOT, *map(str, arguments)], cwd=folder, timeout=120,
-                          env={"HOME": str(home)}, capture_output=True, text=True, check=False)
+    return subprocess.run([installed("qualcomm").interpreter, "-I", "-c", script, ROOT, *map(str, arguments)],
+                          cwd=folder, timeout=120, env={"HOME": str(home)}, capture_output=True, text=True, check=False)
 
 
 def test_what_is_loaded_before_the_fork_starts_no_thread_calls_nobody_and_writes_nothing(tmp_path: Path) -> None:

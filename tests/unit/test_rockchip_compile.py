@@ -16,10 +16,11 @@ from onnx import TensorProto, helper
 from shared.errors import ConversionFailed
 from shared.platforms.rockchip import CHIPS
 from tests import models
-from tests.fixtures.rockchip import RknnConversion, npy, pictures, tool_host
+from tests.fixtures.calibration import npy, pictures
+from tests.fixtures.toolhosts import HostedConversion, tool_host
 from worker.process import ToolHost
 
-Make = Callable[..., RknnConversion]
+Make = Callable[..., HostedConversion]
 SHAPE = (1, 3, 32, 32)
 INT8 = {"precision": "int8", "calibration_files": pictures(6, *SHAPE)}
 INT16 = INT8 | {"precision": "int16"}
@@ -27,7 +28,7 @@ INT16 = INT8 | {"precision": "int16"}
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[ToolHost]:
-    with tool_host() as host:
+    with tool_host("rockchip") as host:
         yield host
 
 
@@ -35,18 +36,19 @@ def host() -> Iterator[ToolHost]:
 def make(host: ToolHost, tmp_path: Path) -> Make:
     """`make(model, **parameters)`: a conversion in a folder with blanks in its name, for the toolkit splits at them."""
     numbers = itertools.count()
-    return lambda model, **parameters: RknnConversion(host, tmp_path / f"odd 50% dir {next(numbers)}", model,
-                                                      **parameters)
+    return lambda model, **parameters: HostedConversion(
+        host, "rockchip", tmp_path / f"odd 50% dir {next(numbers)}", model,
+        **{"chip": "rk3588", "verify": {"samples": 2}, **parameters})
 
 
-def refusal(conversion: RknnConversion, stage: str = "compile") -> ConversionFailed:
+def refusal(conversion: HostedConversion, stage: str = "compile") -> ConversionFailed:
     with pytest.raises(ConversionFailed) as caught:
         conversion.run(stage)
     assert caught.value.hint
     return caught.value
 
 
-def least_cosine(conversion: RknnConversion) -> float:
+def least_cosine(conversion: HostedConversion) -> float:
     facts = conversion.run("verify")
     assert facts["passed"] and not facts["accepted"]
     return min(entry["cosine"] for entry in facts["outputs"] + facts.get("seeded_outputs", []))

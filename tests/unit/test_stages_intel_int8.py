@@ -14,10 +14,10 @@ import pytest
 from onnx import helper
 
 from tests import models
-from tests.fixtures.calibration import npy
-from tests.fixtures.openvino import ENVIRONMENT, OpenVinoConversion, tool_host
-from tests.fixtures.rockchip import pictures
+from tests.fixtures.calibration import npy, pictures
 from tests.fixtures.stages import real_model
+from tests.fixtures.toolhosts import HostedConversion, tool_host
+from worker.plan import get_plans
 from worker.platforms.intel.toolkit import ov
 from worker.process import ConversionFailed, ToolHost, clean_environment
 from worker.toolchains import ROOT
@@ -28,7 +28,7 @@ CLS, DET = (1, 3, 48, 192), (1, 3, 320, 320)
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[ToolHost]:
-    with tool_host() as host:
+    with tool_host("intel") as host:
         yield host
 
 
@@ -37,28 +37,28 @@ def convert(host, tmp_path):
     """`convert(model, files, **parameters)`: an INT8 conversion; a name is one of the real networks."""
     made = []
 
-    def make(model: Any = None, files: dict[str, bytes] | None = None, **parameters: Any) -> OpenVinoConversion:
+    def make(model: Any = None, files: dict[str, bytes] | None = None, **parameters: Any) -> HostedConversion:
         if isinstance(model, str):
             model = real_model(model)
         made.append(None)
-        return OpenVinoConversion(host, tmp_path / str(len(made)), model or models.convolution(),
+        return HostedConversion(host, "intel", tmp_path / str(len(made)), model or models.convolution(),
                                   calibration_files=pictures(10, *SHAPE) if files is None else files,
                                   **{"precision": "int8", **parameters})
     return make
 
 
-def refusal(conversion: OpenVinoConversion, stage: str) -> ConversionFailed:
+def refusal(conversion: HostedConversion, stage: str) -> ConversionFailed:
     with pytest.raises(ConversionFailed) as caught:
         conversion.run(stage)
     assert caught.value.hint
     return caught.value
 
 
-def operators(conversion: OpenVinoConversion) -> dict[str, dict[str, int]]:
+def operators(conversion: HostedConversion) -> dict[str, dict[str, int]]:
     return conversion.run("quantize")["details"]["operators"]
 
 
-def written(conversion: OpenVinoConversion, stage: str = "quantize") -> dict[str, bytes]:
+def written(conversion: HostedConversion, stage: str = "quantize") -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in conversion.dir(stage).iterdir()}
 
 
@@ -278,4 +278,4 @@ def test_the_toolchain_calls_nobody_writes_nothing_home_and_starts_no_thread_bef
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stderr.splitlines()[-1]) == [1, []]
     assert (tmp_path / "out.xml").exists() and list(home.rglob("*")) == []
-    assert "worker.platforms.intel.preload" in ENVIRONMENT.preload
+    assert "worker.platforms.intel.preload" in get_plans()["intel"].environment.preload
