@@ -110,7 +110,8 @@ def wire(settings: Settings, toolchains: dict[str, Toolchain], folder: Path) -> 
                  cache=StageCache(settings.cache_dir, settings.cache_bytes, files, settings.cache_bucket),
                  hosts=hosts, toolchains=toolchains,
                  threads=max(1, len(os.sched_getaffinity(0)) // settings.slots),
-                 logs=LogSharer(files, settings, folder), flights=SingleFlight(settings.cache_dir / "flights"))
+                 logs=LogSharer(files, settings, folder),
+                 flights=SingleFlight(settings.cache_dir / "flights", settings.lease_s))
 
 
 def describe(worker_id: str, settings: Settings, plans: dict[str, Plan],

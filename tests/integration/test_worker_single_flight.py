@@ -1,6 +1,10 @@
 """Tasks that need the same stage at the same moment."""
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -10,6 +14,7 @@ from shared.models import Status, Task
 from tests.integration.worker_kit import ONCE, TARGET, Bench, Running, claim, wait_until
 from worker.control import TaskControl
 from worker.single_flight import SingleFlight
+from worker.toolchains import ROOT
 
 
 def submit(bench: Bench, parameters: dict, name: str) -> Task:
@@ -79,7 +84,7 @@ def test_a_paused_task_keeps_no_other_waiting(bench: Bench) -> None:
 
 
 def test_a_lock_ends_with_its_holder_and_is_not_shared_between_keys(tmp_path, bench: Bench) -> None:
-    flights = SingleFlight(tmp_path / "flights")
+    flights = SingleFlight(tmp_path / "flights", stale_s=60)
     control = TaskControl(claim(bench.store, submit(bench, bench.parameters(), "a")).task)
 
     def refuse() -> None:
@@ -92,3 +97,42 @@ def test_a_lock_ends_with_its_holder_and_is_not_shared_between_keys(tmp_path, be
             pass
     with flights.alone("k", control, refuse):
         pass
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from types import SimpleNamespace
+from worker.single_flight import SingleFlight
+from worker.toolchains import ROOT
+with SingleFlight(Path(sys.argv[1]), 60).alone("k", SimpleNamespace(wanted=None), lambda: None):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_process_that_stands_still_with_a_lock_keeps_nobody_waiting_for_more_than_a_lease(
+        tmp_path, bench: Bench) -> None:
+    control = TaskControl(claim(bench.store, submit(bench, bench.parameters(), "a")).task)
+    flights = SingleFlight(tmp_path, stale_s=1.5)
+    with subprocess.Popen([sys.executable, "-c", HOLDER, tmp_path], env=os.environ | {"PYTHONPATH": str(ROOT)},
+                          stdout=subprocess.PIPE, text=True) as holder:
+        try:
+            assert holder.stdout.readline() == "held\n"
+            deadline = time.monotonic() + 4
+
+            def until_deadline() -> None:
+                if time.monotonic() > deadline:
+                    raise TimeoutError
+
+            with pytest.raises(TimeoutError), flights.alone("k", control, until_deadline):
+                pass  # it lives: it is waited for, however long it takes
+            holder.send_signal(signal.SIGSTOP)
+            began = time.monotonic()
+            with flights.alone("k", control, lambda: None):
+                assert 1.4 < time.monotonic() - began < 10
+        finally:
+            holder.kill()
+    began = time.monotonic()
+    with flights.alone("k", control, lambda: None):
+        assert time.monotonic() - began < 1  # it died, and its lock with it

@@ -125,7 +125,7 @@ class Bench:
         self.tools = Tools(settings=self.settings, files=self.files, cache=cache, hosts=hosts,
                            toolchains={TOY.name: own_toolchain(TOY)}, threads=1,
                            logs=LogSharer(self.files, self.settings, self.folder),
-                           flights=SingleFlight(self.settings.cache_dir / "flights"))
+                           flights=SingleFlight(self.settings.cache_dir / "flights", self.settings.lease_s))
 
     def upload(self, path: str, data: bytes) -> None:
         source = self.folder / "upload"
