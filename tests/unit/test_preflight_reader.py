@@ -60,13 +60,19 @@ def test_after_its_start_it_can_open_nothing_and_has_little_memory(code: str) ->
     assert "Too many open files" in done.stdout or "MemoryError" in done.stdout
 
 
+def children() -> set[psutil.Process]:
+    """Of this process; servers that other tests share are among them."""
+    return set(psutil.Process().children())
+
+
 def test_it_knows_nothing_of_its_parents_environment(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODEL_CONVERT_FILES_URL", "minio://key:secret@host")
     seen: list[str] = []
     path = folder.put("m.onnx", MODEL)
+    before = children()
 
     def look() -> None:
-        child, = psutil.Process().children()
+        child, = children() - before
         seen.append(f"{child.environ()} {child.cwd()} {child.num_fds()}")
 
     folder.read("model", path, files=Changing(folder, look))
@@ -75,10 +81,10 @@ def test_it_knows_nothing_of_its_parents_environment(folder: Folder, monkeypatch
 
 def test_what_takes_too_long_is_killed_and_leaves_no_process(folder: Folder) -> None:
     path = folder.put("m.onnx", MODEL)
-    began = time.monotonic()
+    before, began = children(), time.monotonic()
     with pytest.raises(Incomplete, match="longer"):
         folder.read("model", path, seconds=0.2, files=Changing(folder, lambda: time.sleep(0.4)))
-    assert time.monotonic() - began < 1 and psutil.Process().children() == []
+    assert time.monotonic() - began < 5 and children() <= before
 
 
 def test_an_object_that_changes_meanwhile_gets_no_verdict(folder: Folder) -> None:
@@ -94,9 +100,10 @@ def test_a_store_that_is_away_is_told_as_that(folder: Folder) -> None:
     def away() -> None:
         raise Unavailable("files")
 
+    before = children()
     with pytest.raises(Unavailable):
         folder.read("model", folder.put("m.onnx", MODEL), files=Changing(folder, away))
-    assert psutil.Process().children() == []
+    assert children() <= before
 
 
 @pytest.mark.parametrize("says", [
