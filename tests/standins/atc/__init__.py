@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import json
 import platform
+import shlex
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,9 @@ def install(root: Path) -> Path:
     for name in ("atc", "standin_onnx.py", "standin_options.py"):
         shutil.copy(HERE / "bin" / name, home / "bin" / name)
     (home / "bin" / "atc").chmod(0o755)
+    python = home / "bin" / "python3"  # the toolkit's own; it runs the stages, and measures their coverage
+    python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
+    python.chmod(0o755)
     shutil.copy(HERE / "set_env.sh", toolkit / "set_env.sh")
     (architecture / "ascend_toolkit_install.info").write_text(
         f"package_name=Ascend-cann-toolkit\nversion={VERSION}\ninnerversion=V100R001C18\narch={platform.machine()}\n")
