@@ -50,8 +50,8 @@ def served(tmp_path: Path, environment: dict[str, str]) -> Iterator[Served]:
     client.wait_until_healthy()
     Service.wait(lambda: len(known_workers(client)) == 2, 30)
     yield process, client, data_dir
-    process.kill()
-    process.wait()
+    process.terminate()  # killed, it would leave its children behind
+    process.wait(30)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
