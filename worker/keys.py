@@ -13,9 +13,9 @@ from worker.toolchains import ROOT
 @lru_cache(maxsize=64)
 def code_digest(package: str) -> str:
     """SHA-256 over the sources that a stage's code may import: its own package, the shared stages, the stage API, and
-    the one module of `shared` that stages use."""
+    the rules that stages share with the pre-flight."""
     folders = {"worker.stages", package}
-    sources = [ROOT / "worker" / "stage_api.py", ROOT / "shared" / "static_shapes.py"]
+    sources = [ROOT / "worker" / "stage_api.py", *sorted((ROOT / "shared" / "rules").glob("*.py"))]
     for folder in sorted(folders):
         sources += sorted((ROOT / folder.replace(".", "/")).glob("*.py"))
     digest = hashlib.sha256()

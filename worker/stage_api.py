@@ -12,25 +12,14 @@ import json
 import os
 import sys
 
+from shared.rules.refusal import Refusal as StageError
+
+__all__ = ["StageError", "is_out_of_memory", "log", "report"]
+
 _progress_fd = None  # set by the toolhost in the child
 
 
 _OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "Failed to allocate", "annot allocate memory", "can't alloc")
-
-
-class StageError(Exception):
-    """The conversion cannot go on, for a reason that the user should read.
-
-    `code` is stable and machine-readable (`unsupported_operator`), `message` says what is wrong with what, `hint`
-    what to change. `vendor_code` is the tool's own code, if it has one.
-    """
-
-    def __init__(self, code, message, hint="", vendor_code=None):
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.hint = hint
-        self.vendor_code = vendor_code
 
 
 def is_out_of_memory(error):

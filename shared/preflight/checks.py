@@ -12,11 +12,13 @@ from shared.models import Task
 from shared.platforms import get_platforms
 from shared.platforms.shapes import parse_input_shape
 from shared.preflight.judge import judge_model, judge_operators, judge_shapes, warn_of_model
-from shared.preflight.limits import Incomplete, Problem
-from shared.preflight.onnx_operators import shown
+from shared.preflight.limits import Incomplete
 from shared.preflight.reader import read_objects
 from shared.preflight.sets import check_set
 from shared.preflight.views import Finding, ModelView, TargetVerdict
+from shared.rules import models as rules
+from shared.rules.models import shown
+from shared.rules.refusal import Refusal
 from shared.settings import Settings
 
 _MODEL, _SHAPE, _SET, _TARGET = "input_path", "parameters.input_shape", "parameters.calibration", "platform"
@@ -32,7 +34,7 @@ class Findings:
     problems: list[Finding] = field(default_factory=list)
     warnings: list[Finding] = field(default_factory=list)
 
-    def add(self, problem: Problem, where: str) -> None:
+    def add(self, problem: Refusal, where: str) -> None:
         self.problems.append(Finding(code=problem.code, message=problem.message, hint=problem.hint, field=where))
 
     def warn(self, code: str, message: str, where: str) -> None:
@@ -63,7 +65,7 @@ class Headers:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[str, str], dict[str, Any] | Problem] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], dict[str, Any] | Refusal] = OrderedDict()
 
     def read(self, info: FileInfo, files: Files, deadline: float) -> dict[str, Any]:
         """Raises what `read_objects` does; a problem is kept as facts are."""
@@ -75,14 +77,14 @@ class Headers:
         if found is None:
             try:
                 found = read_objects("model", [info], files, deadline)[0]
-            except Problem as problem:
+            except Refusal as problem:
                 found = problem
             with self._lock:
                 self._kept[key] = found
                 while len(self._kept) > _KEPT_HEADERS:
                     self._kept.popitem(last=False)
-        if isinstance(found, Problem):
-            raise Problem(found.code, found.message, found.hint)
+        if isinstance(found, Refusal):
+            raise Refusal(found.code, found.message, found.hint)
         return found
 
 
@@ -100,7 +102,7 @@ def check_model(path: str, files: Files, settings: Settings, deadline: float) ->
     findings = Findings()
     info = files.stat(path)
     if info is None:
-        findings.add(Problem("input_not_found", f"there is no object {path}",
+        findings.add(Refusal("input_not_found", f"there is no object {path}",
                              "upload the model first"), _MODEL)
         return CheckedModel(None, None, findings)
     if info.size_bytes > settings.max_model_bytes:
@@ -108,7 +110,7 @@ def check_model(path: str, files: Files, settings: Settings, deadline: float) ->
         return CheckedModel(info, None, findings)
     try:
         facts = get_headers().read(info, files, deadline)
-    except Problem as problem:
+    except Refusal as problem:
         findings.add(problem, _MODEL)
         return CheckedModel(info, None, findings)
     except Incomplete as error:
@@ -138,7 +140,7 @@ def check_target(model: CheckedModel, task: Task, files: Files, deadline: float)
     if path is not None and inputs is not None:
         try:
             check_set(path, inputs, files, deadline)
-        except Problem as problem:
+        except Refusal as problem:
             findings.add(problem, _SET)
         except Incomplete as error:
             findings.not_all(error, "the calibration set", _SET)
@@ -163,7 +165,7 @@ def _check_shapes(facts: dict[str, Any], task: Task, findings: Findings) -> list
     wanted = parse_input_shape(task.parameters.get("input_shape"))
     try:
         shapes, warnings = judge_shapes(facts, wanted, task.parameters.get("auto_input_shape", True))
-    except Problem as problem:
+    except Refusal as problem:
         findings.add(problem, _SHAPE)
         return None
     for warning in warnings:
@@ -178,14 +180,14 @@ def _check_companions(info: FileInfo, facts: dict[str, Any], files: Files, setti
     for location, end, name in facts["external"][:_MAX_COMPANIONS]:
         found = files.stat(f"{folder}/{location}")
         if found is None:
-            findings.add(Problem("external_data_missing",
+            findings.add(Refusal("external_data_missing",
                                  f"the model's external data file {location!r} is not beside it",
                                  f"upload it as {folder}/{location}"), _MODEL)
             return
-        if end > found.size_bytes:
-            findings.add(Problem("external_data_missing", f"tensor {name!r} ends at byte {end} of {location!r}, "
-                                                          f"which has only {found.size_bytes}",
-                                 "the file is cut or belongs to another model: upload it again"), _MODEL)
+        try:
+            rules.check_end(name, end, location, found.size_bytes)
+        except Refusal as refusal:
+            findings.add(refusal, _MODEL)
             return
         left -= found.size_bytes
     if left < 0:
@@ -194,6 +196,6 @@ def _check_companions(info: FileInfo, facts: dict[str, Any], files: Files, setti
         findings.not_all(Incomplete(f"it has more than {_MAX_COMPANIONS} files of external data"), "the model", _MODEL)
 
 
-def _too_large(settings: Settings) -> Problem:
-    return Problem("model_too_large", f"the model and its data are larger than {settings.max_model_bytes >> 20} MiB",
+def _too_large(settings: Settings) -> Refusal:
+    return Refusal("model_too_large", f"the model and its data are larger than {settings.max_model_bytes >> 20} MiB",
                    "raise MODEL_CONVERT_MAX_MODEL_BYTES on the workers")

@@ -11,8 +11,9 @@ import sys
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
-from shared.preflight.limits import CHILD_CPU_S, CHILD_MEMORY_BYTES, Incomplete, Problem
+from shared.preflight.limits import CHILD_CPU_S, CHILD_MEMORY_BYTES, Incomplete
 from shared.preflight.wire import Ask
+from shared.rules.refusal import Refusal
 
 # A zip's modules cost as much to import as all the rest, so each job loads its own.
 _JOBS = {"model": "header:read_model", "archive": "archives:read_archive", "array": "arrays:read_array"}
@@ -51,7 +52,7 @@ def _run(read: Callable[[Ask, int], Any], sizes: list[int], requests: BinaryIO, 
 
     try:
         return {"facts": [read(asking(index), size) for index, size in enumerate(sizes)]}
-    except Problem as problem:
+    except Refusal as problem:
         return {"problem": [problem.code, problem.message, problem.hint]}
     except Incomplete as error:
         return {"incomplete": str(error)}

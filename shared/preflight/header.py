@@ -6,19 +6,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.preflight.limits import (
-    MAX_ENTRIES,
-    MAX_EXTERNAL_FILES,
-    MAX_LISTED,
-    MAX_NESTING,
-    MAX_NODES,
-    MAX_PROTO_BYTES,
-    Incomplete,
-    Problem,
-)
+from shared.preflight.limits import MAX_LISTED, Incomplete
 from shared.preflight.remaining import Node, remaining_operators
-from shared.preflight.tensors import Tensor, check_tensor, count_elements, read_tensor, read_value
+from shared.preflight.tensors import Tensor, check_tensor, read_tensor, read_value
 from shared.preflight.wire import BYTES, VARINT, Ask, Malformed, Source, signed
+from shared.rules import models as rules
+from shared.rules.refusal import Refusal
 
 MODEL = {"ir_version": 1, "producer_name": 2, "producer_version": 3, "graph": 7, "opset_import": 8,
          "training_info": 20, "functions": 25}
@@ -29,49 +22,21 @@ NODE = {"input": 1, "output": 2, "name": 3, "op_type": 4, "attribute": 5, "domai
 ATTRIBUTE = {"t": 5, "g": 6, "tensors": 10, "graphs": 11, "sparse_tensor": 22, "sparse_tensors": 23}
 SPARSE = {"values": 1, "indices": 2}
 
-OTHER_FORMATS = (
-    (0, b"PK\x03\x04", "a zip archive (PyTorch and Keras save such)"),
-    (0, b"\x80\x02", "a Python pickle (PyTorch saves such)"),
-    (0, b"\x80\x03", "a Python pickle"),
-    (0, b"\x80\x04", "a Python pickle"),
-    (0, b"\x80\x05", "a Python pickle"),
-    (0, b"\x93NUMPY", "a NumPy array"),
-    (0, b"\x89HDF", "an HDF5 file (Keras saves such)"),
-    (0, b"\x1f\x8b", "a gzip archive"),
-    (0, b"RKNN", "an RKNN model"),
-    (0, b"GGUF", "a GGUF model"),
-    (0, b"\x7fELF", "a program"),
-    (0, b"<", "an XML or HTML document"),
-    (0, b"{", "a JSON document"),
-    (4, b"TFL3", "a TFLite model"),
-    (8, b"{\"", "a safetensors file"),
-)
-
 
 def read_model(ask: Ask, size: int) -> dict[str, Any]:
     """The facts, as JSON: those of inspect that the outline tells; `remaining` operators; `external`, for each location
     the byte that some tensor ends at, and that tensor; and `problems` of stored tensors and declared values.
 
     Raises:
-        Problem: what cannot be read as an ONNX model at all. Incomplete.
+        Refusal: what cannot be read as an ONNX model at all. Incomplete.
     """
     source = Source(ask, size)
-    if source.size == 0:
-        raise Problem("model_empty", "the model file is empty (0 bytes)", "upload the file again")
-    if source.size > MAX_PROTO_BYTES:
-        raise Problem("model_too_large", f"model.onnx has {source.size} bytes; one ONNX file holds at most 2 GiB",
-                      "save the model with external data: onnx.save(model, path, save_as_external_data=True)")
-    start = source.take(0, min(16, source.size))
-    for offset, magic, what in OTHER_FORMATS:
-        if start[offset:offset + len(magic)] == magic:
-            raise Problem("model_not_onnx", f"the file is {what}, not an ONNX model",
-                          "export the model to ONNX (for PyTorch: torch.onnx.export) and send the .onnx file")
+    rules.check_size(source.size)
+    rules.check_format(source.take(0, min(rules.LONGEST_MAGIC, source.size)))
     try:
         return _Header(source).read()
     except Malformed as error:
-        raise Problem("model_unreadable", f"the {source.size} bytes are no readable ONNX model: truncated or damaged",
-                      "compare size and checksum with the original and upload it again; "
-                      "onnx.checker.check_model(path) tells whether the original itself is sound") from error
+        raise rules.unreadable(source.size) from error
 
 
 @dataclass
@@ -92,8 +57,8 @@ class _Header:
         self._functions: set[tuple[str, str]] = set()
         self._external: dict[str, tuple[int, str]] = {}
         self._opsets: dict[str, int] = {}
-        self._value_problem: Problem | None = None
-        self._tensor_problem: Problem | None = None
+        self._value_problem: Refusal | None = None
+        self._tensor_problem: Refusal | None = None
 
     def read(self) -> dict[str, Any]:
         main, has_graph, texts, ir_version = _Graph(), False, {2: "", 3: ""}, 0
@@ -116,11 +81,8 @@ class _Header:
             elif number == MODEL["functions"]:
                 self._function(first, last)
         if not has_graph or not ir_version:
-            raise Problem("model_not_onnx", "the file has no ONNX graph in it",
-                          "export the model to ONNX and send the .onnx file")
-        if self._nodes > MAX_NODES:
-            raise Problem("model_too_complex", f"the model has {self._nodes} nodes; at most {MAX_NODES} are converted",
-                          "split the model, or simplify it before the conversion")
+            raise rules.no_graph()
+        rules.check_nodes(self._nodes)
         if len(self._used) > MAX_LISTED:
             raise Incomplete(f"it has more than {MAX_LISTED} kinds of operators")
         inputs = [entry for entry in main.inputs if entry["name"] not in main.initialised]
@@ -141,9 +103,8 @@ class _Header:
         """The fields of a model, graph or function; each is an entry."""
         for found in self._source.fields(start, end):
             self._entries += 1
-            if self._entries > MAX_ENTRIES:
-                raise Problem("model_too_complex", f"the model has more than {MAX_ENTRIES} nodes and tensors",
-                              "split the model, or simplify it before the conversion")
+            if self._entries > rules.MAX_ENTRIES:
+                raise rules.too_many_entries()
             yield found
 
     def _opset(self, start: int, end: int) -> None:
@@ -167,9 +128,8 @@ class _Header:
 
     def _graph(self, graph: _Graph, start: int, end: int, names: dict[str, int], depth: int) -> None:
         """Add what lies between to `graph`."""
-        if depth > MAX_NESTING:
-            raise Problem("model_too_complex", f"subgraphs are nested more than {MAX_NESTING} deep",
-                          "flatten the model's If, Loop and Scan bodies")
+        if depth > rules.MAX_NESTING:
+            raise rules.too_deep()
         fields = {number: name for name, number in names.items()}
         for number, kind, first, last in self._fields(start, end):
             name = fields.get(number)
@@ -177,7 +137,7 @@ class _Header:
                 continue
             if name == "node":
                 self._nodes += 1
-                if self._nodes <= MAX_NODES:  # more of them are only counted
+                if self._nodes <= rules.MAX_NODES:  # more of them are only counted
                     graph.nodes.append(self._node(first, last, depth))
             elif name in ("input", "output", "value_info"):
                 value = read_value(self._source, first, last)
@@ -240,8 +200,8 @@ class _Header:
     def _check_value(self, value: dict[str, Any]) -> None:
         if self._value_problem is None:
             try:
-                count_elements(value["name"], [dim for dim in value["shape"] or () if isinstance(dim, int)])
-            except Problem as problem:
+                rules.count_elements(value["name"], [dim for dim in value["shape"] or () if isinstance(dim, int)])
+            except Refusal as problem:
                 self._value_problem = problem
 
     def _check_tensor(self, name: str, tensor: Tensor) -> None:
@@ -251,23 +211,14 @@ class _Header:
             self._elements += count
             if tensor.external:
                 self._add_external(name, tensor, size)
-        except Problem as problem:
+        except Refusal as problem:
             self._tensor_problem = self._tensor_problem or problem
 
     def _add_external(self, name: str, tensor: Tensor, size: int) -> None:
         location = tensor.entries.get("location", "")
-        at, _ = self._external.get(location, (-1, ""))
-        try:
-            offset, length = int(tensor.entries.get("offset", 0)), int(tensor.entries.get("length", size))
-        except ValueError:
-            offset = length = -1
-        wrong = offset < 0 or length < 0 or length != size
-        if wrong or offset + length > at:
-            self._external[location] = (at if wrong else offset + length, name)
-        if len(self._external) > MAX_EXTERNAL_FILES:
-            raise Problem("model_too_complex", f"the model names more than {MAX_EXTERNAL_FILES} external data files",
-                          "save the weights in one file: onnx.save(…, all_tensors_to_one_file=True)")
-        if wrong:
-            raise Problem("model_invalid", f"tensor {name!r} of shape {tensor.dims} names bytes of {location!r} that "
-                                           f"do not fit its shape: offset {tensor.entries.get('offset', 0)}, "
-                                           f"length {tensor.entries.get('length')}", "export the model again")
+        at, _ = self._external.setdefault(location, (-1, name))
+        if len(self._external) > rules.MAX_EXTERNAL_FILES:
+            raise rules.too_many_files(len(self._external))
+        offset, length = rules.external_range(name, tensor.dims, tensor.entries, size)
+        if offset + length > at:
+            self._external[location] = (offset + length, name)

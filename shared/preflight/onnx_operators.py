@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-STANDARD = ("", "ai.onnx")
+from shared.rules.models import STANDARD
 
 
 @lru_cache(maxsize=1)
@@ -25,8 +25,3 @@ def is_standard(domain: str, name: str, opsets: Mapping[str, int]) -> bool:
 
 def is_runtimes_own(domain: str, name: str) -> bool:
     return domain not in STANDARD and name in _table()["runtime"].get(domain, ())
-
-
-def shown(domain: str, name: str) -> str:
-    """`Conv`, or `com.microsoft.Gelu` outside the standard domain."""
-    return name if domain in STANDARD else f"{domain}.{name}"

@@ -12,7 +12,8 @@ from typing import Any, BinaryIO
 
 from shared.errors import Busy, NotFound
 from shared.files import FileInfo, Files
-from shared.preflight.limits import MAX_RANGE_BYTES, MAX_READ_BYTES, Incomplete, Problem
+from shared.preflight.limits import MAX_RANGE_BYTES, MAX_READ_BYTES, Incomplete
+from shared.rules.refusal import Refusal
 
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 _START = "import sys; sys.path.append(sys.argv[1]); from shared.preflight.child import main; main()"
@@ -25,7 +26,7 @@ def read_objects(kind: str, infos: list[FileInfo], files: Files, deadline: float
     """The facts of each object, as the child's job `kind` reads it; `deadline` is monotonic.
 
     Raises:
-        Problem, Incomplete: the child's, or it had no time or memory left.
+        Refusal, Incomplete: the child's, or it had no time or memory left.
         Busy: no process can be started.
         Unavailable: the object store does not answer.
     """
@@ -54,7 +55,7 @@ def read_objects(kind: str, infos: list[FileInfo], files: Files, deadline: float
         child.stdout.close()
         child.wait()
     if "problem" in outcome:
-        raise Problem(*outcome["problem"])
+        raise Refusal(*outcome["problem"])
     if "incomplete" in outcome:
         raise Incomplete(outcome["incomplete"])
     return outcome["facts"]

@@ -2,11 +2,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import prod
 from typing import Any
 
-from shared.preflight.limits import MAX_LISTED, MAX_TENSOR_ELEMENTS, Incomplete, Problem
+from shared.preflight.limits import MAX_LISTED, Incomplete
 from shared.preflight.wire import BYTES, VARINT, Source, signed
+from shared.rules import models as rules
 
 TENSOR = {"dims": 1, "data_type": 2, "float_data": 4, "int32_data": 5, "string_data": 6, "int64_data": 7, "name": 8,
           "raw_data": 9, "double_data": 10, "uint64_data": 11, "external_data": 13, "data_location": 14}
@@ -14,15 +14,12 @@ VALUE = {"name": 1, "type": 2}
 KINDS = {1: "tensor", 4: "sequence", 5: "map", 7: "opaque", 8: "sparse_tensor", 9: "optional"}  # of TypeProto
 EXTERNAL = 1
 
-# TensorProto.DataType: name and bits of an element; None where it has no fixed size,
-# or where the stages know none.
-TYPES: dict[int, tuple[str, int | None]] = {
-    1: ("FLOAT", 32), 2: ("UINT8", 8), 3: ("INT8", 8), 4: ("UINT16", 16), 5: ("INT16", 16), 6: ("INT32", 32),
-    7: ("INT64", 64), 8: ("STRING", None), 9: ("BOOL", 8), 10: ("FLOAT16", 16), 11: ("DOUBLE", 64), 12: ("UINT32", 32),
-    13: ("UINT64", 64), 14: ("COMPLEX64", 64), 15: ("COMPLEX128", 128), 16: ("BFLOAT16", 16), 17: ("FLOAT8E4M3FN", 8),
-    18: ("FLOAT8E4M3FNUZ", 8), 19: ("FLOAT8E5M2", 8), 20: ("FLOAT8E5M2FNUZ", 8), 21: ("UINT4", 4), 22: ("INT4", 4),
-    23: ("FLOAT4E2M1", 4), 24: ("FLOAT8E8M0", 8), 25: ("UINT2", 2), 26: ("INT2", 2), 27: ("FLOAT6E2M3", None),
-    28: ("FLOAT6E3M2", None)}
+# TensorProto.DataType.
+TYPES = {
+    1: "FLOAT", 2: "UINT8", 3: "INT8", 4: "UINT16", 5: "INT16", 6: "INT32", 7: "INT64", 8: "STRING", 9: "BOOL", 10:
+    "FLOAT16", 11: "DOUBLE", 12: "UINT32", 13: "UINT64", 14: "COMPLEX64", 15: "COMPLEX128", 16: "BFLOAT16", 17:
+    "FLOAT8E4M3FN", 18: "FLOAT8E4M3FNUZ", 19: "FLOAT8E5M2", 20: "FLOAT8E5M2FNUZ", 21: "UINT4", 22: "INT4", 23:
+    "FLOAT4E2M1", 24: "FLOAT8E8M0", 25: "UINT2", 26: "INT2", 27: "FLOAT6E2M3", 28: "FLOAT6E3M2"}
 # The field in which elements of these types lie outside raw_data, and how many entries one takes. The other types'
 # fields are packed varints, whose number the length does not tell.
 _FIELDS = {"FLOAT": ("float_data", 1), "COMPLEX64": ("float_data", 2), "DOUBLE": ("double_data", 1),
@@ -70,48 +67,25 @@ def read_tensor(source: Source, start: int, end: int) -> Tensor:
     return tensor
 
 
-def check_tensor(name: str, tensor: Tensor) -> tuple[int, int | None]:
-    """`(elements, bytes where they are known)`; `name` is what the user knows the tensor by.
+def check_tensor(name: str, tensor: Tensor) -> tuple[int, int]:
+    """`(elements, bytes)`; `name` is what the user knows the tensor by.
 
     Raises:
-        Problem: `tensor_too_large`, `model_invalid`.
+        Refusal: `tensor_too_large`, `model_invalid`.
     """
-    count = count_elements(name, tensor.dims)
+    count = rules.count_elements(name, tensor.dims)
     if tensor.data_type not in TYPES:
-        raise Problem("model_invalid", f"tensor {name!r} has the unknown data type {tensor.data_type}",
-                      "export the model again, or with an older ONNX opset")
-    type_name, bits = TYPES[tensor.data_type]
-    size = (count * (bits or 0) + 7) // 8
+        raise rules.unknown_type(name, tensor.data_type)
+    type_name = TYPES[tensor.data_type]
+    size = rules.size_bytes(type_name, count)
     if tensor.external:
         return count, size
     if tensor.raw_bytes is not None:
-        have, want, unit = tensor.raw_bytes, size, "bytes"
+        rules.check_data(name, tensor.dims, type_name, tensor.raw_bytes, size, "bytes")
     elif type_name in _FIELDS:
         where, per_element = _FIELDS[type_name]
-        have, want, unit = tensor.counts.get(where, 0), count * per_element, "values"
-    else:
-        return count, size
-    if have != want:
-        raise Problem("model_invalid", f"tensor {name!r} of shape {tensor.dims} needs {want} {unit} of {type_name} "
-                                       f"and holds {have}",
-                      "the file is damaged, or its exporter is at fault: export the model again")
+        rules.check_data(name, tensor.dims, type_name, tensor.counts.get(where, 0), count * per_element, "values")
     return count, size
-
-
-def count_elements(name: str, dims: list[int]) -> int:
-    """The product of the dimensions.
-
-    Raises:
-        Problem: `tensor_too_large`, `model_invalid` (a negative dimension).
-    """
-    if any(dim < 0 for dim in dims):
-        raise Problem("model_invalid", f"tensor {name!r} has a negative dimension: {dims}", "export the model again")
-    count = prod(dims)
-    if count > MAX_TENSOR_ELEMENTS:
-        raise Problem("tensor_too_large", f"tensor {name!r} of shape {dims} has {count} elements; "
-                                          f"at most {MAX_TENSOR_ELEMENTS} are converted",
-                      "split such a tensor, or convert the model with smaller dimensions")
-    return count
 
 
 def read_value(source: Source, start: int, end: int) -> dict[str, Any]:
@@ -141,7 +115,7 @@ def _read_tensor_type(source: Source, start: int, end: int) -> tuple[str, list[i
                       if dim == 1 and dim_kind == BYTES]
             if len(shape) > MAX_LISTED:
                 raise Incomplete("a shape in it has too many dimensions")
-    name = TYPES[type_number][0].lower() if type_number in TYPES else (
+    name = TYPES[type_number].lower() if type_number in TYPES else (
         "undefined" if type_number == 0 else str(type_number))
     return name, shape
 

@@ -15,7 +15,8 @@ from shared.errors import Unavailable
 from shared.files import FileInfo
 from shared.preflight import reader
 from shared.preflight.header import read_model
-from shared.preflight.limits import MAX_READ_BYTES, Incomplete, Problem
+from shared.preflight.limits import MAX_READ_BYTES, Incomplete
+from shared.rules.refusal import Refusal
 from tests import models
 from tests.fixtures.preflight import Folder, read_here
 
@@ -44,7 +45,7 @@ def test_the_child_reads_what_this_process_would(folder: Folder) -> None:
 
 
 def test_a_problem_arrives_in_its_own_words(folder: Folder) -> None:
-    with pytest.raises(Problem) as caught:
+    with pytest.raises(Refusal) as caught:
         folder.read("model", folder.put("m.onnx", b"\x93NUMPY"))
     assert caught.value.code == "model_not_onnx" and "NumPy" in caught.value.message and caught.value.hint
 

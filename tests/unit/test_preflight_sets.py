@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from shared.preflight.archives import read_archive
 from shared.preflight.arrays import parse_array
-from shared.preflight.limits import Incomplete, Problem
+from shared.preflight.limits import Incomplete
 from shared.preflight.sets import check_set
+from shared.rules.refusal import Refusal
 from tests import models
 from tests.fixtures.preflight import Folder
 from tests.fixtures.stages import Conversion
@@ -55,7 +56,7 @@ def verdict(folder: Path, model: onnx.ModelProto, files: dict[str, bytes]) -> tu
         uploaded.put(f"set/{name}", content)
     try:
         check_set("models/set", inputs_of(model), uploaded.files, time.monotonic() + 20)
-    except Problem as problem:
+    except Refusal as problem:
         assert problem.hint
         return problem.code, problem.message
     return None
@@ -132,7 +133,7 @@ def test_the_set_may_be_one_object(tmp_path: Path) -> None:
     uploaded = Folder(tmp_path)
     for name, content in (("good.zip", zipped({"a.npy": A})), ("good.npy", A)):
         check_set(uploaded.put(name, content), inputs_of(ONE), uploaded.files, time.monotonic() + 20)
-    with pytest.raises(Problem, match=r"bad\.npy: its shape"):
+    with pytest.raises(Refusal, match=r"bad\.npy: its shape"):
         check_set(uploaded.put("bad.npy", npy(2)), inputs_of(ONE), uploaded.files, time.monotonic() + 20)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from shared.rules import calibration as rules
 from tests.fixtures.calibration import PICTURE, Calibrated, npy, npy_header, picture, zipped
 from worker.stage_api import StageError
 from worker.stages import calibration, calibration_files
@@ -272,7 +273,7 @@ def test_members_that_cannot_lie_beside_each_other_are_refused(tmp_path, names):
 
 
 def test_a_bomb_is_refused_before_it_fills_the_disk(tmp_path, monkeypatch):
-    monkeypatch.setattr(calibration_files, "_MAX_BYTES", 4 << 20)
+    monkeypatch.setattr(rules, "MAX_BYTES", 4 << 20)
     bomb = {f"{number}.npy": b"\0" * (3 << 20) for number in range(3)}
     assert len(zipped(bomb)) < 20_000
     assert "GiB" in refusal(tmp_path, {"set.zip": zipped(bomb)})

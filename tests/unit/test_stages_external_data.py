@@ -5,10 +5,10 @@ import os
 
 import pytest
 
+from shared.rules.models import check_location
 from tests import models
 from tests.fixtures.stages import Conversion
 from worker.stage_api import StageError
-from worker.stages.external_data import check_location
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_a_folder_that_is_a_link_is_refused(tmp_path, source):
 
 
 def test_too_many_files_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("worker.stages.onnx_limits.MAX_EXTERNAL_FILES", 2)
+    monkeypatch.setattr("shared.rules.models.MAX_EXTERNAL_FILES", 2)
     model = models.model([], [models.value("x", [1])], [models.value("x", [1])],
                          [models.weights(f"w{i}", 1) for i in range(3)])
     for i, tensor in enumerate(model.graph.initializer):

@@ -53,13 +53,13 @@ def test_changed_code_is_another_key(tmp_path: Path, monkeypatch: pytest.MonkeyP
     package = tmp_path / "worker" / "stages"
     package.mkdir(parents=True)
     (tmp_path / "worker" / "stage_api.py").write_text("api = 1")
-    (tmp_path / "shared").mkdir()
-    (tmp_path / "shared" / "static_shapes.py").write_text("rules = 1")
+    (tmp_path / "shared" / "rules").mkdir(parents=True)
+    (tmp_path / "shared" / "rules" / "shapes.py").write_text("rules = 1")
     (package / "fetch.py").write_text("x = 1")
     monkeypatch.setattr(keys, "ROOT", tmp_path)
     digests = []
     for path, text in [(package / "fetch.py", "x = 1"), (package / "fetch.py", "x = 2"), (package / "new.py", ""),
-                       (tmp_path / "worker/stage_api.py", "api = 2"), (tmp_path / "shared/static_shapes.py", "")]:
+                       (tmp_path / "worker/stage_api.py", "api = 2"), (tmp_path / "shared/rules/shapes.py", "")]:
         path.write_text(text)
         code_digest.cache_clear()
         digests.append(key())

@@ -7,10 +7,10 @@ artefact will be fed with.
 """
 import os
 
-from worker.stage_api import StageError, report
-from worker.stages.calibration_files import IGNORED, IMAGES, load_array, load_image, unpack
+from shared.rules import calibration as rules
+from worker.stage_api import report
+from worker.stages.calibration_files import load_array, load_image, unpack
 
-LIST = "dataset.txt"
 _MAX_SAMPLES = 10_000
 
 
@@ -29,10 +29,11 @@ def run(job):
     entry = job["inputs"]["calibration_files"]
     inputs = job["inputs"]["optimize"]["facts"]["inputs"]
     root = os.path.join(entry["dir"], "calibration")
-    names = _without_ignored(entry["facts"]["calibration"])
+    names = rules.kept(entry["facts"]["calibration"])
     if len(names) == 1 and names[0].lower().endswith(".zip"):
         root, names = unpack(os.path.join(root, names[0]), "unpacked")
-    root, names = _below_common_folder(root, names, [item["name"] for item in inputs])
+    common = rules.common_folder(names, [item["name"] for item in inputs])
+    root, names = os.path.join(root, common), [name[len(common):] for name in names]
     samples = _group(root, sorted(names), inputs)
     ranges = {item["name"]: [float("inf"), float("-inf")] for item in inputs}
     written, first, all_equal = [], None, True
@@ -56,7 +57,7 @@ def run(job):
     quantize, held_out = _split(len(samples), job["parameters"]["verify"])
     return {"samples": written, "quantize": quantize, "verify": held_out, "ranges": ranges,
             "images": [item["name"] for index, item in enumerate(inputs)
-                       if any(_suffix(sample[index]) in IMAGES for sample in samples)],
+                       if any(rules.suffix(sample[index]) in rules.IMAGES for sample in samples)],
             "warnings": warnings}
 
 
@@ -75,30 +76,13 @@ def read(entry, index):
     return [np.load(os.path.join(entry["dir"], file), allow_pickle=False) for file in entry["facts"]["samples"][index]]
 
 
-def _without_ignored(names):
-    return [name for name in names if not IGNORED.search(name)]
-
-
-def _below_common_folder(root, names, inputs):
-    """`(root, names)` without the folders that all of them lie in: who zips a folder has it in every name."""
-    while names:
-        top = names[0].partition("/")[0] + "/"
-        if not all(name.startswith(top) for name in names) or any((item + "/").startswith(top) for item in inputs):
-            break
-        root, names = os.path.join(root, top), [name[len(top):] for name in names]
-    return root, names
-
-
 def _group(root, names, inputs):
     """The files of each sample, in the order of the inputs."""
-    if LIST in names:
-        samples = _listed(os.path.join(root, LIST), set(names), len(inputs))
-    elif len(inputs) == 1:
-        samples = [[name] for name in names]
-    else:
-        samples = _paired(names, [item["name"] for item in inputs])
+    if rules.LIST not in names:
+        return rules.group(names, [item["name"] for item in inputs])
+    samples = _listed(os.path.join(root, rules.LIST), set(names), len(inputs))
     if not samples:
-        raise _invalid("it holds no sample", "a zip or a prefix with .npy arrays or images, 100 or so")
+        raise rules.no_sample()
     return samples
 
 
@@ -112,55 +96,25 @@ def _listed(path, names, count):
             parts = [os.path.normpath(part) for part in ([line] if whole else line.split())]
             missing = [part for part in parts if part not in names]
             if missing:
-                raise _invalid(f"{LIST} line {number} names {missing[0][:200]!r}, which is not in the set",
+                raise rules.invalid(f"{rules.LIST} line {number} names {missing[0][:200]!r}, which is not in the set",
                                "paths are relative to the folder of the list")
             if len(parts) != count:
-                raise _invalid(f"{LIST} line {number} names {len(parts)} files, the model has {count} inputs",
-                               "one sample a line, a path for each input")
+                raise rules.invalid(
+                    f"{rules.LIST} line {number} names {len(parts)} files, the model has {count} inputs",
+                    "one sample a line, a path for each input")
             if len(samples) == _MAX_SAMPLES:
-                raise _invalid(f"{LIST} lists more than {_MAX_SAMPLES} samples", "100 or so do")
+                raise rules.invalid(f"{rules.LIST} lists more than {_MAX_SAMPLES} samples", "100 or so do")
             samples.append(parts)
     return samples
 
 
-def _paired(names, inputs):
-    by_input = {item: {} for item in inputs}
-    for name in names:
-        owners = [item for item in inputs if name.startswith(item + "/")]
-        if not owners:
-            raise _invalid(f"{name} lies in no input's folder, the model has several inputs: {', '.join(inputs)}",
-                           f"put each input's files into a folder of its name, or list the samples in {LIST}")
-        item = max(owners, key=len)  # a name of an input may have slashes in it
-        key = os.path.splitext(name[len(item) + 1:])[0]
-        if key in by_input[item]:
-            raise _invalid(f"{by_input[item][key]} and {name} would be the same sample", "remove one of them")
-        by_input[item][key] = name
-    keys = set().union(*by_input.values())
-    for item, files in by_input.items():
-        lacking = sorted(keys - set(files))
-        if lacking:
-            raise _invalid(f"input {item!r} has no file for the sample {lacking[0]!r}",
-                           "files of one sample have the same name in each input's folder")
-    return [[by_input[item][key] for item in inputs] for key in sorted(keys)]
-
-
 def _load(root, name, item, channel_order):
     path = os.path.join(root, name)
-    suffix = _suffix(name)
     try:
-        if suffix == ".npy":
+        if rules.suffix(name) == ".npy":
             return load_array(path, item)
-        if suffix in IMAGES:
+        if rules.suffix(name) in rules.IMAGES:
             return load_image(path, item, channel_order or "rgb")
     except ValueError as error:
-        raise _invalid(f"{name}: {error}", "mend or remove this file, and send a new task: "
-                                           "a retry goes on with the set as it was read") from error
-    raise _invalid(f"{name} is neither .npy nor an image ({', '.join(sorted(IMAGES))})", "remove it from the set")
-
-
-def _suffix(name):
-    return os.path.splitext(name)[1].lower()
-
-
-def _invalid(what, hint):
-    return StageError("calibration_invalid", "the calibration set cannot be used: " + what, hint)
+        raise rules.bad_file(name, error) from error
+    raise rules.neither(name)

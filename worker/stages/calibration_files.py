@@ -1,22 +1,15 @@
 """One file of a calibration set as an input's array; and a set's zip as a folder."""
 import errno
 import os
-import re
 import stat
 import zipfile
 import zlib
 
-from worker.stage_api import StageError
+from shared.rules import calibration as rules
 from worker.stages.samples import numpy_dtype
 
-IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
-# What desktops add to folders and zips.
-IGNORED = re.compile(r"(^|/)(\.[^/]*|__MACOSX|Thumbs\.db|desktop\.ini)(/|$)", re.IGNORECASE)
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP")  # whatever the name says: Pillow knows formats that run programs
-_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _MAX_PIXELS = 1 << 27
-_MAX_FILES = 10_000
-_MAX_BYTES = 8 << 30
 
 
 def load_array(path, item):
@@ -36,13 +29,10 @@ def load_array(path, item):
             shape, _, dtype = read_header[version](file)
         except Exception as error:  # a header is read as Python's literals, which fails in as many ways
             raise ValueError(f"it is no .npy file: {str(error)[:200]}") from None
-    if dtype.hasobject:
-        raise ValueError("it holds Python objects, not numbers")
+    problem = rules.array_problem("O" if dtype.hasobject else dtype.kind, dtype, shape, item)
+    if problem:
+        raise ValueError(problem)
     wanted, wanted_dtype = tuple(item["shape"]), numpy_dtype(item["dtype"])
-    if shape != wanted and not (wanted[:1] == (1,) and shape == wanted[1:]):
-        raise ValueError(f"its shape is {list(shape)}, input {item['name']!r} has {list(wanted)}")
-    if dtype.kind not in "fiub" or (dtype.kind == "f" and wanted_dtype.kind != "f"):
-        raise ValueError(f"its type is {dtype}, input {item['name']!r} has {wanted_dtype}")
     try:
         array = np.load(path, allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
@@ -67,18 +57,18 @@ def load_image(path, item, channel_order):
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     shape, dtype = item["shape"], numpy_dtype(item["dtype"])
-    if len(shape) != 4 or shape[0] != 1 or not {shape[1], shape[3]} & set(_MODES):
-        raise ValueError(f"input {item['name']!r} of shape {list(shape)} takes no image; send .npy")
-    if dtype.kind != "f" and dtype != np.uint8:
-        raise ValueError(f"input {item['name']!r} of type {dtype} takes no image; send .npy")
-    channels_first = shape[1] in _MODES
+    problem = rules.image_problem(item)
+    if problem:
+        raise ValueError(problem)
+    channels_first = shape[1] in rules.MODES
     channels, height, width = (shape[1], *shape[2:]) if channels_first else (shape[3], *shape[1:3])
     try:
         with Image.open(path, formats=_FORMATS) as image:
             if image.width * image.height > _MAX_PIXELS:
                 raise ValueError(f"it has {image.width} x {image.height} pixels, {_MAX_PIXELS} at most are read")
             upright = ImageOps.exif_transpose(_in_eight_bits(image))
-            pixels = np.asarray(upright.convert(_MODES[channels]).resize((width, height), Image.Resampling.BILINEAR))
+            upright = upright.convert(rules.MODES[channels])
+            pixels = np.asarray(upright.resize((width, height), Image.Resampling.BILINEAR))
     except UnidentifiedImageError:  # it would name this machine's folders
         raise ValueError(f"it cannot be read as an image: it is none of {', '.join(_FORMATS)}, or damaged") from None
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
@@ -102,38 +92,17 @@ def unpack(path, folder):
     Raises:
         StageError: `calibration_invalid`: damaged, encrypted, too large, or with names that lead out of the folder.
     """
-    names, written = set(), 0
+    members = rules.Members()
     try:
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
-                if member.is_dir():
-                    continue
-                if not _is_inside(member.filename):
-                    raise _bad(f"its member {member.filename!r} lies outside of it")
-                if IGNORED.search(member.filename):
-                    continue
-                if stat.S_ISLNK(member.external_attr >> 16):
-                    raise _bad(f"its member {member.filename!r} is a link")
-                if member.filename in names:
-                    raise _bad(f"it holds {member.filename!r} twice")
-                written += member.file_size
-                if written > _MAX_BYTES or len(names) == _MAX_FILES:
-                    raise _bad(f"it holds more than {_MAX_FILES} files or {_MAX_BYTES >> 30} GiB")
-                archive.extract(member, folder)  # it checks the size against the header, and the checksum
-                names.add(member.filename)
+                if not member.is_dir() and members.take(member.filename, member.file_size,
+                                                        stat.S_ISLNK(member.external_attr >> 16)):
+                    archive.extract(member, folder)  # it checks the size against the header, and the checksum
     except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, ValueError) as error:
-        raise _bad(str(error)) from error
+        raise rules.bad_zip(str(error)) from error
     except OSError as error:  # a name that is too long, or that of another's folder
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise _bad(os.strerror(error.errno) if error.errno else str(error)) from error
-    return folder, sorted(names)
-
-
-def _is_inside(name):
-    return name == os.path.normpath(name) and not name.startswith(("/", "../")) and "\\" not in name
-
-
-def _bad(what):
-    return StageError("calibration_invalid", "the calibration set's zip cannot be used: " + what,
-                      "make it anew, with .npy arrays or images")
+        raise rules.bad_zip(os.strerror(error.errno) if error.errno else str(error)) from error
+    return folder, sorted(members.names)

@@ -1,15 +1,12 @@
 """Stage: what the model is, and whether it can be converted at all. Writes no files; its facts are the result."""
 import os
 
+from shared.rules import models as rules
 from worker.stage_api import StageError
 from worker.stages.messages import tidy
-from worker.stages.onnx_model import MODEL, drop_weights, model_inputs, read_model, walk_values
+from worker.stages.onnx_model import drop_weights, model_inputs, read_model, walk_values
 from worker.stages.operators import check_operators, check_versions
 from worker.stages.tensors import check_tensors, check_value_shapes
-
-# Types that the reference run can feed and compare.
-_NUMERIC = ("float16", "float", "double", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
-            "bool")
 
 
 def run(job):
@@ -20,7 +17,7 @@ def run(job):
         StageError: one of the codes of `onnx_model`, `operators`, `tensors`; `model_invalid`, `unsupported_type`.
     """
     folder = job["inputs"]["fetch"]["dir"]
-    path = os.path.join(folder, MODEL)
+    path = os.path.join(folder, rules.MODEL)
     model = read_model(path)
     opsets = check_versions(model)
     check_value_shapes(walk_values(model))
@@ -30,10 +27,7 @@ def run(job):
     inputs = [_describe(value) for value in model_inputs(model)]
     outputs = [_describe(value) for value in model.graph.output]
     for entry in inputs + outputs:
-        if entry["dtype"] not in _NUMERIC:
-            raise StageError("unsupported_type",
-                             f"{entry['name']!r} is of type {entry['dtype']}, which no target takes",
-                             "convert the part of the model that works on numbers")
+        rules.check_type(entry)
     dynamic = [entry["name"] for entry in inputs if entry["shape"] is None or not all(
         isinstance(dim, int) for dim in entry["shape"])]
     facts = {
@@ -80,7 +74,7 @@ def _check_structure(model, path, job):
     import onnx
 
     if not model.graph.output:
-        raise StageError("model_invalid", "the model has no output", "export it with at least one output")
+        raise rules.no_output()
     if any(value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape")
            for value in [*model.graph.input, *model.graph.output]):
         return ["an input or output has no shape, which onnx's checker refuses: only ONNX Runtime checks the graph"]

@@ -1,40 +1,32 @@
 """Reading an ONNX model without its external data, and walking all that it holds."""
-from worker.stages import onnx_limits
-
-STANDARD = ("", "ai.onnx")
-MODEL = "model.onnx"
+from shared.rules import models as rules
+from worker.stages import outline
 
 
 def read_model(path):
     """The parsed model, external data left where it is.
 
     Raises:
-        StageError: see `onnx_limits.check_file`; `model_unreadable`, `model_not_onnx`, `model_too_complex`.
+        StageError: see `outline.check_file`; `model_unreadable`, `model_not_onnx`, `model_too_complex`.
     """
     import onnx
     from google.protobuf.message import DecodeError
 
-    from worker.stage_api import StageError
-
-    onnx_limits.check_file(path)
+    outline.check_file(path)
     with open(path, "rb") as file:
         data = file.read()
     try:
         model = onnx.ModelProto.FromString(data)
     except DecodeError as error:
-        raise onnx_limits.unreadable(len(data)) from error
+        raise rules.unreadable(len(data)) from error
     if not model.HasField("graph") or not model.ir_version:
-        raise StageError("model_not_onnx", "the file has no ONNX graph in it",
-                         "export the model to ONNX and send the .onnx file")
+        raise rules.no_graph()
     nodes = 0
     for graph, depth in walk_graphs(model):
         nodes += len(graph.node)
-        if depth > onnx_limits.MAX_NESTING:
-            raise onnx_limits.too_deep()
-    if nodes > onnx_limits.MAX_NODES:
-        raise StageError("model_too_complex",
-                         f"the model has {nodes} nodes; at most {onnx_limits.MAX_NODES} are converted",
-                         "split the model, or simplify it before the conversion")
+        if depth > rules.MAX_NESTING:
+            raise rules.too_deep()
+    rules.check_nodes(nodes)
     return model
 
 
@@ -46,7 +38,7 @@ def walk_graphs(model):
     while pending:
         graph, depth = pending.pop()
         yield graph, depth
-        if depth > onnx_limits.MAX_NESTING:
+        if depth > rules.MAX_NESTING:
             continue
         for node in graph.node:
             for attribute in node.attribute:
@@ -105,11 +97,6 @@ def model_inputs(model):
     """The graph's inputs that a caller must feed: an initialiser may stand among them, as before IR 4 each had to."""
     initialised = {tensor.name for tensor in model.graph.initializer}
     return [value for value in model.graph.input if value.name not in initialised]
-
-
-def shown(domain, name):
-    """`Conv`, or `com.microsoft.Gelu` outside the standard domain."""
-    return name if domain in STANDARD else f"{domain}.{name}"
 
 
 def drop_weights(model, keep_bytes=1 << 14):

@@ -3,11 +3,12 @@ import os
 import shutil
 from collections import Counter
 
+from shared.rules.models import MODEL, shown
+from shared.rules.shapes import choose_shapes
 from worker.stage_api import StageError, report
 from worker.stages.inspect import check_inferred_shapes
 from worker.stages.messages import raise_if_out_of_memory, tidy
-from worker.stages.onnx_model import MODEL, model_inputs, shown, walk_nodes
-from worker.stages.static_shapes import choose_shapes
+from worker.stages.onnx_model import model_inputs, walk_nodes
 from worker.stages.tensors import check_value_shapes
 
 _DATA = MODEL + ".data"
@@ -21,7 +22,7 @@ def run(job):
     Facts: `inputs` and `outputs` with their shapes now, node counts before and after, `simplified`, warnings.
 
     Raises:
-        StageError: see `static_shapes`; `input_shape_mismatch`, `tensor_too_large`, `model_invalid`.
+        StageError: see `shared.rules.shapes`; `input_shape_mismatch`, `tensor_too_large`, `model_invalid`.
     """
     import onnx
 

@@ -4,10 +4,10 @@ It runs the model as it was sent, not the optimised one, so that a mistake of op
 """
 import os
 
+from shared.rules.models import MODEL
 from worker.stage_api import StageError, report
 from worker.stages.feeds import CALIBRATION, raw_inputs
 from worker.stages.messages import raise_if_out_of_memory, tidy
-from worker.stages.onnx_model import MODEL
 from worker.stages.preprocess import check, constants, to_model
 from worker.stages.samples import inputs_digest
 

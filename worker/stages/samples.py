@@ -1,7 +1,8 @@
 """Inputs for the reference run: seeded, the same on every machine and in every toolchain."""
 import hashlib
 
-_DTYPES = {"float": "float32", "double": "float64"}  # ONNX's names that are not NumPy's
+from shared.rules.calibration import numpy_name
+
 _CHANNELS = (1, 3, 4)
 _PIXELS_PER_LINE = 24000
 
@@ -10,7 +11,7 @@ def numpy_dtype(name):
     """The NumPy dtype of an ONNX element type's name (`float`, `int64`)."""
     import numpy as np
 
-    return np.dtype(_DTYPES.get(name, name))
+    return np.dtype(numpy_name(name))
 
 
 def make_inputs(inputs, kind, seed=0):

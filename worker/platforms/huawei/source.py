@@ -1,8 +1,8 @@
 """What atc is given: the model, its input shapes, the files of its options, all under names relative to the stage."""
 import os
 
+from shared.rules.models import MODEL
 from worker.stage_api import StageError
-from worker.stages.onnx_model import MODEL
 
 # Which axes of an input each option fills. Source: ATC user guide, the sections of these options.
 _GEARS = {"dynamic_batch_size": (0,), "dynamic_image_size": (2, 3), "dynamic_dims": tuple(range(16))}

@@ -1,19 +1,7 @@
-"""Which shape each input gets: what the client asked for, then what the model says, then a batch of one.
+"""Which shape each input gets: what the client asked for, then what the model says, then a batch of one."""
+from shared.rules.refusal import Refusal
 
-Standard library only, Python 3.8+: the stage `optimize` uses it in a toolchain's interpreter, the pre-flight in an HTTP
-function.
-"""
 ANY_INPUT = ""  # the key of a shape that came without a name
-
-
-class ShapeProblem(Exception):
-    """No static shapes come of this; `code` is `dynamic_shape` or `input_shape_mismatch`."""
-
-    def __init__(self, code, message, hint):
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.hint = hint
 
 
 def choose_shapes(inputs, wanted, auto):
@@ -24,7 +12,7 @@ def choose_shapes(inputs, wanted, auto):
     never guessed.
 
     Raises:
-        ShapeProblem: `dynamic_shape`, `input_shape_mismatch`.
+        Refusal: `dynamic_shape`, `input_shape_mismatch`.
     """
     wanted = _named(inputs, wanted)
     shapes, warnings, still_open = {}, [], []
@@ -45,7 +33,7 @@ def choose_shapes(inputs, wanted, auto):
                 still_open.append(f"input {name!r} dimension {axis}{f' ({dim})' if dim else ''}")
         shapes[name] = shape
     if still_open:
-        raise ShapeProblem("dynamic_shape", "nothing fixes " + "; ".join(still_open), _hint(inputs, wanted))
+        raise Refusal("dynamic_shape", "nothing fixes " + "; ".join(still_open), _hint(inputs, wanted))
     return shapes, warnings
 
 
@@ -77,7 +65,7 @@ def _fit(name, declared, dims):
 
 
 def _mismatch(message, hint):
-    return ShapeProblem("input_shape_mismatch", message, hint)
+    return Refusal("input_shape_mismatch", message, hint)
 
 
 def _text(dims):

@@ -6,32 +6,7 @@ protobuf's outline is walked first, skipping all contents: field numbers are tho
 import mmap
 import os
 
-from worker.stage_api import StageError
-
-MAX_PROTO_BYTES = 2**31 - 1  # protobuf's own limit for one message; larger weights lie in external data
-MAX_ENTRIES = 1000000  # nodes, initialisers, value infos, … of all graphs together
-MAX_NODES = 200000
-MAX_NESTING = 16  # subgraphs within subgraphs
-MAX_TENSOR_ELEMENTS = 2**30
-MAX_EXTERNAL_FILES = 10000
-
-_OTHER_FORMATS = (
-    (0, b"PK\x03\x04", "a zip archive (PyTorch and Keras save such)"),
-    (0, b"\x80\x02", "a Python pickle (PyTorch saves such)"),
-    (0, b"\x80\x03", "a Python pickle"),
-    (0, b"\x80\x04", "a Python pickle"),
-    (0, b"\x80\x05", "a Python pickle"),
-    (0, b"\x93NUMPY", "a NumPy array"),
-    (0, b"\x89HDF", "an HDF5 file (Keras saves such)"),
-    (0, b"\x1f\x8b", "a gzip archive"),
-    (0, b"RKNN", "an RKNN model"),
-    (0, b"GGUF", "a GGUF model"),
-    (0, b"\x7fELF", "a program"),
-    (0, b"<", "an XML or HTML document"),
-    (0, b"{", "a JSON document"),
-    (4, b"TFL3", "a TFLite model"),
-    (8, b"{\"", "a safetensors file"),
-)
+from shared.rules import models as rules
 
 # What leads from a model to its nodes: message -> {field number: message}; other fields are skipped.
 _OUTLINE = {
@@ -56,37 +31,16 @@ def check_file(path):
         StageError: `model_empty`, `model_not_onnx`, `model_too_large`, `model_too_complex`, `model_unreadable`.
     """
     size = os.path.getsize(path)
-    if size == 0:
-        raise StageError("model_empty", "the model file is empty (0 bytes)", "upload the file again")
-    if size > MAX_PROTO_BYTES:
-        raise StageError("model_too_large", f"model.onnx has {size} bytes; one ONNX file holds at most 2 GiB",
-                         "save the model with external data: onnx.save(model, path, save_as_external_data=True)")
+    rules.check_size(size)
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        for offset, magic, what in _OTHER_FORMATS:
-            if data[offset:offset + len(magic)] == magic:
-                raise StageError("model_not_onnx", f"the file is {what}, not an ONNX model",
-                                 "export the model to ONNX (for PyTorch: torch.onnx.export) and send the .onnx file")
+        rules.check_format(data[:rules.LONGEST_MAGIC])
         try:
             # Small nodes are first taken at the most that they could hold, which is cheap and nearly always enough.
-            if _count_entries(data, _SMALL_NODE_BYTES) > MAX_ENTRIES:
-                entries = _count_entries(data, 0)
-                if entries > MAX_ENTRIES:
-                    raise StageError("model_too_complex", f"the model has more than {MAX_ENTRIES} nodes and tensors",
-                                     "split the model, or simplify it before the conversion")
+            if (_count_entries(data, _SMALL_NODE_BYTES) > rules.MAX_ENTRIES
+                    and _count_entries(data, 0) > rules.MAX_ENTRIES):
+                raise rules.too_many_entries()
         except _Truncated as error:
-            raise unreadable(size) from error
-
-
-def unreadable(size):
-    """The error for `size` bytes that do not parse."""
-    return StageError("model_unreadable", f"the {size} bytes are no readable ONNX model: truncated or damaged",
-                      "compare size and checksum with the original and upload it again; "
-                      "onnx.checker.check_model(path) tells whether the original itself is sound")
-
-
-def too_deep():
-    return StageError("model_too_complex", f"subgraphs are nested more than {MAX_NESTING} deep",
-                      "flatten the model's If, Loop and Scan bodies")
+            raise rules.unreadable(size) from error
 
 
 def _count_entries(data, small):
@@ -95,8 +49,8 @@ def _count_entries(data, small):
     pending = [(0, len(data), "model", 0)]
     while pending:
         start, end, message, depth = pending.pop()
-        if depth > MAX_NESTING:
-            raise too_deep()
+        if depth > rules.MAX_NESTING:
+            raise rules.too_deep()
         inner = _OUTLINE[message]
         for number, first, last in _fields(data, start, end):
             entries += message not in ("node", "attribute")
@@ -107,7 +61,7 @@ def _count_entries(data, small):
                 entries += (last - first) // 2
             else:
                 pending.append((first, last, kind, depth + (message == "attribute")))
-        if entries > MAX_ENTRIES:
+        if entries > rules.MAX_ENTRIES:
             break
     return entries
 
