@@ -18,7 +18,8 @@ from worker.control import TaskControl, Wanted
 from worker.groups import Group
 from worker.stage_log import read_last_lines, read_tail, size_bytes
 
-TICK_S = 0.2  # how often limits are looked at (which reads all of /proc), and how soon what is wanted is done
+TICK_S = 0.2  # how soon what is wanted is done
+LOOK_S = 0.5  # how often limits are looked at (which reads all of /proc) and the log's end is read
 STARTED_WITHIN_S = 60.0  # a host that has not forked by then hangs
 FULL_BELOW_BYTES = 1 << 20
 MAX_RESULT_BYTES = 8 << 20  # facts are for people and keys; what is large belongs in a file
@@ -105,7 +106,7 @@ class Watch:
                 continue
             self._obey(self._child.group)
             if now >= self._next_look:
-                self._next_look = now + TICK_S
+                self._next_look = now + LOOK_S
                 self._look_at_limits(self._child.group)
                 self._look_at_log()
 
