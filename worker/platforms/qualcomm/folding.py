@@ -23,8 +23,8 @@ def fold_affine(graph):
             data, scale, shift = affine
             convolution = _convolution_before(graph, data)
             if convolution is not None and _fold(graph, convolution, node, scale, shift):
-                graph.graph.node.remove(node)
-            elif node.op_type == "BatchNormalization":
+                continue
+            if node.op_type == "BatchNormalization":
                 shapes = value_shapes(graph.model) if shapes is None else shapes
                 if data in shapes:
                     _replace(graph, node, scale, shift, len(shapes[data]))
@@ -59,12 +59,12 @@ def _affine(graph, node):
 
 def _convolution_before(graph, name):
     """The convolution with constant weights whose output `name` nobody else reads; None where there is none."""
-    if name in graph.outputs or len(graph.readers(name)) != 1:
+    if name in graph.outputs or graph.count_reads(name) != 1:
         return None
-    for node in graph.graph.node:
-        if name in node.output and node.op_type in _CONVOLUTIONS:
-            return node if all(source in graph.constants for source in node.input[1:] if source) else None
-    return None
+    node = graph.producers.get(name)
+    if node is None or node.op_type not in _CONVOLUTIONS:
+        return None
+    return node if all(source in graph.constants for source in node.input[1:] if source) else None
 
 
 def _fold(graph, convolution, node, scale, shift):
@@ -85,10 +85,11 @@ def _fold(graph, convolution, node, scale, shift):
         folded = weights * scale.reshape(-1, 1, 1, 1)
     if len(convolution.input) > 2 and convolution.input[2]:
         shift = shift + scale * graph.array(convolution.input[2])
-    del convolution.input[2:]
-    convolution.input[1] = graph.constant(node.output[0] + "_weight", folded.astype(weights.dtype))
-    convolution.input.append(graph.constant(node.output[0] + "_bias", shift.astype(weights.dtype)))
-    convolution.output[0] = node.output[0]
+    folded, shift = (graph.constant(f"{node.output[0]}_{name}", values.astype(weights.dtype))
+                     for name, values in (("weight", folded), ("bias", shift)))
+    output = node.output[0]
+    graph.remove(node)
+    graph.rewire(convolution, [convolution.input[0], folded, shift], output)
     return True
 
 
@@ -96,7 +97,8 @@ def _replace(graph, node, scale, shift, rank):
     dtype = graph.array(node.input[1]).dtype
     scale, shift = (values.reshape(-1, *[1] * (rank - 2)).astype(dtype) for values in (scale, shift))
     position = list(graph.graph.node).index(node)
-    graph.graph.node.remove(node)
-    scaled = graph.unique(node.output[0] + "_scaled")
-    graph.insert(position, "Mul", [node.input[0], graph.constant(scaled + "_by", scale)], scaled)
-    graph.insert(position + 1, "Add", [scaled, graph.constant(node.output[0] + "_shift", shift)], node.output[0])
+    (data, *_), (output, *_) = node.input, node.output
+    graph.remove(node)
+    scaled = graph.unique(output + "_scaled")
+    graph.insert(position, "Mul", [data, graph.constant(scaled + "_by", scale)], scaled)
+    graph.insert(position + 1, "Add", [scaled, graph.constant(output + "_shift", shift)], output)

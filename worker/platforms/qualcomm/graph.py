@@ -1,9 +1,14 @@
 """Small changes of an ONNX model's main graph."""
+from collections import Counter
+
 from worker.stages.onnx_model import drop_weights
 
 
 class Graph:
-    """The graph with an index of its names. Subgraphs are left alone."""
+    """The graph with an index of its names; change its nodes through it alone. Subgraphs are left as they are.
+
+    `producers` is `{value: the node that writes it}`.
+    """
 
     def __init__(self, model):
         graph = model.graph
@@ -12,6 +17,9 @@ class Graph:
         self.outputs = {value.name for value in graph.output}
         self._names = {name for node in graph.node for name in (node.name, *node.input, *node.output)}
         self._names |= set(self.constants) | {value.name for value in graph.input} | self.outputs
+        self.producers = {name: node for node in graph.node for name in node.output}
+        self._reads = Counter(name for node in graph.node for name in node.input)
+        self._with_subgraphs = sum(map(_has_subgraph, graph.node))
 
     def opset(self):
         return next((entry.version for entry in self.model.opset_import if entry.domain in ("", "ai.onnx")), 1)
@@ -42,24 +50,39 @@ class Graph:
     def insert(self, position, operator, inputs, output):
         from onnx import helper
 
-        node = helper.make_node(operator, inputs, [output], self.unique(f"{operator}_{output}"))
-        self.graph.node.insert(position, node)
+        self.graph.node.insert(position, helper.make_node(operator, inputs, [output],
+                                                          self.unique(f"{operator}_{output}")))
+        self.producers[output] = self.graph.node[position]
+        self._reads.update(inputs)
 
-    def readers(self, name):
-        """The nodes that read a value, as often as they do; those with subgraphs count, they may read it inside."""
-        return [node for node in self.graph.node for _ in range(list(node.input).count(name) or _has_subgraph(node))]
+    def remove(self, node):
+        self._reads.subtract(node.input)
+        for name in node.output:
+            self.producers.pop(name, None)  # "" stands for each that is left out
+        self.graph.node.remove(node)
+
+    def rewire(self, node, inputs, output):
+        """Give a node of one output other inputs, and another name to what it writes."""
+        self._reads.subtract(node.input)
+        del self.producers[node.output[0]]
+        node.input[:], node.output[0] = inputs, output
+        self._reads.update(inputs)
+        self.producers[output] = node
+
+    def count_reads(self, name):
+        """How often a value is read; each node with subgraphs counts, it may read it inside."""
+        return self._reads[name] + self._with_subgraphs
 
     def redirect_readers(self, name, new):
         for node in self.graph.node:
             for index, source in enumerate(node.input):
                 if source == name:
                     node.input[index] = new
+        self._reads[new] += self._reads.pop(name, 0)
 
     def drop_unused_constants(self):
-        used = {name for node in self.graph.node for name in node.input} | self.outputs
-        if any(map(_has_subgraph, self.graph.node)):  # they may read it inside
-            return
-        kept = [tensor for tensor in self.graph.initializer if tensor.name in used]
+        kept = [tensor for tensor in self.graph.initializer
+                if self.count_reads(tensor.name) or tensor.name in self.outputs]
         del self.graph.initializer[:]
         self.graph.initializer.extend(kept)
 

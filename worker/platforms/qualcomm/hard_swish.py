@@ -12,35 +12,34 @@ def fuse_hard_swish(graph):
     """Replace each such group by HardSwish; how many there were."""
     if graph.opset() < OPSET:
         return 0
-    producers = {name: node for node in graph.graph.node for name in node.output}
     fused = 0
     for last in list(graph.graph.node):
-        group = _match(graph, producers, last)
+        group = _match(graph, last)
         if group is None:
             continue
         data, members = group
         position = list(graph.graph.node).index(last)
         for node in members:
-            graph.graph.node.remove(node)
+            graph.remove(node)
         graph.insert(position - len(members) + 1, "HardSwish", [data], last.output[0])
         fused += 1
     return fused
 
 
-def _match(graph, producers, last):
+def _match(graph, last):
     """`(x, its nodes)` where `last` is the division that ends such a group."""
     product = _other(graph, last, "Div", 6.0, commutes=False) or _other(graph, last, "Mul", 1 / 6)
-    multiply = producers.get(product)
+    multiply = graph.producers.get(product)
     if multiply is None or multiply.op_type != "Mul":
         return None
     for clipped, data in (multiply.input, reversed(multiply.input)):
-        clip = producers.get(clipped)
+        clip = graph.producers.get(clipped)
         if clip is None or clip.op_type != "Clip" or not _is_clip(graph, clip):
             continue
-        add = producers.get(clip.input[0])
+        add = graph.producers.get(clip.input[0])
         if add is not None and _other(graph, add, "Add", 3.0) == data:
             inner = (add, clip, multiply)
-            if all(node.output[0] not in graph.outputs and len(graph.readers(node.output[0])) == 1 for node in inner):
+            if all(node.output[0] not in graph.outputs and graph.count_reads(node.output[0]) == 1 for node in inner):
                 return data, (*inner, last)
     return None
 
