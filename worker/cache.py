@@ -26,7 +26,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from shared.errors import NotFound, PayloadTooLarge, PreconditionFailed
-from shared.files import Files, IfAbsent
+from shared.files import SMALL_BYTES, Files, IfAbsent
 
 log = logging.getLogger(__name__)
 
@@ -191,15 +191,23 @@ class StageCache:
     def share(self, result: StageResult, folder: Path) -> None:
         """Store the result, whose files lie below `folder`, for all workers; what is there already is not sent."""
         for name, about in result.files.items():
-            stored = self._files.stat(self._blob_path(about))
-            if stored is None or stored.size_bytes != about["size_bytes"]:
-                self._files.upload(folder / name, self._blob_path(about), immutable=True)
+            self._share_file(folder / name, about)
         with self._scratch_folder() as scratch:
             manifest = scratch / MANIFEST
             manifest.write_text(json.dumps(asdict(result)))
             with suppress(PreconditionFailed):
                 self._files.upload(manifest, self._manifest_path(result.key), condition=IfAbsent(), immutable=True)
         self._mark_shared(result.key)
+
+    def _share_file(self, source: Path, about: dict[str, Any]) -> None:
+        path = self._blob_path(about)
+        if about["size_bytes"] <= SMALL_BYTES:
+            with suppress(PreconditionFailed):
+                self._files.upload(source, path, condition=IfAbsent(), immutable=True)
+                return
+        stored = self._files.stat(path)
+        if stored is None or stored.size_bytes != about["size_bytes"]:
+            self._files.upload(source, path, immutable=True)
 
     def is_shared(self, key: str) -> bool:
         """Whether every worker can have the result."""

@@ -32,7 +32,7 @@ from worker.recorder import Recorder
 from worker.single_flight import SingleFlight
 from worker.stages.common import ONNX
 from worker.stages.fetch import companion_etags, fetch_key
-from worker.stages.publish import output_paths, withdraw
+from worker.stages.publish import has_own_folder, output_paths, withdraw
 from worker.toolchains import Toolchain
 from worker.watch import Interrupted, StageLimits, StageRun
 
@@ -127,9 +127,12 @@ class TaskRunner:
             return
         paths, beside = output_paths(self._task)
         everything = [*paths, *beside.values()]
-        with ThreadPoolExecutor(len(everything)) as pool:  # their round trips side by side
-            for path, info in zip(everything, pool.map(self._tools.files.stat, everything), strict=True):
-                self._claimed_etags[path] = info.etag if info else None
+        if has_own_folder(self._task):
+            self._claimed_etags = dict.fromkeys(everything)  # what an earlier claim has left there is written over
+        else:
+            with ThreadPoolExecutor(len(everything)) as pool:  # their round trips side by side
+                for path, info in zip(everything, pool.map(self._tools.files.stat, everything), strict=True):
+                    self._claimed_etags[path] = info.etag if info else None
         self._begin(next(stage for stage in self._stages if stage.name not in self._recorded))
         self._looked = True
 

@@ -8,6 +8,8 @@ from typing import Protocol
 
 from shared.errors import AppError
 
+SMALL_BYTES = 8 << 20  # what is no larger is sooner sent, under a condition, than asked for and then sent
+
 
 @dataclass(frozen=True)
 class FileInfo:

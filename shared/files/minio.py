@@ -12,7 +12,7 @@ from minio.error import MinioException, S3Error
 from urllib3.exceptions import HTTPError
 
 from shared.errors import NotFound, PreconditionFailed, Unavailable
-from shared.files import Condition, FileInfo, IfMatch
+from shared.files import SMALL_BYTES, Condition, FileInfo, IfMatch
 from shared.files.minio_http import PAUSES_S, S3Connection, is_passing
 from shared.files.minio_upload import Upload
 from shared.files.transfer import CHUNK_BYTES, check_size, write_whole
@@ -87,7 +87,8 @@ class MinioFiles:
         bucket, _, key = path.partition("/")
         with source.open("rb") as file, _reported(path):
             size_bytes = os.fstat(file.fileno()).st_size
-            self._check_early(condition, path)
+            if size_bytes > SMALL_BYTES:
+                self._check_early(condition, path)
             self._need_bucket(bucket)
             with Upload(self._s3, bucket, key, file, size_bytes, condition) as upload:
                 try:

@@ -29,6 +29,11 @@ def output_paths(task: Task) -> tuple[list[str], dict[str, str]]:
     return [stem + suffix for suffix in suffixes], {suffix: stem + suffix for suffix in (MANIFEST, REPORT, REPORT_PAGE)}
 
 
+def has_own_folder(task: Task) -> bool:
+    """Whether the output goes to the folder named after the task, where nobody but its own claims writes."""
+    return PurePosixPath(task.output_path).parent.name == task.id
+
+
 def _suffixes(task: Task) -> tuple[str, ...]:
     platform = get_platforms()[task.platform]
     return (platform.artefact_suffix, *platform.also)
@@ -109,9 +114,7 @@ def _upload_over(context: CoreContext, source: Path, path: str, condition: Condi
     try:
         return context.files.upload(source, path, condition=condition).etag
     except PreconditionFailed:
-        # Nobody but this task writes to the folder that is named after it: an earlier claim's worker woke up late.
-        there = context.files.stat(path)
-        own_folder = PurePosixPath(context.task.output_path).parent.name == context.task.id
-        if there is None or not own_folder or not context.is_ours():
+        there = context.files.stat(path)  # in the task's own folder: an earlier claim's, whose worker may be slow
+        if there is None or not has_own_folder(context.task) or not context.is_ours():
             raise
         return context.files.upload(source, path, condition=IfMatch(there.etag)).etag
