@@ -96,7 +96,7 @@ def test_without_a_card_a_model_is_compiled_and_not_compared(tmp_path: Path, pre
     facts = conversion.run("verify")
     assert facts["skipped"] is True and "no MLU" in facts["reason"]
     compiled = conversion.facts["compile"]
-    assert (compiled["files"], compiled["details"]["precision_mode"]) == (["model.mm"], mode)
+    assert (conversion.names("compile"), compiled["details"]["precision_mode"]) == (["model.mm"], mode)
     assert compiled["inputs"] == [{"name": "x", "dtype": "float32", "shape": [1, 3, 32, 32]}]
     assert compiled["outputs"] == [{"name": "y", "dtype": "float32", "shape": [1, 5]}]
     assert settings(conversion) == {

@@ -67,7 +67,7 @@ def test_a_model_becomes_an_om_that_atc_can_read_back(make: Make, toolkit: Path)
     described = stages.run("describe")
     facts = stages.facts["compile"]
     assert (stages.dir("compile") / "model.om").read_bytes().startswith(b"IMOD")
-    assert facts["files"] == ["model.om"] and facts["precision"] == "allow_fp32_to_fp16"
+    assert facts["precision"] == "allow_fp32_to_fp16"
     assert facts["inputs"] == [{"name": "x", "dtype": "float", "shape": [1, 3, 32, 32]}]
     assert facts["outputs"] == [{"name": "y", "dtype": "float", "shape": [1, 5]}]
     assert described["memory"]["weight_size"] == 5170176 and described["memory"]["memory_size"] == 24123392
@@ -140,7 +140,7 @@ def test_open_dimensions_are_what_the_model_leaves_open_and_the_original_is_comp
     sent = options(toolkit, 0)
     assert sent["input_shape"] == given and sent["model"] == "fetch/model.onnx"
     assert sent.get("input_format") == ("ND" if "dynamic_dims" in extra else None)
-    assert facts["inputs"][0]["shape"] == told and facts["files"] == ["model.om"]
+    assert facts["inputs"][0]["shape"] == told and (stages.dir("compile") / "model.om").exists()
     (option, value), = extra.items()
     assert sent.get(option) == (None if option == "input_shape_range" else value)
 

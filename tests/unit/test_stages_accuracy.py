@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from worker.stage_api import StageError
+from worker.stages import accuracy
 from worker.stages.accuracy import Gate, read_samples
 
 NAN, INF = float("nan"), float("inf")
@@ -113,14 +114,32 @@ def test_dimensions_of_one_do_not_matter_and_others_do():
         judge([([[1, 2]], [1, 2, 3])])
 
 
+def test_what_was_collected_is_judged_the_same_in_another_process():
+    gate = Gate([{"name": "y", "max_abs": 1.0}])
+    gate.add("calibration", [np.array([1.0, 0.0])], [np.array([1.0, 0.1])])
+    gate.add("noise", [np.array([1.0, NAN])], [np.array([0.5, NAN])])
+    told = json.loads(json.dumps(gate.figures(), allow_nan=False))
+    assert accuracy.judge(told, parameters(0.9)) == gate.judge(parameters(0.9))
+    assert told["samples"] == 2 and len(told["calibrated"]) == len(told["seeded"]) == 1
+
+
+def test_an_unknown_scale_is_that_of_all_samples():
+    gate = Gate([{"name": "y"}])
+    gate.add("noise", [np.array([1e-5, 0.0])], [np.array([0.0, 1e-5])])  # faint beside the next one only
+    gate.add("noise", [np.array([2.0, 0.0])], [np.array([1.0, 0.0])])
+    (output,) = gate.figures()["seeded"]
+    assert output["worst_sample_cosine"] == 1.0 and output["max_rel_error"] == 0.5
+
+
 def test_a_lost_output_fails():
     gate = Gate([{"name": "y", "max_abs": 1.0}])
     with pytest.raises(StageError, match="0 outputs"):
         gate.add("noise", [np.ones(1)], [])
 
 
-def test_inputs_that_cannot_be_made_again_are_refused():
+def test_inputs_that_cannot_be_made_again_are_refused(tmp_path):
+    np.savez(tmp_path / "outputs.npz")
     facts = {"inputs": [{"name": "x", "shape": [1, 4], "dtype": "float"}], "outputs": [],
-             "samples": [{"file": "none.npz", "kind": "noise", "seed": 1, "inputs_sha256": "0" * 64}]}
+             "samples": [{"kind": "noise", "seed": 1, "inputs_sha256": "0" * 64}]}
     with pytest.raises(StageError, match="cannot be made again"):
-        next(read_samples({"inputs": {"reference": {"dir": "", "facts": facts}}, "parameters": {}}))
+        next(read_samples({"inputs": {"reference": {"dir": str(tmp_path), "facts": facts}}, "parameters": {}}))

@@ -29,7 +29,7 @@ def digests(folder) -> dict[str, str]:
 def test_the_precision_shows_in_the_weights(tmp_path, precision, bytes_per_weight):
     conversion = Conversion(tmp_path, models.convolution(), precision=precision)
     facts = conversion.run("compile")
-    assert facts["files"] == ["model.xml", "model.bin"]
+    assert conversion.names("compile") == ["model.bin", "model.xml"]
     assert facts["inputs"] == [{"name": "x", "dtype": "f32", "shape": [1, 3, 32, 32]}]
     assert facts["outputs"] == [{"name": "y", "dtype": "f32", "shape": [1, 5]}]
     weights = 8 * 27 + 8 + 8 * 5

@@ -4,7 +4,7 @@ from math import isfinite
 
 from worker.stage_api import StageError
 from worker.stages.feeds import CALIBRATION, raw_inputs
-from worker.stages.samples import inputs_digest
+from worker.stages.samples import OUTPUTS, inputs_digest, output_name
 
 # What good models of ours reach with a small calibration set: INT8 0.95 to 0.99, INT16 (8-bit weights) 0.98 to 0.99.
 DEFAULT_MIN_COSINE = {"fp32": 0.9999, "fp16": 0.999, "int16": 0.98, "int8": 0.95}
@@ -26,25 +26,26 @@ def read_samples(job):
     """
     import numpy as np
 
-    reference = job["inputs"]["reference"]
-    for sample in reference["facts"]["samples"]:
-        feed = raw_inputs(reference["facts"]["inputs"], sample, job["parameters"], job["inputs"].get("calibration"))
-        if inputs_digest(feed) != sample["inputs_sha256"]:
-            raise StageError("verify_failed", "the reference's inputs cannot be made again by this NumPy",
-                             "the toolchain's environment needs a NumPy whose seeded generators agree with ours")
-        with np.load(os.path.join(reference["dir"], sample["file"]), allow_pickle=False) as arrays:
-            outputs = [arrays[f"output_{i}"] for i in range(len(reference["facts"]["outputs"]))]
-        yield sample["kind"], list(feed.values()), outputs
+    reference, calibration = job["inputs"]["reference"], job["inputs"].get("calibration")
+    facts = reference["facts"]
+    with np.load(os.path.join(reference["dir"], OUTPUTS), allow_pickle=False) as arrays:
+        for number, sample in enumerate(facts["samples"]):
+            feed = raw_inputs(facts["inputs"], sample, job["parameters"], calibration)
+            if inputs_digest(feed) != sample["inputs_sha256"]:
+                raise StageError("verify_failed", "the reference's inputs cannot be made again by this NumPy",
+                                 "the toolchain's environment needs a NumPy whose seeded generators agree with ours")
+            outputs = [arrays[output_name(number, index)] for index in range(len(facts["outputs"]))]
+            yield sample["kind"], list(feed.values()), outputs
 
 
 class _Output:
-    """Running figures of one output. `scale` is its greatest magnitude in the reference."""
+    """Running figures of one output. `scale` is its greatest magnitude in the reference, as far as known before."""
 
     def __init__(self, name, scale):
         self.name = name
         self.scale = max(scale, _NEGLIGIBLE_ABS)
         self.sums = [0.0, 0.0, 0.0]  # of a·b, a·a and b·b over all samples
-        self.worst_cosine = 1.0
+        self.samples = []  # (greatest magnitude on either side, cosine)
         self.max_abs_error = 0.0
         self.mismatches = 0
 
@@ -66,14 +67,16 @@ class _Output:
             a, b = a[both], b[both]
             sums = [float(a @ b), float(a @ a), float(b @ b)]
         self.sums = [total + sums[index] for index, total in enumerate(self.sums)]
-        if max(_greatest(a), _greatest(b)) > _NEGLIGIBLE * self.scale:
-            self.worst_cosine = min(self.worst_cosine, _cosine(*sums))
+        greatest = _greatest(a)
+        self.scale = max(self.scale, greatest)
+        self.samples.append((max(greatest, _greatest(b)), _cosine(*sums)))
         self.max_abs_error = max(self.max_abs_error, _greatest(np.subtract(a, b, out=a)))
 
     def figures(self):
         negligible = self.scale <= _NEGLIGIBLE_ABS and self.max_abs_error <= _NEGLIGIBLE_ABS
+        worst = min((cosine for greatest, cosine in self.samples if greatest > _NEGLIGIBLE * self.scale), default=1.0)
         return {"name": self.name, "cosine": 1.0 if negligible else _cosine(*self.sums),
-                "worst_sample_cosine": self.worst_cosine, "max_abs_error": self.max_abs_error,
+                "worst_sample_cosine": worst, "max_abs_error": self.max_abs_error,
                 "max_rel_error": self.max_abs_error / self.scale, "not_finite_mismatch": self.mismatches}
 
 
@@ -98,7 +101,7 @@ class Gate:
     """
 
     def __init__(self, outputs):
-        """`outputs` are those of the reference's facts."""
+        """`outputs` are those of the reference's facts, or such with a name alone."""
         self._entries = outputs
         self._groups = {}  # whether it is the calibration set's -> outputs
         self._samples = 0
@@ -112,37 +115,52 @@ class Gate:
         if len(expected) != len(actual):
             raise StageError("accuracy_too_low", f"the artefact has {len(actual)} outputs, the model {len(expected)}",
                              "report this: the conversion lost or added an output")
-        group = self._groups.setdefault(kind == CALIBRATION, [_Output(e["name"], e["max_abs"]) for e in self._entries])
+        group = self._groups.setdefault(kind == CALIBRATION, [
+            _Output(entry["name"], entry.get("max_abs", 0.0)) for entry in self._entries])
         for index, output in enumerate(group):
             output.add(expected[index], actual[index])
         self._samples += 1
 
-    def judge(self, parameters):
-        """The facts of verify. `max_rel_error` is against the output's greatest magnitude in the reference.
+    def figures(self):
+        """What `judge` takes, as plain JSON: `samples` (how many), and the figures of each output over those of the
+        calibration set and over the seeded ones: `calibrated` and `seeded`, empty where there was no such sample.
 
-        `parameters` are the task's `precision`, `verify` and `accept_accuracy`. Where there are samples of a
-        calibration set, `outputs` are theirs, and `seeded_outputs` tell of the others.
-
-        Raises:
-            StageError: `accuracy_too_low`, unless the client accepts the artefact as it is.
+        `max_rel_error` is against the output's greatest magnitude in the reference.
         """
-        wanted = parameters["verify"]["min_cosine"]
-        bound = DEFAULT_MIN_COSINE[parameters["precision"]] if wanted is None else wanted
-        calibrated = self._groups.get(True)
-        outputs = [output.figures() for output in calibrated or self._groups[False]]
-        seeded = [output.figures() for output in self._groups.get(False, [])] if calibrated else []
-        failed = [entry for entry in outputs if _misses(entry, bound)] + [
-            dict(entry, name=entry["name"] + " on seeded inputs") for entry in seeded
-            if _misses(entry, min(bound, _COLLAPSED))]
-        if failed and not parameters["accept_accuracy"]:
-            raise StageError("accuracy_too_low",
-                             f"{len(failed)} of {len(outputs) + len(seeded)} outputs are too far from the model's "
-                             f"(least cosine allowed: {bound:g}): {'; '.join(map(_tell, failed[:5]))}",
-                             "try a higher precision, more and better calibration samples, or a lower "
-                             "verify.min_cosine; accept_accuracy = true takes the artefact as it is")
-        facts = {"skipped": False, "samples": self._samples, "min_cosine": bound, "passed": not failed,
-                 "accepted": bool(failed), "outputs": _rounded_all(outputs)}
-        return dict(facts, seeded_outputs=_rounded_all(seeded)) if seeded else facts
+        told = {kind: [output.figures() for output in self._groups.get(calibrated, [])]
+                for kind, calibrated in (("calibrated", True), ("seeded", False))}
+        return dict(told, samples=self._samples)
+
+    def judge(self, parameters):
+        """See `judge`."""
+        return judge(self.figures(), parameters)
+
+
+def judge(figures, parameters):
+    """The facts of verify, from those that a `Gate` has collected.
+
+    `parameters` are the task's `precision`, `verify` and `accept_accuracy`. Where there are samples of a calibration
+    set, `outputs` are theirs, and `seeded_outputs` tell of the others.
+
+    Raises:
+        StageError: `accuracy_too_low`, unless the client accepts the artefact as it is.
+    """
+    wanted = parameters["verify"]["min_cosine"]
+    bound = DEFAULT_MIN_COSINE[parameters["precision"]] if wanted is None else wanted
+    outputs = figures["calibrated"] or figures["seeded"]
+    seeded = figures["seeded"] if figures["calibrated"] else []
+    failed = [entry for entry in outputs if _misses(entry, bound)] + [
+        dict(entry, name=entry["name"] + " on seeded inputs") for entry in seeded
+        if _misses(entry, min(bound, _COLLAPSED))]
+    if failed and not parameters["accept_accuracy"]:
+        raise StageError("accuracy_too_low",
+                         f"{len(failed)} of {len(outputs) + len(seeded)} outputs are too far from the model's "
+                         f"(least cosine allowed: {bound:g}): {'; '.join(map(_tell, failed[:5]))}",
+                         "try a higher precision, more and better calibration samples, or a lower "
+                         "verify.min_cosine; accept_accuracy = true takes the artefact as it is")
+    facts = {"skipped": False, "samples": figures["samples"], "min_cosine": bound, "passed": not failed,
+             "accepted": bool(failed), "outputs": _rounded_all(outputs)}
+    return dict(facts, seeded_outputs=_rounded_all(seeded)) if seeded else facts
 
 
 def _misses(entry, bound):

@@ -2,6 +2,7 @@
 import onnx
 import onnxruntime  # noqa: F401
 
+import worker.stages.accuracy
 import worker.stages.calibration
 import worker.stages.external_data
 import worker.stages.inspect

@@ -3,13 +3,14 @@
 It runs the model as it was sent, not the optimised one, so that a mistake of optimize shows as well.
 """
 import os
+import zipfile
 
 from shared.rules.models import MODEL
 from worker.stage_api import StageError, report
 from worker.stages.feeds import CALIBRATION, raw_inputs
 from worker.stages.messages import raise_if_out_of_memory, tidy
 from worker.stages.preprocess import check, constants, to_model
-from worker.stages.samples import inputs_digest
+from worker.stages.samples import OUTPUTS, inputs_digest, output_name
 
 _SEEDED = ("picture", "noise")  # in turn
 _EDGES = ("zeros", "ones")
@@ -17,11 +18,11 @@ _MAX_BYTES = 1 << 30  # of all samples together
 
 
 def run(job):
-    """Writes sample_NN.npz: `output_0`, `output_1`, … in the model's order. The inputs are made again where they are
-    needed: they are most of the bytes, and seeded.
+    """Writes outputs.npz, see `samples.output_name`. The inputs are made again where they are needed: they are most of
+    the bytes, and seeded.
 
-    Facts: `skipped`, or `samples` (file, kind, seed, digest of the raw inputs, how many values are not finite),
-    `inputs`, `outputs` (name, dtype, greatest magnitude), warnings.
+    Facts: `skipped`, or `samples` (kind, seed, digest of the raw inputs, how many values are not finite), `inputs`,
+    `outputs` (name, dtype, greatest magnitude), warnings.
 
     Raises:
         StageError: `reference_failed`: ONNX Runtime cannot load or run the model; `preprocessing_mismatch`.
@@ -40,34 +41,33 @@ def run(job):
     calibration = job["inputs"].get("calibration")
     warnings += _warn_of_images(job, inputs, calibration)
     plan = _plan(verify["samples"], calibration)
-    for number, (kind, seed) in enumerate(plan):
-        raw = raw_inputs(inputs, {"kind": kind, "seed": seed}, job["parameters"], calibration)
-        feed = {entry["name"]: to_model(job["parameters"], entry, raw[entry["name"]]) for entry in inputs}
-        _check_finite(feed)
-        try:
-            outputs = [np.asarray(output) for output in session.run(names, feed)]
-        except Exception as error:  # ONNX Runtime's errors share no base class
-            raise_if_out_of_memory(error)
-            if kind not in _EDGES:
-                raise _failed("run", error, job) from error
-            warnings.append(f"sample {kind!r} left out, the model itself fails on it: {tidy(error, job, 200)}")
-            continue
-        size = sum(array.nbytes for array in [*feed.values(), *outputs])
-        if samples and written + size > _MAX_BYTES:
-            warnings.append(f"{len(samples)} of {len(plan)} samples fit into {_MAX_BYTES} bytes")
-            break
-        written += size
-        file = f"sample_{number:02d}.npz"
-        arrays = {f"output_{i}": array for i, array in enumerate(outputs)}
-        np.savez(os.path.join(job["output_dir"], file), allow_pickle=False, **arrays)
-        bad = 0
-        for index, output in enumerate(outputs):
-            finite = np.isfinite(output)
-            bad += int(output.size - np.count_nonzero(finite))
-            largest[index] = max(largest[index], float(np.abs(output).max(initial=0, where=finite)))
-        samples.append({"file": file, "kind": kind, "seed": seed, "inputs_sha256": inputs_digest(raw),
-                        "not_finite": bad})
-        report(100 * (number + 1) / len(plan), f"{number + 1} of {len(plan)} samples")
+    with zipfile.ZipFile(os.path.join(job["output_dir"], OUTPUTS), "w") as archive:
+        for number, (kind, seed) in enumerate(plan):
+            raw = raw_inputs(inputs, {"kind": kind, "seed": seed}, job["parameters"], calibration)
+            feed = {entry["name"]: to_model(job["parameters"], entry, raw[entry["name"]]) for entry in inputs}
+            _check_finite(feed)
+            try:
+                outputs = [np.asarray(output) for output in session.run(names, feed)]
+            except Exception as error:  # ONNX Runtime's errors share no base class
+                raise_if_out_of_memory(error)
+                if kind not in _EDGES:
+                    raise _failed("run", error, job) from error
+                warnings.append(f"sample {kind!r} left out, the model itself fails on it: {tidy(error, job, 200)}")
+                continue
+            size = sum(array.nbytes for array in [*feed.values(), *outputs])
+            if samples and written + size > _MAX_BYTES:
+                warnings.append(f"{len(samples)} of {len(plan)} samples fit into {_MAX_BYTES} bytes")
+                break
+            written += size
+            bad = 0
+            for index, output in enumerate(outputs):
+                with archive.open(output_name(len(samples), index) + ".npy", "w", force_zip64=True) as file:
+                    np.lib.format.write_array(file, output, allow_pickle=False)
+                finite = np.isfinite(output)
+                bad += int(output.size - np.count_nonzero(finite))
+                largest[index] = max(largest[index], float(np.abs(output).max(initial=0, where=finite)))
+            samples.append({"kind": kind, "seed": seed, "inputs_sha256": inputs_digest(raw), "not_finite": bad})
+            report(100 * (number + 1) / len(plan), f"{number + 1} of {len(plan)} samples")
     if all(sample["not_finite"] for sample in samples):
         warnings.append("the model itself gives NaN or infinity for every sample")
     outputs = [{"name": value.name, "dtype": value.type[len("tensor("):-1], "max_abs": _round(largest[index])}

@@ -3,6 +3,7 @@ import hashlib
 
 from shared.rules.calibration import numpy_name
 
+OUTPUTS = "outputs.npz"  # the reference's, of all samples: a small file costs an object store as much as a large one
 _CHANNELS = (1, 3, 4)
 _PIXELS_PER_LINE = 24000
 
@@ -22,6 +23,11 @@ def make_inputs(inputs, kind, seed=0):
     shape of an image: on noise a detector answers nothing but zeros, which proves nothing (seen with PP-OCRv4).
     """
     return {entry["name"]: _array(entry, kind, [seed, position]) for position, entry in enumerate(inputs)}
+
+
+def output_name(sample, output):
+    """The array in OUTPUTS; both are counted from 0, as the reference's facts list them."""
+    return f"sample_{sample}_output_{output}"
 
 
 def inputs_digest(feed):

@@ -39,7 +39,7 @@ def run(job):
     described = _read_back(mm, path, job, inputs, outputs)
     if any(entry["dtype"] == "uint8" != was["dtype"] for entry, was in zip(described["inputs"], inputs)):
         warnings.append("with mean and std in it the artefact's image inputs are uint8: raw values 0 to 255")
-    return dict(described, files=[FILE], precision=parameters["precision"], details=details, commands=tool.commands,
+    return dict(described, precision=parameters["precision"], details=details, commands=tool.commands,
                 warnings=warnings)
 
 

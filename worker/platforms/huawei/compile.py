@@ -38,7 +38,7 @@ def run(job):
     if not finished.succeeded:
         raise explain(finished, job)
     os.rename(_find(), os.path.join(job["output_dir"], OM))
-    return {"files": [OM], "precision": parameters["precision_mode"] or extra["precision_mode_v2"],
+    return {"precision": parameters["precision_mode"] or extra["precision_mode_v2"],
             "inputs": _inputs(job), "outputs": _outputs(job), "warnings": read_warnings(finished.output),
             "commands": [" ".join(map(shlex.quote, command(options)))]}
 

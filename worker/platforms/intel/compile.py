@@ -30,7 +30,7 @@ def run(job):
     except Exception as error:  # the toolchain's own errors: whatever it raises is its verdict on the model
         raise_if_out_of_memory(error)
         raise convert.explain(error, job) from error
-    return {"files": [XML, BIN], "precision": precision, **_read_back(ov, job), "commands": [
+    return {"precision": precision, **_read_back(ov, job), "commands": [
         *commands, *baked, f"openvino.save_model(model, {XML!r}, compress_to_fp16={to_fp16})"]}
 
 

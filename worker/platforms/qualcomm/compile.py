@@ -45,7 +45,7 @@ def run(job):
     on_cpu = [{"name": node.name, "type": node.op_type} for node in artefact.on_cpu]
     soc_model, htp_arch = CHIPS[parameters["chip"]]
     return {
-        "files": [CONTEXT, BINARY], "precision": parameters["precision"], **artefact.values(),
+        "precision": parameters["precision"], **artefact.values(),
         "placement": {"npu": _on_npu(), "cpu": dict(Counter(node["type"] for node in on_cpu))},
         "on_cpu": on_cpu[:_MAX_ON_CPU],
         "warnings": _warnings(on_cpu, artefact),

@@ -11,7 +11,7 @@ _NEEDS_BINARY = "external_dependencies"  # metadata: what has to lie beside the 
 
 
 def run(job):
-    """Writes NAME_ctx.onnx and NAME_qnn.bin, or with `embed` the first alone; and opens it. Facts: `files`.
+    """Writes NAME_ctx.onnx and NAME_qnn.bin, or with `embed` the first alone; and opens it. Facts: none.
 
     Raises:
         StageError: `artefact_too_large`, `verify_failed`.
@@ -22,17 +22,15 @@ def run(job):
     artefact = Artefact(os.path.join(source, CONTEXT))
     target = os.path.join(job["output_dir"], parameters["output_name"] + "_ctx.onnx")
     binary = parameters["output_name"] + "_qnn.bin"
-    files = [os.path.basename(target)]
     if parameters["embed"]:
         _embed(artefact, os.path.join(source, BINARY))
     else:
         for node in artefact.owners():
             attribute(node, "ep_cache_context").s = binary.encode()
         shutil.copyfile(os.path.join(source, BINARY), os.path.join(job["output_dir"], binary))
-        files.append(binary)
     onnx.save_model(artefact.model, target)
     _open(job, target)
-    return {"files": files}
+    return {}
 
 
 def _embed(artefact, binary):

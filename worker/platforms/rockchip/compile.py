@@ -21,8 +21,8 @@ _CONTROL_FLOW = ("If", "Loop", "Scan")
 
 
 def run(job):
-    """Writes model.rknn, and the simulator's outputs beside it. Facts: see docs/new-target.md; also `part_outputs`, and
-    in `details` the error of each layer where error_analysis is asked for.
+    """Writes model.rknn. Facts: see docs/new-target.md; also `figures` of what the simulator answers, and in `details`
+    the error of each layer where error_analysis is asked for.
 
     Raises:
         StageError: `unsupported_operator`, `compile_failed`, and those of `convert`.
@@ -33,13 +33,15 @@ def run(job):
     unsupported = told.unsupported()
     if unsupported:
         raise _unsupported(unsupported)
+    if outcome.error:
+        raise outcome.error
     if outcome.failure:
         if "bad_alloc" in told.last_words():
             raise MemoryError(told.last_words())
         raise _explain(outcome.failure, told, job)
     described = _read_back(job)
     placement, on_cpu = told.placement()
-    return dict(outcome.value, files=[ARTEFACT], precision=job["parameters"]["precision"], placement=placement,
+    return dict(outcome.value, precision=job["parameters"]["precision"], placement=placement,
                 on_cpu=on_cpu[:_MAX_ON_CPU], memory=told.memory(), warnings=told.warnings(),
                 inputs=described["inputs"], outputs=described["outputs"])
 

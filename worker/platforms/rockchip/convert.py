@@ -4,10 +4,9 @@ import re
 
 from worker.platforms.rockchip import arguments
 from worker.platforms.rockchip.part import PART, Part
-from worker.platforms.rockchip.verify import save_outputs
 from worker.stage_api import StageError
 from worker.stages import calibration, preprocess
-from worker.stages.accuracy import read_samples
+from worker.stages.accuracy import Gate, read_samples
 
 ARTEFACT = "model.rknn"
 ANALYSIS = "error_analysis.txt"
@@ -45,13 +44,14 @@ class Toolkit:
 
 
 def convert(job):
-    """Writes the artefact, and what the simulator gives for the reference's samples.
+    """Writes the artefact, and runs it in the simulator.
 
-    Facts: `commands`, `part_outputs` (None where the whole model was converted), `details` with `layers` if they were
-    asked for.
+    Facts: `commands`, `figures` (see `Gate.figures`; None where the task is not to be verified), `details` with
+    `layers` if they were asked for.
 
     Raises:
-        StageError: `tensor_not_found`, `preprocessing_mismatch`, `unsupported_type`, `verify_failed`.
+        StageError: `tensor_not_found`, `preprocessing_mismatch`, `unsupported_type`, `verify_failed`,
+            `accuracy_too_low` (outputs that cannot be compared).
     """
     parameters = job["parameters"]
     inputs = job["inputs"]["optimize"]["facts"]["inputs"]
@@ -71,9 +71,9 @@ def convert(job):
     target = os.path.join(job["output_dir"], ARTEFACT)
     toolkit.call("export_rknn", export_path=ARTEFACT)
     os.replace(ARTEFACT, target)
-    facts = {"commands": toolkit.commands, "part_outputs": None, "details": {}}
+    facts = {"commands": toolkit.commands, "figures": None, "details": {}}
     if not job["inputs"]["reference"]["facts"]["skipped"]:
-        facts["part_outputs"], first = _simulate(toolkit, job, part)
+        facts["figures"], first = _simulate(toolkit, job, part)
         if parameters["error_analysis"]:
             facts["details"]["layers"] = _analyse(toolkit, job["output_dir"], first)
     return facts
@@ -123,31 +123,27 @@ def _write_dataset(job, part):
 
 
 def _simulate(toolkit, job, part):
-    """Save the simulator's outputs; `(the part's outputs as the gate wants them, the first sample's inputs)`. The first
-    is None for a whole model."""
+    """`(figures of the simulator's outputs, the first sample's inputs)`."""
     import numpy as np
 
-    entries = job["inputs"]["reference"]["facts"]["inputs"]
+    reference = job["inputs"]["reference"]["facts"]
     toolkit.call("init_runtime")
-    first, greatest = None, []
-    for number, (_, raw, _) in enumerate(read_samples(job)):
-        expected = []
-        if part is not None:
-            got = [preprocess.to_model(job["parameters"], entry, array) for entry, array in zip(entries, raw)]
+    gate = Gate(reference["outputs"] if part is None else [{"name": name} for name in part.outputs])
+    first = None
+    for kind, raw, expected in read_samples(job):
+        if part is not None:  # the reference ran the whole
+            got = [preprocess.to_model(job["parameters"], entry, array)
+                   for entry, array in zip(reference["inputs"], raw)]
             inside, expected = part.run(part.feed(got))
             raw = inside if job["parameters"]["inputs"] else raw
-            largest = [float(np.abs(array).max(initial=0, where=np.isfinite(array))) for array in expected]
-            greatest = [max(pair) for pair in zip(greatest, largest)] if greatest else largest
         fed = [array.astype(np.float32) if array.dtype == np.float64 else array for array in raw]
         simulated = toolkit.rknn.inference(inputs=fed, data_format=["nchw"] * len(fed))
         if simulated is None:
             raise StageError("verify_failed", "the simulator does not run what the toolkit has built",
                              "the log says why; verify.enabled = false delivers it without running it")
-        save_outputs(job["output_dir"], number, simulated, expected)
+        gate.add(kind, expected, simulated)
         first = fed if first is None else first
-    outputs = None if part is None else [{"name": name, "max_abs": float(f"{value:.6g}")}
-                                         for name, value in zip(part.outputs, greatest)]
-    return outputs, first
+    return gate.figures(), first
 
 
 def _analyse(toolkit, output_dir, inputs):

@@ -20,10 +20,12 @@ _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGXCPU)  # the kernel and the limits, n
 
 
 class Outcome:
-    """How it ended: `value` that the function returned, or else `failure`, in words."""
+    """How it ended: `value` that the function returned, or the `StageError` that it raised, or else `failure`, in
+    words."""
 
-    def __init__(self, value=None, failure=""):
+    def __init__(self, value=None, error=None, failure=""):
         self.value = value
+        self.error = error
         self.failure = failure
 
 
@@ -31,7 +33,6 @@ def run_apart(function):
     """`function()` in a fork, below this process's working directory; what it returns is plain JSON.
 
     Raises:
-        StageError: raised by the function.
         MemoryError: a failed allocation.
     """
     sys.stdout.flush()
@@ -49,10 +50,10 @@ def run_apart(function):
     with open(_RESULT, encoding="utf-8") as file:
         result = json.load(file)
     if "stage_error" in result:
-        raise StageError(*result["stage_error"])
+        return Outcome(error=StageError(*result["stage_error"]))
     if "memory" in result:
         raise MemoryError(result["memory"])
-    return Outcome(result.get("value"), result.get("failure", ""))
+    return Outcome(result.get("value"), failure=result.get("failure", ""))
 
 
 def _run_child(function):

@@ -12,5 +12,4 @@ import pkg_resources  # noqa: E402, F401  the toolkit asks it for its own versio
 import rknn.api  # noqa: E402
 import rknn.api.rknn_base  # noqa: E402, F401
 
-import worker.platforms.rockchip.compile  # noqa: E402
-import worker.platforms.rockchip.verify  # noqa: E402, F401
+import worker.platforms.rockchip.compile  # noqa: E402, F401
