@@ -4,6 +4,7 @@ from __future__ import annotations
 import numpy as np
 import onnxruntime
 import pytest
+from onnx import numpy_helper
 from PIL import Image
 
 from tests import models
@@ -139,6 +140,33 @@ def test_inputs_that_another_numpy_makes_differently_are_noticed(tmp_path):
     facts["samples"][1]["seed"] = 1
     with pytest.raises(StageError, match="cannot be made again"):
         prepared.samples(facts)
+
+
+@pytest.mark.parametrize(("parameters", "blind"), [
+    (BAKED, False), ({"mean": [1e6] * 3}, True), ({"std": [1e6] * 3, "mean": [1e9] * 3}, True), ({}, False)])
+def test_a_model_that_is_shown_nothing_is_blind(tmp_path, parameters, blind):
+    """No comparison tells: the artefact answers just as the model does."""
+    (output,) = Prepared(tmp_path, models.convolution(), images(8), **parameters).run()["outputs"]
+    assert output.get("blind", False) is blind
+
+
+def test_a_model_that_answers_the_same_to_everything_is_none_that_was_made_blind(tmp_path):
+    model = models.convolution()
+    for tensor in model.graph.initializer:
+        tensor.CopyFrom(numpy_helper.from_array(np.zeros(tuple(tensor.dims), np.float32), tensor.name))
+    (output,) = Prepared(tmp_path, model, images(8), mean=[1e6] * 3).run()["outputs"]
+    assert "blind" not in output
+
+
+def test_a_blind_model_fails_though_the_artefact_agrees_with_it():
+    gate = Gate([{"name": "y", "max_abs": 1.0, "blind": True}])
+    gate.add(CALIBRATION, [np.array([1.0, 0.0])], [np.array([1.0, 0.0])])
+    wanted = {"precision": "int8", "verify": {"min_cosine": None}, "accept_accuracy": False}
+    with pytest.raises(StageError, match=r"y: cosine 1\.000000, .*the same for every sample") as caught:
+        gate.judge(wanted)
+    assert caught.value.code == "accuracy_too_low" and "mean and std" in caught.value.hint
+    accepted = gate.judge(wanted | {"accept_accuracy": True})
+    assert accepted["accepted"] and not accepted["passed"] and accepted["outputs"][0]["blind"] is True
 
 
 def test_a_set_is_judged_at_the_bound_and_seeded_samples_for_life_alone():

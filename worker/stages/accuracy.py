@@ -15,6 +15,8 @@ _COLLAPSED = 0.8
 # an absolute one for outputs that are nothing but zeros.
 _NEGLIGIBLE = 2.0**-10
 _NEGLIGIBLE_ABS = 1e-6
+_TRY = "try a higher precision, more and better calibration samples, or a lower verify.min_cosine"
+_SEE = "send mean and std that the model was trained with, and a calibration set of values as it will get them"
 
 
 def read_samples(job):
@@ -39,10 +41,10 @@ def read_samples(job):
 
 
 class _Output:
-    """Running figures of one output. `scale` is its greatest magnitude in the reference, as far as known before."""
+    """Running figures of one output; `entry` is one of the gate's. `scale` is the greatest magnitude expected."""
 
-    def __init__(self, name, scale):
-        self.name = name
+    def __init__(self, entry):
+        self.name, self.blind, scale = entry["name"], entry.get("blind", False), entry.get("max_abs", 0.0)
         self.scale = max(scale, _NEGLIGIBLE_ABS)
         self.sums = [0.0, 0.0, 0.0]  # of a·b, a·a and b·b over all samples
         self.samples = []  # (greatest magnitude on either side, cosine)
@@ -77,7 +79,8 @@ class _Output:
         worst = min((cosine for greatest, cosine in self.samples if greatest > _NEGLIGIBLE * self.scale), default=1.0)
         return {"name": self.name, "cosine": 1.0 if negligible else _cosine(*self.sums),
                 "worst_sample_cosine": worst, "max_abs_error": self.max_abs_error,
-                "max_rel_error": self.max_abs_error / self.scale, "not_finite_mismatch": self.mismatches}
+                "max_rel_error": self.max_abs_error / self.scale, "not_finite_mismatch": self.mismatches,
+                **({"blind": True} if self.blind else {})}
 
 
 def _cosine(dot, square_a, square_b):
@@ -115,8 +118,7 @@ class Gate:
         if len(expected) != len(actual):
             raise StageError("accuracy_too_low", f"the artefact has {len(actual)} outputs, the model {len(expected)}",
                              "report this: the conversion lost or added an output")
-        group = self._groups.setdefault(kind == CALIBRATION, [
-            _Output(entry["name"], entry.get("max_abs", 0.0)) for entry in self._entries])
+        group = self._groups.setdefault(kind == CALIBRATION, [_Output(entry) for entry in self._entries])
         for index, output in enumerate(group):
             output.add(expected[index], actual[index])
         self._samples += 1
@@ -149,15 +151,15 @@ def judge(figures, parameters):
     bound = DEFAULT_MIN_COSINE[parameters["precision"]] if wanted is None else wanted
     outputs = figures["calibrated"] or figures["seeded"]
     seeded = figures["seeded"] if figures["calibrated"] else []
-    failed = [entry for entry in outputs if _misses(entry, bound)] + [
+    blind = any(entry.get("blind") for entry in outputs)
+    failed = [entry for entry in outputs if _misses(entry, bound) or entry.get("blind")] + [
         dict(entry, name=entry["name"] + " on seeded inputs") for entry in seeded
         if _misses(entry, min(bound, _COLLAPSED))]
     if failed and not parameters["accept_accuracy"]:
         raise StageError("accuracy_too_low",
                          f"{len(failed)} of {len(outputs) + len(seeded)} outputs are too far from the model's "
                          f"(least cosine allowed: {bound:g}): {'; '.join(map(_tell, failed[:5]))}",
-                         "try a higher precision, more and better calibration samples, or a lower "
-                         "verify.min_cosine; accept_accuracy = true takes the artefact as it is")
+                         (_SEE if blind else _TRY) + "; accept_accuracy = true takes the artefact as it is")
     facts = {"skipped": False, "samples": figures["samples"], "min_cosine": bound, "passed": not failed,
              "accepted": bool(failed), "outputs": _rounded_all(outputs)}
     return dict(facts, seeded_outputs=_rounded_all(seeded)) if seeded else facts
@@ -175,6 +177,8 @@ def _tell(entry):
     text = f"{entry['name']}: cosine {entry['cosine']:.6f}, greatest error {entry['max_abs_error']:.3g}"
     if entry["not_finite_mismatch"]:
         text += f", {entry['not_finite_mismatch']} values are NaN or infinite on one side only"
+    if entry.get("blind"):
+        text += ", the same for every sample: mean, std or the calibration set leave the model nothing to see"
     return text
 
 
