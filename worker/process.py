@@ -31,9 +31,10 @@ START_ATTEMPTS = 3
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "OPENBLAS_CORETYPE")
 # ONNX Runtime 1.32 opens a database below HOME and starts a thread at its import, unless told not to.
 QUIET = {"ORT_DISABLE_TELEMETRY": "1"}
-# glibc hands an array of more than 128 KiB back to the kernel when it is freed, and has the next one's pages cleared
-# anew. A stage makes thousands of them and ends after seconds: it keeps what it has (mallopt(3); 32 MiB is the most).
-KEEP_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(512 << 20)}
+# glibc begins by handing every array of more than 128 KiB back to the kernel when it is freed, and has the next one's
+# pages cleared anew. A stage makes thousands of them and ends after seconds: it keeps what it has, up to what glibc
+# comes to by itself in time (mallopt(3)).
+KEEP_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
 
 
 class _Host:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from shared.errors import AppError
 
-SMALL_BYTES = 8 << 20  # what is no larger is sooner sent, under a condition, than asked for and then sent
+SMALL_BYTES = 1 << 20  # what is no larger is sooner sent, under a condition, than asked for and then sent
 
 
 @dataclass(frozen=True)

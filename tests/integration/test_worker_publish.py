@@ -131,6 +131,28 @@ def own_output(bench: Bench) -> Task:
     return bench.store.get(task.id)
 
 
+def test_what_an_earlier_claim_takes_back_from_the_tasks_own_folder_is_no_conflict(
+        watched: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = own_output(watched)
+    stat = watched.files.stat
+
+    def leave(path: str) -> None:
+        if path == task.output_path:
+            watched.files.on_upload = lambda path: None
+            watched.upload(path, b"an earlier claim's")
+
+    def take_back(path: str) -> FileInfo | None:
+        if path == task.output_path:
+            watched.files.delete(path)
+        return stat(path)
+
+    watched.files.on_upload = leave
+    monkeypatch.setattr(watched.files, "stat", take_back)
+    done = watched.run(task)
+    assert done.status is Status.COMPLETED
+    assert sorted(watched.outputs()) == sorted(done.result.objects())
+
+
 class Sleeper(Running):
     """A worker that is frozen right before its first uploads, and has lost its claim meanwhile."""
 

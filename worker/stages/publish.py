@@ -1,7 +1,8 @@
 """Core stage: the artefact to `output_path`; `<stem>.manifest.json`, `.report.json` and `.report.html` beside it.
 
-Each write is conditional on what this claim saw there: a worker that slept through its lease cannot overwrite its
-successor's result. What lies beside goes first, the file at `output_path` last: who sees it has it all.
+Each write is conditional on what this claim saw there; or, where the folder is the task's own, on this being the newest
+claim. So a worker that slept through its lease cannot overwrite its successor's result. What lies beside goes first,
+the file at `output_path` last: who sees it has it all.
 """
 from __future__ import annotations
 
@@ -114,7 +115,9 @@ def _upload_over(context: CoreContext, source: Path, path: str, condition: Condi
     try:
         return context.files.upload(source, path, condition=condition).etag
     except PreconditionFailed:
-        there = context.files.stat(path)  # in the task's own folder: an earlier claim's, whose worker may be slow
-        if there is None or not has_own_folder(context.task) or not context.is_ours():
+        # In the task's own folder: an earlier claim's, whose worker may be slow. The look comes before the question, so
+        # that what a later claim writes after it stays.
+        there = context.files.stat(path)
+        if not has_own_folder(context.task) or not context.is_ours():
             raise
-        return context.files.upload(source, path, condition=IfMatch(there.etag)).etag
+        return context.files.upload(source, path, condition=IfMatch(there.etag) if there else IfAbsent()).etag
