@@ -20,7 +20,7 @@ from shared.models import Task
 from tests.bench.context import Bench
 from tests.bench.figures import Bound, Line, Series, take_turns
 from tests.bench.models import INTEL, QUALCOMM, ROCKCHIP, Target, request_for
-from tests.bench.service import install_toolchain, open_service
+from tests.bench.service import install_toolchain, open_service, tree_cpu_s
 from tests.bench.without_service import Scripts
 
 SLOTS = 2  # the default of the settings
@@ -57,8 +57,10 @@ class Batch:
         self._bench, self._target = bench, target
         self._folder = bench.folder / f"batch-{target.platform}"
         self._work = target.conversions()[:bench.sizes.batch_tasks]
-        # Tells a busy machine from a slow side. Ours is the gateway, the worker and its children, without the servers.
+        # Tells a busy machine from a slow side. Ours is the gateway, the worker and its children; the servers, which
+        # run on the same cores, are told apart.
         self._cpu_s: dict[str, list[float]] = defaultdict(list)
+        self._servers_cpu_s: list[float] = []
         self._again: dict[str, list[float]] = defaultdict(list)
         self._stages: dict[str, list[dict[str, float]]] = defaultdict(list)
         self._recomputed: dict[str, list[int]] = defaultdict(list)
@@ -78,12 +80,16 @@ class Batch:
                            notes, remark) for side in self._others]
             lines += [Line(row, f"{self._what(profile)}: CPU", "s", Series(tuple(self._cpu_s[profile])), side,
                            Series(tuple(self._cpu_s[side]))) for side in self._others]
-        return lines
+        return [*lines, Line(row, f"{self._what('service')}: CPU of its servers", "s",
+                             Series(tuple(self._servers_cpu_s)))]
 
     def again_lines(self, row: str) -> list[Line]:
         return [Line(row, f"{self._what(profile)}, again", "s", Series(tuple(self._again[profile])), "the first time",
                      self._series[profile], AGAIN_BOUND, {"stages_not_from_the_cache": self._recomputed[profile]})
                 for profile in PROFILES]
+
+    def _of_servers_s(self) -> float:
+        return tree_cpu_s([server.process.pid for server in self._bench.servers.started])
 
     def _what(self, profile: str) -> str:
         return f"{len(self._work)} conversions for {self._target.platform}, {profile}"
@@ -105,12 +111,14 @@ class Batch:
             service.start_worker()
             measured = []
             for _ in ("the first time", "again"):
-                begun_at, begun_cpu_s = time.time(), service.cpu_s()
+                begun_at, begun_cpu_s, servers_cpu_s = time.time(), service.cpu_s(), self._of_servers_s()
                 task_ids = [service.client.create_task(**request_for(model, shape, self._target))
                             for model, shape in self._work]
                 tasks = service.wait_for(task_ids, BATCH_TIMEOUT_S)
                 measured.append((max(task.finished_at for task in tasks) - begun_at, service.cpu_s() - begun_cpu_s))
                 if len(measured) == 1:
+                    if profile == "service":
+                        self._servers_cpu_s.append(round(self._of_servers_s() - servers_cpu_s, 2))
                     self._stages[profile].append(stage_seconds(tasks))
             self._again[profile].append(measured[1][0])
             self._recomputed[profile].append(sum(not s.cached for t in tasks for s in t.stages if s.name != "publish"))

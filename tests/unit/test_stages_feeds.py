@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 import onnxruntime
 import pytest
-from onnx import numpy_helper
+from onnx import TensorProto, numpy_helper
 from PIL import Image
 
 from tests import models
@@ -143,18 +143,34 @@ def test_inputs_that_another_numpy_makes_differently_are_noticed(tmp_path):
 
 
 @pytest.mark.parametrize(("parameters", "blind"), [
-    (BAKED, False), ({"mean": [1e6] * 3}, True), ({"std": [1e6] * 3, "mean": [1e9] * 3}, True), ({}, False)])
+    (BAKED, False), ({"mean": [1e12] * 3}, True), ({"std": [1e6] * 3, "mean": [1e12] * 3}, True), ({}, False)])
 def test_a_model_that_is_shown_nothing_is_blind(tmp_path, parameters, blind):
     """No comparison tells: the artefact answers just as the model does."""
-    (output,) = Prepared(tmp_path, models.convolution(), images(8), **parameters).run()["outputs"]
+    facts = Prepared(tmp_path, models.convolution(), images(8), **parameters).run()
+    (output,) = facts["outputs"]
     assert output.get("blind", False) is blind
+    assert any("the very same to every sample" in text for text in facts["warnings"]) is blind
 
 
 def test_a_model_that_answers_the_same_to_everything_is_none_that_was_made_blind(tmp_path):
     model = models.convolution()
     for tensor in model.graph.initializer:
         tensor.CopyFrom(numpy_helper.from_array(np.zeros(tuple(tensor.dims), np.float32), tensor.name))
-    (output,) = Prepared(tmp_path, model, images(8), mean=[1e6] * 3).run()["outputs"]
+    (output,) = Prepared(tmp_path, model, images(8), mean=[1e12] * 3).run()["outputs"]
+    assert "blind" not in output
+
+
+def test_one_class_for_all_samples_is_no_blindness(tmp_path):
+    model = models.convolution()
+    model.graph.node.add(op_type="ArgMax", input=["y"], output=["class"])
+    model.graph.output[0].CopyFrom(models.value("class", None, TensorProto.INT64))
+    (output,) = Prepared(tmp_path, model, images(8), mean=[1e12] * 3).run()["outputs"]
+    assert output["dtype"] == "int64" and "blind" not in output
+
+
+def test_a_model_that_cannot_take_plain_pictures_is_left_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(reference, "make_inputs", lambda *_: {"x": np.zeros((9, 9))})
+    (output,) = Prepared(tmp_path, models.convolution(), images(8), mean=[1e12] * 3).run()["outputs"]
     assert "blind" not in output
 
 

@@ -129,7 +129,7 @@ class Gate:
 
         `max_rel_error` is against the output's greatest magnitude in the reference.
         """
-        told = {kind: [output.figures() for output in self._groups.get(calibrated, [])]
+        told = {kind: _rounded_all(output.figures() for output in self._groups.get(calibrated, []))
                 for kind, calibrated in (("calibrated", True), ("seeded", False))}
         return dict(told, samples=self._samples)
 
@@ -161,8 +161,8 @@ def judge(figures, parameters):
                          f"(least cosine allowed: {bound:g}): {'; '.join(map(_tell, failed[:5]))}",
                          (_SEE if blind else _TRY) + "; accept_accuracy = true takes the artefact as it is")
     facts = {"skipped": False, "samples": figures["samples"], "min_cosine": bound, "passed": not failed,
-             "accepted": bool(failed), "outputs": _rounded_all(outputs)}
-    return dict(facts, seeded_outputs=_rounded_all(seeded)) if seeded else facts
+             "accepted": bool(failed), "outputs": outputs}
+    return dict(facts, seeded_outputs=seeded) if seeded else facts
 
 
 def _misses(entry, bound):
