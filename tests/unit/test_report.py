@@ -101,7 +101,7 @@ def test_a_target_that_tells_nothing_has_a_page_without_empty_parts():
 
 @pytest.mark.parametrize(("accuracy", "says"), [
     ({"skipped": True}, "Not compared."), ({"skipped": True, "reason": "no device"}, "Not compared: no device."),
-    ({**report().accuracy, "passed": False, "accepted": True}, "below the bound, accepted by the client")])
+    ({**report().accuracy, "passed": False, "accepted": True}, "failed, accepted by the client")])
 def test_what_came_of_the_accuracy_check_is_told(accuracy, says):
     assert says in re.sub(r"\s+", " ", Page(render(report(accuracy=accuracy))).text)
 

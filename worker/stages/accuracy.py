@@ -157,7 +157,7 @@ def judge(figures, parameters):
         if _misses(entry, min(bound, _COLLAPSED))]
     if failed and not parameters["accept_accuracy"]:
         raise StageError("accuracy_too_low",
-                         f"{len(failed)} of {len(outputs) + len(seeded)} outputs are too far from the model's "
+                         f"{len(failed)} of {len(outputs) + len(seeded)} outputs fail the accuracy check "
                          f"(least cosine allowed: {bound:g}): {'; '.join(map(_tell, failed[:5]))}",
                          (_SEE if blind else _TRY) + "; accept_accuracy = true takes the artefact as it is")
     facts = {"skipped": False, "samples": figures["samples"], "min_cosine": bound, "passed": not failed,
