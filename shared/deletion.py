@@ -66,7 +66,8 @@ def delete_tasks(task_ids: list[str]) -> dict[str, bool]:
 
 
 def has_own_folder(task: Task) -> bool:
-    """Whether artefacts go to a folder that the service named after the task; a client's own output stays.
+    """Whether artefacts go to a folder that the service named after the task; a client's own output stays. Nobody but
+    the task's own claims writes there.
 
     There may be some without a result, too: of a worker that was killed between publishing and completing.
     """

@@ -14,6 +14,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from shared.deletion import has_own_folder
 from shared.errors import AppError, ConversionFailed, NotFound, Unavailable
 from shared.files import Files
 from shared.models import StageRecord, Task, TaskFailure, TaskResult
@@ -32,7 +33,7 @@ from worker.recorder import Recorder
 from worker.single_flight import SingleFlight
 from worker.stages.common import ONNX
 from worker.stages.fetch import companion_etags, fetch_key
-from worker.stages.publish import has_own_folder, output_paths, withdraw
+from worker.stages.publish import output_paths, withdraw
 from worker.toolchains import Toolchain
 from worker.watch import Interrupted, StageLimits, StageRun
 

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from worker.platforms.rockchip import compile as compile_stage
 from worker.platforms.rockchip.artefact import MAGIC, read_description
+from worker.platforms.rockchip.isolate import Outcome
 from worker.platforms.rockchip.tool_log import ToolLog
+from worker.stage_api import StageError
 
 LOG = """\
 I rknn-toolkit2 version: 2.5.0
@@ -110,3 +113,19 @@ def test_what_is_no_whole_file_is_told(tmp_path: Path, data: bytes) -> None:
     path.write_bytes(data)
     with pytest.raises(ValueError, match=r"does not begin with|do not fit together"):
         read_description(path)
+
+
+def test_what_the_log_tells_comes_before_what_the_simulator_says(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operator that was dropped makes the simulator's answers wrong too; it is the reason."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "log.txt").write_text(LOG)
+    told = StageError("accuracy_too_low", "the simulator answers something else")
+    monkeypatch.setattr(compile_stage, "run_apart", lambda function: Outcome(error=told))
+    with pytest.raises(StageError, match="CumSum") as caught:
+        compile_stage.run({})
+    assert caught.value.code == "unsupported_operator"
+    (tmp_path / "log.txt").write_text("I rknn building done\n")
+    with pytest.raises(StageError) as caught:
+        compile_stage.run({})
+    assert caught.value is told

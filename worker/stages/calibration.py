@@ -97,7 +97,7 @@ def _listed(path, names, count):
             missing = [part for part in parts if part not in names]
             if missing:
                 raise rules.invalid(f"{rules.LIST} line {number} names {missing[0][:200]!r}, which is not in the set",
-                               "paths are relative to the folder of the list")
+                                    "paths are relative to the folder of the list")
             if len(parts) != count:
                 raise rules.invalid(
                     f"{rules.LIST} line {number} names {len(parts)} files, the model has {count} inputs",

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
+from shared.deletion import has_own_folder
 from shared.errors import ConversionFailed, PreconditionFailed
 from shared.files import Condition, Files, IfAbsent, IfMatch
 from shared.models import Task
@@ -28,11 +29,6 @@ def output_paths(task: Task) -> tuple[list[str], dict[str, str]]:
     suffixes = _suffixes(task)
     stem = task.output_path.removesuffix(suffixes[0])
     return [stem + suffix for suffix in suffixes], {suffix: stem + suffix for suffix in (MANIFEST, REPORT, REPORT_PAGE)}
-
-
-def has_own_folder(task: Task) -> bool:
-    """Whether the output goes to the folder named after the task, where nobody but its own claims writes."""
-    return PurePosixPath(task.output_path).parent.name == task.id
 
 
 def _suffixes(task: Task) -> tuple[str, ...]:
