@@ -7,8 +7,8 @@ from functools import lru_cache
 import flask
 from openapi_ui_bundles import redoc, swagger_ui
 
-from shared.http import Endpoint
-from shared.openapi import build_document
+from shared.api.http import Endpoint
+from shared.api.openapi import build_document
 
 # The pages may load from this host only; ReDoc's logo, which lies at its maker's, is refused by this. Both write their
 # styles themselves, and ReDoc searches in a worker that it makes from a blob.

@@ -12,10 +12,9 @@ import flask
 
 from infra.api_docs import add_docs
 from infra.http_server import serve
-from shared.deps import close_all
-from shared.event_stream import close_streams
-from shared.http import Endpoint, HttpFunction
-from shared.http_errors import answer_in_json
+from shared.api.http import Endpoint, HttpFunction
+from shared.api.http_errors import answer_in_json
+from shared.deps import close_all, get_streams
 from shared.logs import set_up_logs
 from shared.settings import PREFIX, get_settings
 
@@ -66,7 +65,7 @@ def main(argv: list[str] | None = None) -> None:
     os.environ.setdefault(f"{PREFIX}SSE_STREAMS", str(max(1, arguments.threads // 2)))
     set_up_logs(get_settings().log_level, service="gateway")
     serve(create_app(), arguments.host, arguments.port, arguments.processes, arguments.threads,
-          at_stop=close_streams, at_exit=close_all)
+          at_stop=lambda: get_streams().close(), at_exit=close_all)
 
 
 if __name__ == "__main__":

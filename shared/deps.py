@@ -1,4 +1,4 @@
-"""The one place where things are wired: each client is made on first use and kept for the process.
+"""The one place where things are wired: what a process has one of is made on first use here and kept.
 
 Imports are inside the functions: most HTTP functions need the store only, and their cold start counts.
 """
@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING
 from shared.settings import get_settings
 
 if TYPE_CHECKING:
+    from shared.api.event_stream import Streams
+    from shared.api.validation import CheckPlaces
+    from shared.doorbells import DoorbellMarker
     from shared.files import Files
+    from shared.preflight.admission import Admission
+    from shared.preflight.headers import Headers
     from shared.queue import Queue
     from shared.store import Store
 
@@ -44,9 +49,49 @@ def get_files() -> Files:
     return RoutedFiles(store, settings.local_roots)
 
 
+@lru_cache(maxsize=1)
+def get_doorbell_marker() -> DoorbellMarker:
+    from shared.doorbells import DoorbellMarker
+
+    return DoorbellMarker()
+
+
+@lru_cache(maxsize=1)
+def get_admission() -> Admission:
+    from shared.preflight.admission import Admission
+
+    return Admission()
+
+
+@lru_cache(maxsize=1)
+def get_headers() -> Headers:
+    from shared.preflight.headers import Headers
+
+    return Headers()
+
+
+@lru_cache(maxsize=1)
+def get_check_places() -> CheckPlaces:
+    from shared.api.validation import CheckPlaces
+
+    return CheckPlaces()
+
+
+@lru_cache(maxsize=1)
+def get_streams() -> Streams:
+    from shared.api.event_stream import Streams
+
+    return Streams()
+
+
+# Those that use others come first.
+_MADE = (get_streams, get_admission, get_check_places, get_headers, get_doorbell_marker, get_queue, get_store,
+         get_files)
+
+
 def close_all() -> None:
     """Close what was opened and forget it, settings included: the next use starts afresh. For tests and shutdown."""
-    for get in (get_queue, get_store, get_files):
+    for get in _MADE:
         if get.cache_info().currsize:
             get().close()
         get.cache_clear()

@@ -6,9 +6,10 @@ import logging
 import threading
 import time
 
+from shared.deps import get_doorbell_marker
+from shared.documents import Task
 from shared.errors import Unavailable
 from shared.messages import ControlTask, RunTask
-from shared.models import Task
 from shared.queue import Queue
 from shared.store import Store
 from shared.transitions import mark_announced
@@ -25,14 +26,14 @@ def ring(task: Task, store: Store, queue: Queue) -> bool:
     message = RunTask(task_id=task.id, epoch=task.epoch, platform=task.platform, priority=task.priority)
     try:
         queue.announce(message)
-        _marker.add(task, store)
+        get_doorbell_marker().add(task, store)
     except Unavailable as error:
         logger.warning("task %s is not announced: %s", task.id, error)
         return False
     return True
 
 
-class _Marker:
+class DoorbellMarker:
     """Notes in the documents which doorbells the broker has confirmed: soon, many at once, beside the requests.
 
     A note that is late or lost costs a doubled doorbell, which the claim makes harmless.
@@ -65,9 +66,6 @@ class _Marker:
                     logger.warning("confirmed doorbells are not noted: %s", error)
                 except Exception:
                     logger.exception("confirmed doorbells are not noted")
-
-
-_marker = _Marker()
 
 
 def nudge(task: Task, queue: Queue) -> bool:

@@ -21,7 +21,7 @@ def delete_logs(files: Files, settings: Settings, task_id: str) -> None:
     Raises:
         Unavailable: the object store does not answer.
     """
-    for info in list(files.list(_folder(settings, task_id))):
+    for info in list(files.find(_folder(settings, task_id))):
         files.delete(info.path)
 
 

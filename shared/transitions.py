@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.models import Event, StageRecord, Status, Task, TaskFailure, TaskResult
+from shared.documents import Event, StageRecord, Status, Task, TaskFailure, TaskResult
 
 WAITING = (Status.PENDING, Status.RUNNING)
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from shared import transitions
+from shared.documents import Task
 from shared.errors import Unavailable
 from shared.messages import ControlTask
-from shared.models import Task
 from shared.queue import Delivery, Queue
 from shared.store import Store
 from worker.control import TaskControl, Wanted

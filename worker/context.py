@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shared.documents import StageRecord, Task
 from shared.files import Files
-from shared.models import StageRecord, Task
 from shared.settings import Settings
 from worker.cache import StageResult
 from worker.plan import Stage

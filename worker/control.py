@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from enum import Enum
 
-from shared.models import Status, Task
+from shared.documents import Status, Task
 
 
 class Wanted(Enum):

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from shared import transitions
+from shared.documents import StageRecord, Status, Task, TaskFailure, TaskResult
 from shared.errors import Unavailable
-from shared.models import StageRecord, Status, Task, TaskFailure, TaskResult
 from shared.store import Store
 from shared.transitions import Change
 from worker.control import TaskControl

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import IO
 
 from shared.deps import close_all, get_files, get_queue, get_store
+from shared.documents import WorkerInfo
 from shared.errors import Unavailable
 from shared.logs import set_up_logs
-from shared.models import WorkerInfo
 from shared.settings import Settings, get_settings
 from shared.store import Store
 from worker.cache import StageCache

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared.models import format_time
+from shared.times import format_time
 from worker.cache import StageResult
 from worker.context import CoreContext
 from worker.keys import code_digest

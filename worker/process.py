@@ -20,7 +20,7 @@ from typing import Any
 from shared.errors import ConversionFailed
 from worker import toolhost
 from worker.control import TaskControl
-from worker.groups import Group, find_started_in, kill
+from worker.process_trees import Group, find_started_in, kill
 from worker.toolchains import ROOT
 from worker.watch import Child, StageLimits, StageRun, Watch
 

@@ -11,8 +11,8 @@ import queue
 import threading
 from pathlib import Path
 
+from shared.documents import StageRecord
 from shared.errors import Unavailable
-from shared.models import StageRecord
 from worker.cache import StageCache, StageResult
 from worker.lease import Lease
 

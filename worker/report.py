@@ -7,8 +7,9 @@ from typing import Any
 
 from pydantic import Field
 
-from shared.models import Model, format_time
 from shared.platforms import get_platforms
+from shared.schema import Model
+from shared.times import format_time
 from worker.cache import StageResult
 from worker.context import CoreContext
 from worker.toolchains import ROOT

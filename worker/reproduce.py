@@ -17,8 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from shared.documents import Task
 from shared.errors import ConversionFailed
-from shared.models import Task
+from shared.outputs import published_names
 from shared.settings import Settings, get_settings
 from worker.cache import StageResult, describe_files, file_digest
 from worker.control import TaskControl
@@ -27,7 +28,6 @@ from worker.parameters import stage_parameters
 from worker.plan import CORE, Plan, Stage, get_plans
 from worker.process import ToolHost, clean_environment
 from worker.stages.common import ONNX
-from worker.stages.publish import output_paths, published_names
 from worker.toolchains import Toolchain, find_toolchain
 from worker.watch import StageLimits
 
@@ -186,7 +186,7 @@ def _differences(result: StageResult, told: dict[str, Any]) -> list[str]:
 
 def _deliver(task: Task, manifest: dict[str, Any], result: StageResult, folder: Path, out_dir: Path) -> bool:
     out_dir.mkdir(parents=True, exist_ok=True)
-    made = published_names(task, result.files, output_paths(task)[0])
+    made = published_names(task, result.files)
     wanted = {entry["path"]: entry["sha256"] for entry in manifest["artefact"]}
     same = True
     for path in sorted({*made, *wanted}):

@@ -14,26 +14,26 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from shared.deletion import has_own_folder
+from shared.documents import StageRecord, Task, TaskFailure, TaskResult
 from shared.errors import AppError, ConversionFailed, NotFound, Unavailable
 from shared.files import Files
-from shared.models import StageRecord, Task, TaskFailure, TaskResult
+from shared.outputs import artefact_paths, own_folder, paths_beside
 from shared.settings import Settings
 from worker.cache import StageCache, StageResult, describe_files, place_files, seal
 from worker.context import CoreContext, InputChanged
 from worker.control import TaskControl, Wanted
-from worker.groups import count_oom_kills
 from worker.keys import stage_key
 from worker.lease import Lease
 from worker.log_sharer import LogSharer
 from worker.parameters import stage_parameters
 from worker.plan import CORE, Plan, Stage, load_entry
 from worker.process import ToolHost
+from worker.process_trees import count_oom_kills
 from worker.recorder import Recorder
 from worker.single_flight import SingleFlight
 from worker.stages.common import ONNX
 from worker.stages.fetch import companion_etags, fetch_key
-from worker.stages.publish import output_paths, withdraw
+from worker.stages.publish import withdraw
 from worker.toolchains import Toolchain
 from worker.watch import Interrupted, StageLimits, StageRun
 
@@ -126,9 +126,8 @@ class TaskRunner:
         """What lies at the output now. The write that follows proves that this claim was still the newest."""
         if self._looked:
             return
-        paths, beside = output_paths(self._task)
-        everything = [*paths, *beside.values()]
-        if has_own_folder(self._task):
+        everything = [*artefact_paths(self._task), *paths_beside(self._task).values()]
+        if own_folder(self._task):
             self._claimed_etags = dict.fromkeys(everything)  # what an earlier claim has left there is written over
         else:
             with ThreadPoolExecutor(len(everything)) as pool:  # their round trips side by side

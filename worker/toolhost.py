@@ -118,8 +118,8 @@ class Host:
     @staticmethod
     def kill_all(spare=()):
         """Kill whatever descends from this host but for the children to `spare`, and theirs."""
-        from worker import groups
-        groups.kill(lambda: groups.find_descendants(os.getpid(), spare))
+        from worker import process_trees
+        process_trees.kill(lambda: process_trees.find_descendants(os.getpid(), spare))
 
 
 def run_child(job, host, progress_fd, inherited):

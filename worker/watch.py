@@ -15,7 +15,7 @@ from typing import Any
 
 from shared.errors import ConversionFailed
 from worker.control import TaskControl, Wanted
-from worker.groups import Group
+from worker.process_trees import Group
 from worker.stage_log import read_last_lines, read_tail, size_bytes
 
 TICK_S = 0.2  # how soon what is wanted is done

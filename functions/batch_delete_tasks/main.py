@@ -1,15 +1,15 @@
 """POST /tasks/batch-delete: delete tasks in any state, and the artefacts that the service itself found a place for."""
 from __future__ import annotations
 
-from shared.deletion import TaskRefs, TasksDeleted, delete_tasks
+from shared.api.deletion import TaskRefs, TasksDeleted, delete_tasks
+from shared.api.http import Text, endpoint
+from shared.api.tasks import group_task_ids
 from shared.errors import NotFound
-from shared.http import Message, endpoint
-from shared.tasks import group_task_ids
 
 
 @endpoint("POST", "/tasks/batch-delete",
-          title=Message("批量删除任务 (兼容单任务删除)", "Delete one task or many"),
-          message=Message("批量删除完成: 成功删除 {success_count}/{total_count} 个任务",
+          title=Text("批量删除任务 (兼容单任务删除)", "Delete one task or many"),
+          message=Text("批量删除完成: 成功删除 {success_count}/{total_count} 个任务",
                           "batch delete done: {success_count} of {total_count} tasks deleted"), errors=(NotFound,))
 def batch_delete_tasks(refs: TaskRefs) -> TasksDeleted:
     results = delete_tasks(refs.task_ids or group_task_ids(refs.group_id or ""))

@@ -3,17 +3,17 @@ from __future__ import annotations
 
 import flask
 
-from shared.actions import CANCEL, TaskChoice, TasksChanged, take_action
+from shared.api.actions import CANCEL, TaskChoice, TasksChanged, take_action
+from shared.api.http import Text, endpoint
+from shared.api.http_errors import language_of
+from shared.api.tasks import TaskState
 from shared.errors import NotFound
-from shared.http import Message, endpoint
-from shared.http_errors import language_of
-from shared.tasks import TaskState
 
 
 @endpoint("POST", "/tasks/cancel",
-          title=Message("取消任务: 只能取消尚未结束的任务", "Cancel a task that has not ended, or several"),
-          message=(Message("任务取消成功", "task cancelled"),
-                   Message("批量取消完成: 成功取消 {success_count}/{total_count} 个任务",
+          title=Text("取消任务: 只能取消尚未结束的任务", "Cancel a task that has not ended, or several"),
+          message=(Text("任务取消成功", "task cancelled"),
+                   Text("批量取消完成: 成功取消 {success_count}/{total_count} 个任务",
                            "batch cancel done: {success_count} of {total_count} tasks cancelled")),
           errors=(NotFound,))
 def cancel_task(choice: TaskChoice, request: flask.Request) -> TaskState | TasksChanged:

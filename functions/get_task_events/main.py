@@ -3,16 +3,16 @@ from __future__ import annotations
 
 import flask
 
-from shared import event_stream
+from shared.api import event_stream
+from shared.api.http import Text, endpoint
+from shared.api.task_events import EventsQuery, TaskEvents, read_events
 from shared.errors import NotFound
-from shared.http import Message, endpoint
-from shared.task_events import EventsQuery, TaskEvents, read_events
 
 
 @endpoint("GET", "/tasks/{task_id}/events",
-          title=Message("获取任务事件: 已发生的事件; Accept: text/event-stream 时持续推送",
+          title=Text("获取任务事件: 已发生的事件; Accept: text/event-stream 时持续推送",
                         "What happened to a task; with Accept: text/event-stream as it happens"),
-          message=Message("获取任务事件成功", "events found"),
+          message=Text("获取任务事件成功", "events found"),
           media_type=event_stream.MEDIA_TYPE, errors=(NotFound,))
 def get_task_events(query: EventsQuery, request: flask.Request) -> TaskEvents | flask.Response:
     if event_stream.wants_stream(request):

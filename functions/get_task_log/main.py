@@ -3,13 +3,13 @@ from __future__ import annotations
 
 import flask
 
+from shared.api.http import Text, endpoint
+from shared.api.log_answers import LogQuery, log_response
 from shared.errors import NotFound, RangeNotSatisfiable
-from shared.http import Message, endpoint
-from shared.log_answers import LogQuery, log_response
 
 
 @endpoint("GET", "/tasks/{task_id}/log",
-          title=Message("获取任务日志: 某一阶段的日志, 支持 Range 请求",
+          title=Text("获取任务日志: 某一阶段的日志, 支持 Range 请求",
                         "A stage's log, also while it runs, whole or in ranges"),
           media_type="text/plain", errors=(NotFound, RangeNotSatisfiable))
 def get_task_log(query: LogQuery, request: flask.Request) -> flask.Response:

@@ -1,10 +1,12 @@
 """GET /tasks/{task_id}/status: a task's status, for clients that wait."""
 from __future__ import annotations
 
+from shared.api.http import Text, endpoint
+from shared.api.tasks import require_task
+from shared.api.views import TaskRef
+from shared.documents import Status
 from shared.errors import NotFound
-from shared.http import Message, endpoint
-from shared.models import Model, Status, TaskRef
-from shared.tasks import require_task
+from shared.schema import Model
 
 
 class TaskStatus(Model):
@@ -15,8 +17,8 @@ class TaskStatus(Model):
 
 
 @endpoint("GET", "/tasks/{task_id}/status",
-          title=Message("获取任务状态: 获取指定任务的当前状态", "A task's current status"),
-          message=Message("获取任务状态成功", "status found"),
+          title=Text("获取任务状态: 获取指定任务的当前状态", "A task's current status"),
+          message=Text("获取任务状态成功", "status found"),
           errors=(NotFound,))
 def get_task_status(ref: TaskRef) -> TaskStatus:
     status = require_task(ref.task_id).status

@@ -1,12 +1,12 @@
 """GET /health: whether each dependency answers, and how fast; 503 when one does not."""
 from __future__ import annotations
 
-from shared.health import Health, check_health
-from shared.http import Message, endpoint
+from shared.api.health import Health, check_health
+from shared.api.http import Text, endpoint
 
 
 @endpoint("GET", "/health",
-          title=Message("健康检查: 各依赖服务的状态与延迟", "Each dependency's state and latency"),
-          message=Message("服务正常", "all dependencies answer"))
+          title=Text("健康检查: 各依赖服务的状态与延迟", "Each dependency's state and latency"),
+          message=Text("服务正常", "all dependencies answer"))
 def health() -> Health:
     return check_health()

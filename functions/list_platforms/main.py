@@ -1,12 +1,12 @@
 """GET /platforms: what there is to convert to, with which parameters, and who is there to do it."""
 from __future__ import annotations
 
-from shared import catalog
-from shared.http import Message, endpoint
+from shared.api import catalog
+from shared.api.http import Text, endpoint
 
 
 @endpoint("GET", "/platforms",
-          title=Message("获取平台列表: 目标平台、参数与在线工作节点", "Targets, their parameters and live workers"),
-          message=Message("获取平台列表成功", "platforms listed"))
+          title=Text("获取平台列表: 目标平台、参数与在线工作节点", "Targets, their parameters and live workers"),
+          message=Text("获取平台列表成功", "platforms listed"))
 def list_platforms() -> catalog.PlatformList:
     return catalog.list_platforms()

@@ -1,12 +1,12 @@
 """POST /tasks/list: tasks page by page, newest first, narrowed by whatever filters the client names."""
 from __future__ import annotations
 
-from shared.http import Message, endpoint
-from shared.listing import ListTasks, TaskPage, find_page
+from shared.api.http import Text, endpoint
+from shared.api.listing import ListTasks, TaskPage, find_page
 
 
 @endpoint("POST", "/tasks/list",
-          title=Message("分页查询任务列表", "Tasks, page by page, newest first"),
-          message=Message("获取任务列表成功", "tasks listed"))
+          title=Text("分页查询任务列表", "Tasks, page by page, newest first"),
+          message=Text("获取任务列表成功", "tasks listed"))
 def list_tasks(query: ListTasks) -> TaskPage:
     return find_page(query)

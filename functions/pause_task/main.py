@@ -3,17 +3,17 @@ from __future__ import annotations
 
 import flask
 
-from shared.actions import PAUSE, TaskChoice, TasksChanged, take_action
+from shared.api.actions import PAUSE, TaskChoice, TasksChanged, take_action
+from shared.api.http import Text, endpoint
+from shared.api.http_errors import language_of
+from shared.api.tasks import TaskState
 from shared.errors import NotFound
-from shared.http import Message, endpoint
-from shared.http_errors import language_of
-from shared.tasks import TaskState
 
 
 @endpoint("POST", "/tasks/pause",
-          title=Message("暂停任务: 只能暂停状态为 running 的任务", "Pause a running task, or several"),
-          message=(Message("任务暂停成功", "task paused"),
-                   Message("批量暂停完成: 成功暂停 {success_count}/{total_count} 个任务",
+          title=Text("暂停任务: 只能暂停状态为 running 的任务", "Pause a running task, or several"),
+          message=(Text("任务暂停成功", "task paused"),
+                   Text("批量暂停完成: 成功暂停 {success_count}/{total_count} 个任务",
                            "batch pause done: {success_count} of {total_count} tasks paused")),
           errors=(NotFound,))
 def pause_task(choice: TaskChoice, request: flask.Request) -> TaskState | TasksChanged:

@@ -1,10 +1,11 @@
 """POST /tasks/query: everything that clients may know of a task."""
 from __future__ import annotations
 
+from shared.api.http import Text, endpoint
+from shared.api.tasks import require_task, view_tasks
+from shared.api.views import TaskRef, TaskView
 from shared.errors import NotFound
-from shared.http import Message, endpoint
-from shared.models import Model, TaskRef, TaskView
-from shared.tasks import require_task, view_tasks
+from shared.schema import Model
 
 
 class TaskFound(Model):
@@ -13,7 +14,7 @@ class TaskFound(Model):
 
 
 @endpoint("POST", "/tasks/query",
-          title=Message("单任务查询: 根据任务ID查询任务的详细信息", "A task's details, by its id"),
-          message=Message("获取任务信息成功", "task found"), errors=(NotFound,))
+          title=Text("单任务查询: 根据任务ID查询任务的详细信息", "A task's details, by its id"),
+          message=Text("获取任务信息成功", "task found"), errors=(NotFound,))
 def query_task(ref: TaskRef) -> TaskFound:
     return TaskFound(task_id=ref.task_id, task_info=view_tasks([require_task(ref.task_id)])[0])

@@ -3,17 +3,17 @@ from __future__ import annotations
 
 import flask
 
-from shared.actions import RESUME, TaskChoice, TasksChanged, take_action
+from shared.api.actions import RESUME, TaskChoice, TasksChanged, take_action
+from shared.api.http import Text, endpoint
+from shared.api.http_errors import language_of
+from shared.api.tasks import TaskState
 from shared.errors import NotFound
-from shared.http import Message, endpoint
-from shared.http_errors import language_of
-from shared.tasks import TaskState
 
 
 @endpoint("POST", "/tasks/resume",
-          title=Message("恢复任务: 只能恢复状态为 paused 的任务", "Resume a paused task, or several"),
-          message=(Message("任务恢复成功", "task resumed"),
-                   Message("批量恢复完成: 成功恢复 {success_count}/{total_count} 个任务",
+          title=Text("恢复任务: 只能恢复状态为 paused 的任务", "Resume a paused task, or several"),
+          message=(Text("任务恢复成功", "task resumed"),
+                   Text("批量恢复完成: 成功恢复 {success_count}/{total_count} 个任务",
                            "batch resume done: {success_count} of {total_count} tasks resumed")),
           errors=(NotFound,))
 def resume_task(choice: TaskChoice, request: flask.Request) -> TaskState | TasksChanged:

@@ -3,18 +3,18 @@ from __future__ import annotations
 
 import flask
 
-from shared.actions import RETRY, TaskChoice, TasksChanged, take_action
+from shared.api.actions import RETRY, TaskChoice, TasksChanged, take_action
+from shared.api.http import Text, endpoint
+from shared.api.http_errors import language_of
+from shared.api.tasks import TaskState
 from shared.errors import NotFound
-from shared.http import Message, endpoint
-from shared.http_errors import language_of
-from shared.tasks import TaskState
 
 
 @endpoint("POST", "/tasks/retry",
-          title=Message("重试任务: 只能重试状态为 failed 的任务, 从最后完成的阶段之后继续",
+          title=Text("重试任务: 只能重试状态为 failed 的任务, 从最后完成的阶段之后继续",
                         "Retry a failed task, or several, after the last finished stage"),
-          message=(Message("任务重试成功", "task retried"),
-                   Message("批量重试完成: 成功重试 {success_count}/{total_count} 个任务",
+          message=(Text("任务重试成功", "task retried"),
+                   Text("批量重试完成: 成功重试 {success_count}/{total_count} 个任务",
                            "batch retry done: {success_count} of {total_count} tasks retried")),
           errors=(NotFound,))
 def retry_task(choice: TaskChoice, request: flask.Request) -> TaskState | TasksChanged:

@@ -1,16 +1,16 @@
 """POST /tasks/validate: what would become of this request, were it created; nothing is stored."""
 from __future__ import annotations
 
-from shared.http import Message, endpoint
-from shared.models import CreateTask
-from shared.preflight.validation import validate_request
+from shared.api.http import Text, endpoint
+from shared.api.validation import validate_request
+from shared.creation.requests import CreateTask
 from shared.preflight.views import Validation
 from shared.settings import get_settings
 
 
 @endpoint("POST", "/tasks/validate",
-          title=Message("校验任务: 不创建任务, 提前检查模型与参数",
+          title=Text("校验任务: 不创建任务, 提前检查模型与参数",
                         "Check a request, its model and its calibration set for each target; no task is created"),
-          message=Message("校验完成", "checked"))
+          message=Text("校验完成", "checked"))
 def validate_task(request: CreateTask) -> Validation:
     return validate_request(request, get_settings())

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from shared.errors import AppError
+from shared.adapters import Adapter, find_factory
 
 SMALL_BYTES = 1 << 20  # what is no larger is sooner sent, under a condition, than asked for and then sent
 
@@ -73,7 +73,7 @@ class Files(Protocol):
     def delete(self, path: str) -> None:
         """Remove the object; none there is no error."""
 
-    def list(self, prefix: str) -> Iterator[FileInfo]:
+    def find(self, prefix: str) -> Iterator[FileInfo]:
         """Objects whose `bucket/key` starts with `prefix` (which names at least a bucket), by name."""
 
     def ping(self) -> None: ...
@@ -81,17 +81,18 @@ class Files(Protocol):
     def close(self) -> None: ...
 
 
+ADAPTERS = {
+    "file": Adapter("shared.files.local:open_local"),
+    "minio": Adapter("shared.files.minio:open_minio", "pip install minio"),
+    "minios": Adapter("shared.files.minio:open_minio", "pip install minio"),
+    "s3": Adapter("shared.files.minio:open_minio", "pip install minio"),
+}
+
+
 def open_files(url: str, timeout_s: float) -> Files:
     """The object store that the URL names; nothing is connected before the first call that needs it.
 
     Raises:
-        AppError: the scheme is unknown.
+        AppError: the scheme is unknown, or its driver is not installed.
     """
-    scheme = url.partition(":")[0]
-    if scheme == "file":
-        from shared.files.local import LocalFiles
-        return LocalFiles(Path(url.removeprefix("file:")))
-    if scheme in ("minio", "minios", "s3"):
-        from shared.files.minio import MinioFiles
-        return MinioFiles(url, timeout_s)
-    raise AppError(f"未知的文件存储类型: {scheme}", f"unknown files scheme: {scheme} (file:, minio: or s3:)")
+    return find_factory("files", ADAPTERS, url)(url, timeout_s)

@@ -68,7 +68,7 @@ class LocalFiles:
         with _reported(path), self._tree.locked():
             self._tree.remove(self._parts(path), prune=not self._absolute)
 
-    def list(self, prefix: str) -> Iterator[FileInfo]:
+    def find(self, prefix: str) -> Iterator[FileInfo]:
         if self._absolute:
             *base, name_start = prefix.removeprefix(str(self._root)).removeprefix("/").split("/")
         else:
@@ -150,3 +150,7 @@ def _reported(path: str) -> Iterator[None]:
             raise InvalidRequest(f"路径与已有的对象冲突: {path}",
                                  f"the path runs into another object: {path}") from error
         raise Unavailable("files", os.strerror(error.errno) if error.errno else type(error).__name__) from error
+
+
+def open_local(url: str, timeout_s: float) -> LocalFiles:
+    return LocalFiles(Path(url.removeprefix("file:")))

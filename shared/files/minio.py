@@ -151,7 +151,7 @@ class MinioFiles:
         with suppress(NotFound), _reported(path):
             self._s3.small.remove_object(bucket, key)
 
-    def list(self, prefix: str) -> Iterator[FileInfo]:
+    def find(self, prefix: str) -> Iterator[FileInfo]:
         bucket, _, start = prefix.partition("/")
         with suppress(NotFound), _reported(prefix):
             for found in self._s3.small.list_objects(bucket, prefix=start, recursive=True):
@@ -191,3 +191,7 @@ def _reported(path: str) -> Iterator[None]:
         raise Unavailable("files", type(error).__name__) from error
     except OSError as error:
         raise Unavailable("files", os.strerror(error.errno) if error.errno else type(error).__name__) from error
+
+
+def open_minio(url: str, timeout_s: float) -> MinioFiles:
+    return MinioFiles(url, timeout_s)

@@ -41,8 +41,8 @@ class RoutedFiles:
     def delete(self, path: str) -> None:
         self._files(path).delete(path)
 
-    def list(self, prefix: str) -> Iterator[FileInfo]:
-        return self._files(prefix).list(prefix)
+    def find(self, prefix: str) -> Iterator[FileInfo]:
+        return self._files(prefix).find(prefix)
 
     def ping(self) -> None:
         """The store only: a folder that is away concerns nobody but who names it."""

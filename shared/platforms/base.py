@@ -9,8 +9,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from shared.models import StrictModel, wrong
 from shared.platforms.shapes import parse_input_shape
+from shared.schema import StrictModel, wrong
 
 
 @dataclass(frozen=True)

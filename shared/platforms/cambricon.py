@@ -10,8 +10,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from shared.models import StrictModel
 from shared.platforms.base import CommonParameters, Platform, Preprocessing, Quantized, wrong
+from shared.schema import StrictModel
 
 MAX_CLUSTERS = 64
 

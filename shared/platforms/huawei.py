@@ -5,10 +5,10 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from shared.models import wrong
 from shared.platforms.base import CommonParameters, ObjectPath, Platform
 from shared.platforms.huawei_chips import SocVersion, has_bfloat16, has_hifloat8, max_gears, takes_shape_ranges
 from shared.platforms.huawei_options import ExtraParams, describe_unknown, excluded
+from shared.schema import wrong
 
 # ATC's options that name a file: here the path of an object.
 FILES = ("insert_op_conf", "op_precision_mode", "modify_mixlist", "keep_dtype", "fusion_switch_file",

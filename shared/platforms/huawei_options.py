@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from shared.models import StrictModel, wrong
+from shared.schema import StrictModel, wrong
 
 MIN_GEARS = 2
 GEARS = ("dynamic_batch_size", "dynamic_image_size", "dynamic_dims")

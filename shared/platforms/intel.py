@@ -11,8 +11,8 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from shared.models import StrictModel, wrong
 from shared.platforms.base import CommonParameters, Platform, Preprocessing, Quantized
+from shared.schema import StrictModel, wrong
 
 Texts = Annotated[list[Annotated[str, Field(min_length=1, max_length=512)]], Field(min_length=1, max_length=256)]
 

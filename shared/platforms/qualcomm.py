@@ -9,9 +9,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from shared.models import wrong
 from shared.platforms.base import CommonParameters, Platform, Preprocessing, Quantized
 from shared.platforms.qualcomm_chips import CHIPS, PART_NUMBERS
+from shared.schema import wrong
 
 # Two spellings of one chip are one and the same result in the cache.
 ChipName = Annotated[Literal[tuple(PART_NUMBERS)],  # type: ignore[valid-type]

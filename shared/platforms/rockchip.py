@@ -10,8 +10,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from shared.models import wrong
 from shared.platforms.base import CommonParameters, Platform, Preprocessing, Quantized
+from shared.schema import wrong
 
 # The quantised types of each precision (weights and activations), the tool's default first.
 QUANTIZED_DTYPES = {"int8": ("w8a8", "w8a16", "w4a16"), "int16": ("w16a16i_dfp",)}

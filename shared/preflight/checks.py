@@ -1,19 +1,16 @@
 """The whole check of tasks that are not stored yet: the model once, each target's demands on it, calibration sets."""
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
+from shared.deps import get_headers
+from shared.documents import Task
 from shared.files import FileInfo, Files
-from shared.models import Task
 from shared.platforms import get_platforms
 from shared.platforms.shapes import parse_input_shape
 from shared.preflight.judge import judge_model, judge_operators, judge_shapes, warn_of_model
 from shared.preflight.limits import Incomplete
-from shared.preflight.reader import read_objects
 from shared.preflight.sets import check_set
 from shared.preflight.views import Finding, ModelView, TargetVerdict
 from shared.rules import models as rules
@@ -23,7 +20,6 @@ from shared.settings import Settings
 
 _MODEL, _SHAPE, _SET, _TARGET = "input_path", "parameters.input_shape", "parameters.calibration", "platform"
 _MAX_COMPANIONS = 64  # external data files that are looked for
-_KEPT_HEADERS = 128
 
 # A task may be created before what it reads is uploaded.
 MAY_COME_LATER = ("input_not_found", "external_data_missing")
@@ -58,39 +54,6 @@ class CheckedModel:
         counts = {shown(domain, name): count for domain, name, count in self.facts["operators"]}
         told = ("ir_version", "opsets", "producer", "inputs", "outputs", "nodes")
         return ModelView(size_bytes=self.info.size_bytes, operators=counts, **{name: self.facts[name] for name in told})
-
-
-class Headers:
-    """The facts of the last models, by path and etag; thread-safe."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[str, str], dict[str, Any] | Refusal] = OrderedDict()
-
-    def read(self, info: FileInfo, files: Files, deadline: float) -> dict[str, Any]:
-        """Raises what `read_objects` does; a problem is kept as facts are."""
-        key = (info.path, info.etag)
-        with self._lock:
-            found = self._kept.get(key)
-            if found is not None:
-                self._kept.move_to_end(key)
-        if found is None:
-            try:
-                found = read_objects("model", [info], files, deadline)[0]
-            except Refusal as problem:
-                found = problem
-            with self._lock:
-                self._kept[key] = found
-                while len(self._kept) > _KEPT_HEADERS:
-                    self._kept.popitem(last=False)
-        if isinstance(found, Refusal):
-            raise Refusal(found.code, found.message, found.hint)
-        return found
-
-
-@lru_cache(maxsize=1)
-def get_headers() -> Headers:
-    return Headers()
 
 
 def check_model(path: str, files: Files, settings: Settings, deadline: float) -> CheckedModel:

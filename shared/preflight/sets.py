@@ -42,7 +42,7 @@ def _find(path: str, files: Files) -> list[FileInfo]:
     if found := files.stat(path):
         return [found]
     below: list[FileInfo] = []
-    for info in files.list(path.rstrip("/") + "/"):
+    for info in files.find(path.rstrip("/") + "/"):
         if info.path.endswith("/"):  # some tools store an empty object for a folder
             continue
         if len(below) == rules.MAX_FILES:

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import Field
 
-from shared.models import Model
+from shared.schema import Model
 
 
 class Finding(Model):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from shared.errors import AppError
+from shared.adapters import Adapter, find_factory
 from shared.messages import ControlTask, RunTask
 from shared.store import Store
 
@@ -72,17 +72,18 @@ class Queue(Protocol):
     def close(self) -> None: ...
 
 
+ADAPTERS = {
+    "poll": Adapter("shared.queue.polling:open_polling"),
+    "amqp": Adapter("shared.queue.rabbitmq:open_rabbitmq", "pip install pika"),
+    "amqps": Adapter("shared.queue.rabbitmq:open_rabbitmq", "pip install pika"),
+}
+
+
 def open_queue(url: str, store: Callable[[], Store], *, timeout_s: float, poll_s: float) -> Queue:
-    """The queue that the URL names; nothing is connected before the first call that needs it.
+    """The queue that the URL names; nothing is connected before the first call that needs it. A queue that polls asks
+    `store` every `poll_s`.
 
     Raises:
-        AppError: the scheme is unknown.
+        AppError: the scheme is unknown, or its driver is not installed.
     """
-    scheme = url.partition(":")[0]
-    if scheme == "poll":
-        from shared.queue.polling import PollingQueue
-        return PollingQueue(store, poll_s)
-    if scheme in ("amqp", "amqps"):
-        from shared.queue.rabbitmq import RabbitQueue
-        return RabbitQueue(url, timeout_s)
-    raise AppError(f"未知的队列类型: {scheme}", f"unknown queue scheme: {scheme} (poll: or amqp:)")
+    return find_factory("queue", ADAPTERS, url)(url, store, timeout_s=timeout_s, poll_s=poll_s)

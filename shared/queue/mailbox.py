@@ -5,8 +5,8 @@ import threading
 import time
 from dataclasses import dataclass
 
+from shared.documents import Priority
 from shared.messages import ControlTask
-from shared.models import Priority
 from shared.queue import Delivery
 from shared.queue.topology import PRIORITIES
 

@@ -6,9 +6,9 @@ import threading
 import time
 from collections.abc import Callable
 
+from shared.documents import Status, Task
 from shared.errors import Unavailable
 from shared.messages import ControlTask, RunTask
-from shared.models import Status, Task
 from shared.queue import Delivery
 from shared.store import Store
 
@@ -126,3 +126,7 @@ class PollingSubscription:
 
 def _nothing() -> None:
     """The document stays as it is; it is offered again if nobody claims it."""
+
+
+def open_polling(url: str, store: Callable[[], Store], *, timeout_s: float, poll_s: float) -> PollingQueue:
+    return PollingQueue(store, poll_s)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import TimeoutError as WaitTimeout
 
 import pika
@@ -12,6 +13,7 @@ from shared.messages import ControlTask, RunTask
 from shared.queue.rabbitmq_link import Link, LinkLost, Publication, Refused, Unroutable
 from shared.queue.rabbitmq_subscription import RabbitSubscription
 from shared.queue.topology import CONTROL_EXCHANGE, RUN_EXCHANGE, control_key, run_key
+from shared.store import Store
 
 HEARTBEAT_S = 10
 # A link that was silent for so long may be dead without knowing it, as after a function was frozen between two calls.
@@ -97,3 +99,7 @@ class RabbitQueue:
             if self._link is link:
                 self._link = None
         link.close()
+
+
+def open_rabbitmq(url: str, store: Callable[[], Store], *, timeout_s: float, poll_s: float) -> RabbitQueue:
+    return RabbitQueue(url, timeout_s)

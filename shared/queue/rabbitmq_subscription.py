@@ -1,4 +1,4 @@
-"""A worker's ear on RabbitMQ: a thread that keeps a consumer alive, and a mailbox between it and the worker."""
+"""A worker's ear on RabbitMQ: a thread that keeps a receiver alive, and a mailbox between it and the worker."""
 from __future__ import annotations
 
 import logging
@@ -11,7 +11,7 @@ from pika.exceptions import AMQPError
 
 from shared.queue import Delivery
 from shared.queue.mailbox import Mailbox
-from shared.queue.rabbitmq_consumer import Consumer
+from shared.queue.rabbitmq_receiver import Receiver
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class RabbitSubscription:
         self._platforms = platforms
         self._timeout_s = timeout_s
         self._mailbox = Mailbox()
-        self._consumer: Consumer | None = None
+        self._receiver: Receiver | None = None
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="rabbitmq-subscription", daemon=True)
         self._thread.start()
@@ -57,9 +57,9 @@ class RabbitSubscription:
         self._thread.join(self._timeout_s)
 
     def _ring(self) -> None:
-        consumer = self._consumer
-        if consumer:
-            consumer.wake()
+        receiver = self._receiver
+        if receiver:
+            receiver.wake()
 
     def _run(self) -> None:
         delay_s = FIRST_DELAY_S
@@ -73,7 +73,7 @@ class RabbitSubscription:
                 # Whatever it was, a worker must not go deaf: it would look alive and never run a task again.
                 logger.exception("the link to the broker failed")
             finally:
-                self._consumer = None
+                self._receiver = None
                 self._mailbox.set_bound(None)
             if time.monotonic() - started > LAST_DELAY_S:
                 delay_s = FIRST_DELAY_S
@@ -82,9 +82,9 @@ class RabbitSubscription:
 
     def _consume(self) -> None:
         with pika.BlockingConnection(self._parameters) as connection:
-            consumer = Consumer(connection, self._worker_id, self._platforms, self._mailbox)
+            receiver = Receiver(connection, self._worker_id, self._platforms, self._mailbox)
             self._mailbox.set_bound(set())
-            self._consumer = consumer
+            self._receiver = receiver
             while not self._closed.is_set():
-                consumer.tick()
-            consumer.flush()
+                receiver.tick()
+            receiver.flush()

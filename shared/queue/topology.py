@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared.models import Priority
+from shared.documents import Priority
 
 RUN_EXCHANGE = "mc.run.v1"
 CONTROL_EXCHANGE = "mc.control.v1"

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from shared.errors import AppError
-from shared.models import Event, Status, StoredEvent, Task, WorkerInfo
+from shared.adapters import Adapter, find_factory
+from shared.documents import Event, Status, StoredEvent, Task, WorkerInfo
 from shared.transitions import Change
 
 KEPT_EVENTS = 200  # of each task, the newest
@@ -78,7 +78,7 @@ class Store(Protocol):
     def delete(self, task_id: str) -> Task | None:
         """Remove the document and its events; what it was, or None if there was none."""
 
-    def list(self, narrow: TaskFilter, page: int, page_size: int) -> tuple[list[Task], int]:
+    def list_page(self, narrow: TaskFilter, page: int, page_size: int) -> tuple[list[Task], int]:
         """One page (from 1), newest first, and the number of all that fit. The order is total: `created_at`, `id`."""
 
     def waiting(self, platforms: list[str], *, limit: int, unannounced: bool = False) -> list[Task]:
@@ -104,17 +104,17 @@ class Store(Protocol):
     def close(self) -> None: ...
 
 
+ADAPTERS = {
+    "sqlite": Adapter("shared.store.sqlite:open_sqlite"),
+    "mongodb": Adapter("shared.store.mongo:open_mongo", "pip install pymongo"),
+    "mongodb+srv": Adapter("shared.store.mongo:open_mongo", "pip install 'pymongo[srv]'"),
+}
+
+
 def open_store(url: str, timeout_s: float) -> Store:
     """The store that the URL names; nothing is connected before the first call that needs it.
 
     Raises:
-        AppError: the scheme is unknown.
+        AppError: the scheme is unknown, or its driver is not installed.
     """
-    scheme = url.partition(":")[0]
-    if scheme == "sqlite":
-        from shared.store.sqlite import SqliteStore
-        return SqliteStore(url.removeprefix("sqlite:"), timeout_s)
-    if scheme in ("mongodb", "mongodb+srv"):
-        from shared.store.mongo import MongoStore
-        return MongoStore(url, timeout_s)
-    raise AppError(f"未知的存储类型: {scheme}", f"unknown store scheme: {scheme} (sqlite: or mongodb:)")
+    return find_factory("store", ADAPTERS, url)(url, timeout_s)

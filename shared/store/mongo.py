@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from shared.documents import Event, Status, StoredEvent, Task, WorkerInfo
 from shared.errors import AppError, Unavailable
-from shared.models import Event, Status, StoredEvent, Task, WorkerInfo
 from shared.store import KEPT_EVENTS, Claim, DuplicateKey, TaskFilter
 from shared.store.mongo_documents import decode, encode, from_document, to_document
 from shared.transitions import WAITING, AtMost, Change, OneOf
@@ -92,7 +92,7 @@ class MongoStore:
         with self._database() as database:
             return _task_or_none(database.tasks.find_one_and_delete({"_id": task_id}, _fields()))
 
-    def list(self, narrow: TaskFilter, page: int, page_size: int) -> tuple[list[Task], int]:
+    def list_page(self, narrow: TaskFilter, page: int, page_size: int) -> tuple[list[Task], int]:
         query, skip = _narrowing(narrow), (page - 1) * page_size
         with self._database() as database:
             tasks = database.tasks
@@ -229,3 +229,7 @@ def _narrowing(narrow: TaskFilter) -> dict[str, Any]:
     if times := {operator: value for operator, value in times.items() if value is not None}:
         query["created_at"] = times
     return query
+
+
+def open_mongo(url: str, timeout_s: float) -> MongoStore:
+    return MongoStore(url, timeout_s)

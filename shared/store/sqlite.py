@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 from pydantic_core import to_json
 
+from shared.documents import Event, Status, StoredEvent, Task, WorkerInfo
 from shared.errors import AppError, Unavailable
-from shared.models import Event, Status, StoredEvent, Task, WorkerInfo
 from shared.store import KEPT_EVENTS, Claim, DuplicateKey, TaskFilter
 from shared.store.sqlite_schema import GROUP, WAITING, connect
 from shared.transitions import AtMost, Change, OneOf
@@ -89,7 +89,7 @@ class SqliteStore:
     def delete(self, task_id: str) -> Task | None:
         return _first(self._rows("DELETE FROM tasks WHERE id = ? RETURNING doc", [task_id]))
 
-    def list(self, narrow: TaskFilter, page: int, page_size: int) -> tuple[list[Task], int]:
+    def list_page(self, narrow: TaskFilter, page: int, page_size: int) -> tuple[list[Task], int]:
         where, values = _join(_narrowing(narrow))
         count = f"SELECT count(*) FROM tasks{where}" if where else "SELECT value FROM totals WHERE name = 'tasks'"
         select = f"SELECT doc FROM tasks{where} ORDER BY created_at DESC, id DESC LIMIT ? OFFSET ?"
@@ -249,3 +249,7 @@ def _join(conditions: list[Condition]) -> Condition:
     """One WHERE clause, empty without conditions."""
     where = " AND ".join(sql for sql, _ in conditions)
     return (f" WHERE {where}" if where else ""), [value for _, values in conditions for value in values]
+
+
+def open_sqlite(url: str, timeout_s: float) -> SqliteStore:
+    return SqliteStore(url.removeprefix("sqlite:"), timeout_s)

@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
-from shared.models import Task
+from shared.documents import Task
 from tests.bench.context import Bench
 from tests.bench.figures import Bound, Line, Series, take_turns
 from tests.bench.models import INTEL, QUALCOMM, ROCKCHIP, Target, request_for

@@ -26,8 +26,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import psutil
 
+from shared.documents import Status
 from shared.files import open_files
-from shared.models import Status
 from tests.bench.context import Bench
 from tests.bench.cpu_timeline import CpuTimeline, all_gone, all_grew, gap_before, last_growth, read_cpu_ns
 from tests.bench.figures import Bound, Line, Series

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from shared.models import Task
+from shared.documents import Task
 from tests.bench.batch import PROFILES, stage_seconds
 from tests.bench.context import Bench
 from tests.bench.figures import Bound, Line, Series, take_turns

@@ -13,8 +13,8 @@ import psutil
 
 from infra import gateway
 from infra.servers.base import free_port, wait_until
-from shared.creation import build_tasks
-from shared.models import CreateTask
+from shared.creation.documents import build_tasks
+from shared.creation.requests import CreateTask
 from shared.settings import Settings
 from shared.store.mongo_documents import to_document
 from tests.bench import bare_pair, hello_world

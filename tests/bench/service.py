@@ -20,8 +20,8 @@ from infra.client import Client
 from infra.models import fetch_models
 from infra.servers.base import free_port, spawn, wait_until
 from infra.toolchains import install
+from shared.documents import TERMINAL, Status, Task
 from shared.files import open_files
-from shared.models import TERMINAL, Status, Task
 from shared.settings import get_settings
 from shared.store import Store, open_store
 from tests.bench.models import INTEL, object_path

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import pymongo
 
 from shared import transitions
-from shared.creation import build_tasks
-from shared.models import CreateTask, Status, Task
+from shared.creation.documents import build_tasks
+from shared.creation.requests import CreateTask
+from shared.documents import Status, Task
 from shared.settings import Settings
 from shared.store import Store, TaskFilter, open_store
 from shared.store.mongo_documents import to_document
@@ -105,7 +106,7 @@ def bulk_writer(url: str) -> Iterator[Callable[[list[Task]], None]]:
 
 def list_page(page: int) -> Callable[[Filled], None]:
     def call(filled: Filled) -> None:
-        tasks, _ = filled.store.list(TaskFilter(), page, 10)
+        tasks, _ = filled.store.list_page(TaskFilter(), page, 10)
         if not tasks:
             raise RuntimeError(f"page {page} of the list is empty")
 

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from shared.models import TERMINAL, Event, Status
+from shared.documents import TERMINAL, Event, Status
 from tests.chaos.history import History
 from tests.chaos.plan import STAGE_NAMES
 from tests.chaos.replay import CLIENTS, replay

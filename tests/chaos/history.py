@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from shared.models import StoredEvent, Task
+from shared.documents import StoredEvent, Task
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from typing import Any
 
 import shared.queue
 import shared.store
+from shared.documents import Event, Task
 from shared.errors import Unavailable
 from shared.messages import RunTask
-from shared.models import Event, Task
 from shared.queue import Delivery, Queue, Subscription
 from shared.store import Store
 from shared.transitions import Change

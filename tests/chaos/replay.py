@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared.models import Event, Status
+from shared.documents import Event, Status
 
 ALIVE = (Status.PENDING, Status.RUNNING, Status.PAUSED)
 OWNED = (Status.RUNNING, Status.PAUSED)

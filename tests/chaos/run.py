@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from infra.servers.base import CannotStart
+from shared.documents import TERMINAL, Status, Task
 from shared.files import Files, open_files
-from shared.models import TERMINAL, Status, Task
 from shared.store import Store, TaskFilter, open_store
 from tests.chaos.clients import Clients
 from tests.chaos.faults import Injector
@@ -97,7 +97,7 @@ def _wait(holds: Callable[[], bool], timeout_s: float) -> bool:
 
 
 def _all_tasks(store: Store) -> list[Task]:
-    return store.list(TaskFilter(), 1, 10 * TASKS)[0]
+    return store.list_page(TaskFilter(), 1, 10 * TASKS)[0]
 
 
 def _collect(history: History, scenario: Scenario, service: Service, store: Store, files: Files) -> None:
@@ -107,5 +107,5 @@ def _collect(history: History, scenario: Scenario, service: Service, store: Stor
     for task_id in history.documents:
         history.events[task_id] = store.events(task_id) or []
     for bucket in service.buckets[1:]:
-        for info in list(files.list(f"{bucket}/")):
+        for info in list(files.find(f"{bucket}/")):
             history.objects[info.path] = files.read_range(info.path, 0, 1 << 20)[1] if info.size_bytes else b""

@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from shared import transitions
-from shared.models import StageRecord, Status, TaskFailure, TaskResult
+from shared.documents import StageRecord, Status, TaskFailure, TaskResult
 from shared.store import Claim
 from shared.transitions import Change
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from shared.models import Task
+from shared.documents import Task
 from shared.transitions import AtMost, Change, OneOf
 
 TIMEOUT_S = 10.0  # the tests' machine may be busy; what happens after a timeout has tests of its own

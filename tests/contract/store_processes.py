@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from shared import transitions
-from shared.models import Event
+from shared.documents import Event
 from shared.store import DuplicateKey, Store, open_store
 from shared.transitions import Change
 from tests.contract.store_model import TIMEOUT_S, make_task

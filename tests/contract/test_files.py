@@ -84,7 +84,7 @@ def test_what_was_uploaded_comes_back(files: Files, store: Callable, bucket: str
     assert files.stat(info.path) == info
     assert files.download(info.path, tmp_path / "out", max_bytes=size) == info
     assert (tmp_path / "out").read_bytes() == content
-    assert list(files.list(bucket)) == [info]
+    assert list(files.find(bucket)) == [info]
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
@@ -93,9 +93,9 @@ def test_odd_names_are_names_like_any_other(files: Files, store: Callable, bucke
     info = store(f"{bucket}/{name}", name.encode(), condition=IfAbsent())
     assert files.stat(f"{bucket}/{name}") == info
     assert read(files, f"{bucket}/{name}", tmp_path) == name.encode()
-    assert list(files.list(f"{bucket}/{name}")) == [info]
+    assert list(files.find(f"{bucket}/{name}")) == [info]
     files.delete(f"{bucket}/{name}")
-    assert list(files.list(bucket)) == []
+    assert list(files.find(bucket)) == []
 
 
 def test_what_is_not_there_is_not_found(files: Files, store: Callable, bucket: str, tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_what_is_not_there_is_not_found(files: Files, store: Callable, bucket: s
         with pytest.raises(NotFound):
             files.read_range(path, 0, 9)
         files.delete(path)
-        assert list(files.list(path)) == []
+        assert list(files.find(path)) == []
     assert not (tmp_path / "out").exists() and files.stat(f"{bucket}/a")
 
 
@@ -188,7 +188,7 @@ def test_a_list_is_sorted_and_keeps_to_its_prefix(files: Files, store: Callable,
     store(f"{bucket}-2/a", b"")
 
     def listed(prefix: str) -> list[str]:
-        found = list(files.list(prefix))
+        found = list(files.find(prefix))
         assert all(files.stat(info.path) == info for info in found)
         return [info.path.removeprefix(f"{bucket}/") for info in found]
 
@@ -202,7 +202,7 @@ def test_a_list_is_sorted_and_keeps_to_its_prefix(files: Files, store: Callable,
 def test_a_list_has_more_than_one_page(files: Files, store: Callable, bucket: str) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: store(f"{bucket}/{number:04}", b"x"), range(1005)))
-    assert [info.path for info in files.list(bucket)] == [f"{bucket}/{number:04}" for number in range(1005)]
+    assert [info.path for info in files.find(bucket)] == [f"{bucket}/{number:04}" for number in range(1005)]
 
 
 # --- conditions -------------------------------------------------------------------------------------------------------
@@ -223,10 +223,10 @@ def test_a_condition_that_does_not_hold_writes_nothing(files: Files, store: Call
         store(f"{bucket}/a", content, condition=IfMatch("another"))
     with pytest.raises(PreconditionFailed):
         store(f"{bucket}/b", content, condition=IfMatch(old.etag))
-    assert list(files.list(bucket)) == [old] and read(files, f"{bucket}/a", tmp_path) == b"old"
+    assert list(files.find(bucket)) == [old] and read(files, f"{bucket}/a", tmp_path) == b"old"
     new = store(f"{bucket}/a", content, condition=IfMatch(old.etag))
     also = store(f"{bucket}/b", content, condition=IfAbsent())
-    assert list(files.list(bucket)) == [new, also]
+    assert list(files.find(bucket)) == [new, also]
     with pytest.raises(PreconditionFailed):
         store(f"{bucket}/a", content, condition=IfMatch(old.etag))
 
@@ -240,7 +240,7 @@ def test_of_many_processes_that_write_if_absent_one_wins(files: Files, store: Ca
     winners = [result for result in results if result != "PreconditionFailed"]
     assert len(winners) == 1
     assert read(files, f"{bucket}/a", tmp_path)[:2] == b"%02d" % winners[0]
-    assert len(list(files.list(bucket))) == 1
+    assert len(list(files.find(bucket))) == 1
 
 
 def test_no_update_is_lost_between_processes(files: Files, store: Callable, bucket: str, tmp_path: Path) -> None:
@@ -349,7 +349,7 @@ def test_an_interrupted_upload_leaves_what_was_there(url: str, files: Files, sto
         assert upload.poll() is None
         upload.send_signal(signal.SIGKILL)
         upload.communicate()
-    assert list(files.list(bucket)) == [old] and read(files, f"{bucket}/a", tmp_path) == b"old"
+    assert list(files.find(bucket)) == [old] and read(files, f"{bucket}/a", tmp_path) == b"old"
 
 
 def limit_file_size() -> None:

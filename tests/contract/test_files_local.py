@@ -61,7 +61,7 @@ def test_no_link_leads_out_of_the_root(files: LocalFiles, root: Path, source: Pa
                                        link: str, path: str) -> None:
     (root / "bucket").mkdir(parents=True)
     (root / link).symlink_to(outside / "secret" if path == link else outside)
-    assert files.stat(path) is None and list(files.list(path.rpartition("/")[0])) == []
+    assert files.stat(path) is None and list(files.find(path.rpartition("/")[0])) == []
     with pytest.raises(NotFound):
         files.download(path, tmp_path / "out", max_bytes=99)
     files.delete(path)
@@ -79,7 +79,7 @@ def test_no_link_leads_out_of_the_root(files: LocalFiles, root: Path, source: Pa
 def test_a_path_that_nobody_checked_does_not_lead_out_either(files: LocalFiles, source: Path, outside: Path,
                                                              tmp_path: Path, path: str) -> None:
     for call in (lambda: files.stat(path), lambda: files.upload(source, path), lambda: files.delete(path),
-                 lambda: files.download(path, tmp_path / "out", max_bytes=99), lambda: list(files.list(f"{path}/"))):
+                 lambda: files.download(path, tmp_path / "out", max_bytes=99), lambda: list(files.find(f"{path}/"))):
         with pytest.raises(InvalidRequest):
             call()
     assert (outside / "secret").read_bytes() == b"secret"
@@ -88,7 +88,7 @@ def test_a_path_that_nobody_checked_does_not_lead_out_either(files: LocalFiles, 
 def test_a_pipe_is_no_object_and_holds_nobody(files: LocalFiles, root: Path, tmp_path: Path) -> None:
     (root / "bucket").mkdir(parents=True)
     os.mkfifo(root / "bucket" / "pipe")
-    assert files.stat("bucket/pipe") is None and list(files.list("bucket")) == []
+    assert files.stat("bucket/pipe") is None and list(files.find("bucket")) == []
     with pytest.raises(NotFound):
         files.download("bucket/pipe", tmp_path / "out", max_bytes=99)
 
@@ -96,7 +96,7 @@ def test_a_pipe_is_no_object_and_holds_nobody(files: LocalFiles, root: Path, tmp
 def test_a_name_that_is_no_text_is_not_listed(files: LocalFiles, root: Path, source: Path) -> None:
     info = files.upload(source, "bucket/a")
     (Path(os.fsdecode(os.fsencode(root / "bucket") + b"/\xff"))).write_bytes(b"x")
-    assert list(files.list("bucket")) == [info]
+    assert list(files.find("bucket")) == [info]
 
 
 def test_an_object_and_a_folder_cannot_have_one_name(files: LocalFiles, source: Path) -> None:
@@ -104,7 +104,7 @@ def test_an_object_and_a_folder_cannot_have_one_name(files: LocalFiles, source: 
     for path in ("bucket/a", "bucket/a/b/c"):
         with pytest.raises(InvalidRequest):
             files.upload(source, path)
-    assert list(files.list("bucket")) == [info]
+    assert list(files.find("bucket")) == [info]
 
 
 # --- nothing is left --------------------------------------------------------------------------------------------------
@@ -114,7 +114,7 @@ def test_deleting_leaves_no_empty_folder_but_the_bucket(files: LocalFiles, root:
     files.upload(source, "bucket/a/b/c")
     kept = files.upload(source, "bucket/a/d")
     files.delete("bucket/a/b/c")
-    assert list(files.list("bucket")) == [kept] and not (root / "bucket" / "a" / "b").exists()
+    assert list(files.find("bucket")) == [kept] and not (root / "bucket" / "a" / "b").exists()
     files.delete("bucket/a/d")
     assert list((root / "bucket").iterdir()) == [] and unfinished(root) == []
 
@@ -253,8 +253,8 @@ def test_absolute_paths_go_to_the_file_system_and_others_to_the_store(routed: Ro
     stored = routed.upload(source, "bucket/a.onnx")
     assert files.stat("bucket/a.onnx") == stored == routed.stat("bucket/a.onnx")
     deep = routed.upload(source, f"{models}/deep/b.onnx")
-    assert list(routed.list(f"{models}/de")) == list(routed.list(f"{models}/deep/")) == [deep]
-    assert list(routed.list(str(models))) == [deep, info] and list(routed.list("bucket")) == [stored]
+    assert list(routed.find(f"{models}/de")) == list(routed.find(f"{models}/deep/")) == [deep]
+    assert list(routed.find(str(models))) == [deep, info] and list(routed.find("bucket")) == [stored]
     routed.ping()
     routed.delete(deep.path)
     routed.delete(info.path)

@@ -39,7 +39,7 @@ def calls(files: MinioFiles, folder: Path) -> dict[str, Callable[[], object]]:
     source = folder / "source"
     source.write_bytes(b"x")
     return {"ping": files.ping, "stat": lambda: files.stat("bucket/a"), "delete": lambda: files.delete("bucket/a"),
-            "list": lambda: list(files.list("bucket")),
+            "list": lambda: list(files.find("bucket")),
             "download": lambda: files.download("bucket/a", folder / "target", max_bytes=9),
             "upload": lambda: files.upload(source, "bucket/a", condition=IfAbsent())}
 
@@ -255,14 +255,14 @@ def test_an_upload_gives_up_and_leaves_nothing(bad_line: Callable, direct: Minio
     files, line = bad_line(*[("PUT", fault)] * 9)
     with pytest.raises(Unavailable):
         files.upload(source_of(tmp_path, size), f"{bucket}/a")
-    assert line.seen.count("PUT") == 3 and list(direct.list(bucket)) == [old]
+    assert line.seen.count("PUT") == 3 and list(direct.find(bucket)) == [old]
     assert direct._s3.small._list_multipart_uploads(bucket, prefix="a").uploads == []
 
 
 def test_small_requests_are_repeated_too(bad_line: Callable, direct: MinioFiles, bucket: str, tmp_path: Path) -> None:
     old = seed(direct, bucket, tmp_path)
     files, line = bad_line(("HEAD", "503"), ("HEAD", "lose-reply"), ("GET", "lose-reply"), ("DELETE", "lose-reply"))
-    assert files.stat(f"{bucket}/seed") == old and list(files.list(bucket)) == [old]
+    assert files.stat(f"{bucket}/seed") == old and list(files.find(bucket)) == [old]
     files.delete(f"{bucket}/seed")
     assert line.plan == [] and direct.stat(f"{bucket}/seed") is None
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from shared import transitions
+from shared.documents import HEAD_START_S, Task
 from shared.messages import ControlTask, RunTask
-from shared.models import HEAD_START_S, Task
 from shared.queue import Delivery, Queue, Subscription, open_queue
 from shared.store import open_store
 from tests.fixtures.targets import EVERY, NONE

@@ -6,8 +6,8 @@ import time
 import pytest
 
 from shared import transitions
+from shared.documents import Status, WorkerInfo
 from shared.errors import AppError
-from shared.models import Status, WorkerInfo
 from shared.store import Claim, DuplicateKey, Store, TaskFilter, open_store
 from tests.contract.store_changes import RESULT
 from tests.contract.store_model import make_task
@@ -103,7 +103,7 @@ def test_a_second_task_with_a_used_key_is_refused_with_the_first(store: Store):
         store.insert(second)
     assert refused.value.existing == first
     assert store.get(second.id) is None
-    assert store.list(EVERYTHING, 1, 10)[1] == 2
+    assert store.list_page(EVERYTHING, 1, 10)[1] == 2
 
 
 def test_a_key_stays_used_while_its_task_changes_and_is_free_when_that_is_deleted(store: Store):
@@ -120,7 +120,7 @@ def test_a_key_stays_used_while_its_task_changes_and_is_free_when_that_is_delete
 
 def test_tasks_without_a_key_do_not_collide(store: Store):
     insert_tasks(store, {}, {}, {"idempotency_key": "key"}, {})
-    assert store.list(EVERYTHING, 1, 10)[1] == 4
+    assert store.list_page(EVERYTHING, 1, 10)[1] == 4
 
 
 # --- list -------------------------------------------------------------------------------------------------------------
@@ -128,7 +128,7 @@ def test_tasks_without_a_key_do_not_collide(store: Store):
 
 def test_pages_go_from_the_newest_to_the_oldest_and_hold_each_task_once(store: Store):
     tasks = insert_tasks(store, *[{}] * 7)
-    pages = [store.list(EVERYTHING, page, 3) for page in (1, 2, 3, 4)]
+    pages = [store.list_page(EVERYTHING, page, 3) for page in (1, 2, 3, 4)]
     assert [ids(page) for page, _ in pages] == [
         ids(reversed(tasks[4:])), ids(reversed(tasks[1:4])), ids(tasks[:1]), []]
     assert {total for _, total in pages} == {7}
@@ -136,18 +136,18 @@ def test_pages_go_from_the_newest_to_the_oldest_and_hold_each_task_once(store: S
 
 def test_tasks_of_one_moment_are_listed_by_id(store: Store):
     tasks = insert_tasks(store, *[{"id": f"task_1_{letter}", "created_at": 1.0} for letter in "CAEBD"])
-    pages = [store.list(EVERYTHING, page, 2)[0] for page in (1, 2, 3)]
+    pages = [store.list_page(EVERYTHING, page, 2)[0] for page in (1, 2, 3)]
     assert ids(task for page in pages for task in page) == sorted(ids(tasks), reverse=True)
 
 
 def test_a_page_far_behind_the_last_is_empty(store: Store):
     insert_tasks(store, {}, {})
     for page_size in (1, 3, 100):  # 3: more than fits in 31 bits
-        assert store.list(EVERYTHING, 10**9, page_size) == ([], 2)
+        assert store.list_page(EVERYTHING, 10**9, page_size) == ([], 2)
 
 
 def test_an_empty_store_lists_nothing(store: Store):
-    assert store.list(EVERYTHING, 1, 10) == ([], 0)
+    assert store.list_page(EVERYTHING, 1, 10) == ([], 0)
 
 
 def test_the_total_follows_inserts_deletes_and_updates(store: Store):
@@ -155,7 +155,7 @@ def test_the_total_follows_inserts_deletes_and_updates(store: Store):
     store.delete(tasks[0].id)
     store.delete(tasks[0].id)
     store.update(tasks[1].id, transitions.cancel())
-    assert store.list(EVERYTHING, 1, 1)[1] == 4
+    assert store.list_page(EVERYTHING, 1, 1)[1] == 4
 
 
 def test_each_filter_narrows_the_list(store: Store):
@@ -167,7 +167,7 @@ def test_each_filter_narrows_the_list(store: Store):
     store.update(c.id, transitions.cancel())
 
     def found(**narrow):
-        tasks, total = store.list(TaskFilter(**narrow), 1, 10)
+        tasks, total = store.list_page(TaskFilter(**narrow), 1, 10)
         assert total == len(tasks)
         return ids(tasks)
 
@@ -187,7 +187,7 @@ def test_each_filter_narrows_the_list(store: Store):
 
 def test_a_filtered_list_has_its_own_total_and_pages(store: Store):
     wanted = insert_tasks(store, *[{"platform": "intel"}, {"platform": "other"}] * 3)[::2]
-    page, total = store.list(TaskFilter(platform="intel"), 2, 2)
+    page, total = store.list_page(TaskFilter(platform="intel"), 2, 2)
     assert (ids(page), total) == (ids(wanted[:1]), 3)
 
 

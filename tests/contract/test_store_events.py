@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from shared import transitions
-from shared.models import Event, StoredEvent
+from shared.documents import Event, StoredEvent
 from shared.store import KEPT_EVENTS, DuplicateKey, Store, TaskFilter, open_store
 from shared.transitions import Change
 from tests.contract.store_changes import EPOCH, EVERY, FETCH, OWNER, PUBLISH
@@ -106,7 +106,7 @@ def test_no_read_of_tasks_brings_their_events_along(store: Store):
     store.insert(task, [transitions.created(task)])
     expected = task.model_copy(update={"event_count": 1})
     assert store.get_many([task.id]) == {task.id: expected}
-    assert store.list(TaskFilter(), 1, 1) == ([expected], 1)
+    assert store.list_page(TaskFilter(), 1, 1) == ([expected], 1)
     assert store.waiting(["intel"], limit=1) == [expected]
     with pytest.raises(DuplicateKey) as refused:
         store.insert(make_task(idempotency_key="key"))
@@ -127,7 +127,7 @@ def test_nobody_sees_a_new_task_without_its_first_event(store_url: str):
     seen: dict[str, list[StoredEvent] | None] = {}
     try:
         while len(seen) < 30:
-            for task in store.list(TaskFilter(), 1, 1)[0]:
+            for task in store.list_page(TaskFilter(), 1, 1)[0]:
                 seen.setdefault(task.id, store.events(task.id))
     finally:
         enough.set()

@@ -15,8 +15,8 @@ import pytest
 from infra.servers.base import CannotStart, Server
 from infra.servers.mongo import start
 from shared import transitions
+from shared.documents import WorkerInfo
 from shared.errors import Unavailable
-from shared.models import WorkerInfo
 from shared.store import Store, TaskFilter, open_store
 from tests.contract.store_model import make_task
 from tests.fixtures.common import missing
@@ -31,8 +31,8 @@ EVERY_METHOD: dict[str, Callable[[Store], object]] = {
     "get_many": lambda store: store.get_many(["task"]),
     "update": lambda store: store.update("task", transitions.claim("w")),
     "delete": lambda store: store.delete("task"),
-    "list": lambda store: store.list(TaskFilter(), 1, 10),
-    "filtered list": lambda store: store.list(TaskFilter(status="pending"), 1, 10),
+    "list": lambda store: store.list_page(TaskFilter(), 1, 10),
+    "filtered list": lambda store: store.list_page(TaskFilter(status="pending"), 1, 10),
     "waiting": lambda store: store.waiting(["intel"], limit=1),
     "owned": lambda store: store.owned(),
     "save_worker": lambda store: store.save_worker(WORKER),

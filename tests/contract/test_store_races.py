@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from shared import transitions
-from shared.models import Status
+from shared.documents import Status
 from shared.store import Store, TaskFilter, open_store
 from tests.contract.store_model import TIMEOUT_S, make_task
 from tests.contract.store_processes import race
@@ -41,7 +41,7 @@ def test_of_twenty_inserts_with_one_key_one_wins_and_all_others_learn_which(stor
     (winner,) = {named for _, named in answers}
     assert [task_id for task_id, named in answers if task_id == named] == [winner]
     store = open_store(store_url, TIMEOUT_S)
-    tasks, total = store.list(TaskFilter(), 1, 100)
+    tasks, total = store.list_page(TaskFilter(), 1, 100)
     assert ([task.id for task in tasks], total) == ([winner], 1)
     store.close()
 
@@ -58,8 +58,8 @@ def test_eight_processes_that_write_all_the_time_are_never_refused(store_url: st
     assert [len(ids) for ids in left] == [15] * 8
     ids = {task_id for ids in left for task_id in ids}
     assert shared_store.get_many(list(ids)).keys() == ids
-    assert shared_store.list(TaskFilter(), 1, 1)[1] == len(ids)
-    assert shared_store.list(TaskFilter(status="failed"), 1, 1)[1] == len(ids)
+    assert shared_store.list_page(TaskFilter(), 1, 1)[1] == len(ids)
+    assert shared_store.list_page(TaskFilter(status="failed"), 1, 1)[1] == len(ids)
 
 
 def test_after_a_fork_parent_and_child_each_use_connections_of_their_own(store_url: str, shared_store: Store):

@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 )
 
 from shared import transitions
-from shared.models import Status, StoredEvent, Task
+from shared.documents import Status, StoredEvent, Task
 from shared.store import KEPT_EVENTS, Claim, DuplicateKey, Store, TaskFilter, open_store
 from shared.store.mongo import MongoStore
 from shared.transitions import WAITING, Change
@@ -193,7 +193,7 @@ class StoreBesideModel(RuleBasedStateMachine):
                        and narrow.platform in (None, task.platform)]
             for page in range(1, len(fitting) // PAGE_SIZE + 2):
                 expected = fitting[(page - 1) * PAGE_SIZE:page * PAGE_SIZE]
-                assert self.store.list(narrow, page, PAGE_SIZE) == (expected, len(fitting))
+                assert self.store.list_page(narrow, page, PAGE_SIZE) == (expected, len(fitting))
 
     @invariant()
     def what_waits_and_what_is_owned_are_the_models(self) -> None:

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from shared import transitions
-from shared.models import Status
+from shared.documents import Status
 from shared.store import Store
 from tests.contract.store_changes import BEAT, EPOCH, EVERY, FAILURE, FETCH, MAX_RETRIES, OWNER, PUBLISH, RESULT
 from tests.contract.store_model import FAR_FUTURE, apply, make_task

@@ -115,7 +115,7 @@ def test_a_failure_of_atc_is_the_tasks_and_a_retry_starts_where_it_failed(
     assert task["status"] == "failed" and task["result"] is None
     assert (task["error"]["code"], task["error"]["vendor_code"], task["error"]["stage"]) == (code, vendor_code, stage)
     assert task["error"]["message"] and task["error"]["hint"] and "ATC start working now" in task["error"]["log_tail"]
-    assert list(service.files().list(f"results/{task_id}/")) == []
+    assert list(service.files().find(f"results/{task_id}/")) == []
     tell(toolkit, mode)
     before = len(commands(toolkit))
     service.client.call("POST", "/tasks/retry", {"task_id": task_id})

@@ -62,7 +62,7 @@ def put(service: Service, path: str, data: bytes | Path) -> str:
 def finish(service: Service, model: bytes | Path, parameters: dict[str, Any],
            calibration: dict[str, bytes] | None = None) -> dict[str, Any]:
     prefix = parameters.get("calibration", "")
-    for path in [entry.path for entry in service.files().list("models/set/")]:
+    for path in [entry.path for entry in service.files().find("models/set/")]:
         service.files().delete(path)
     for name, content in (calibration or {}).items():
         put(service, f"{prefix}/{name}", content)

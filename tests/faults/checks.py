@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from shared.models import Status, StoredEvent, Task
+from shared.documents import Status, StoredEvent, Task
 from tests.faults.run import MARK, Run
 from tests.faults.toy_plan import STAGES
 from tests.integration.worker_kit import wait_until
@@ -116,7 +116,7 @@ def check_objects(run: Run, tasks: dict[str, Task]) -> None:
     """Results belong to completed tasks and are whole; cached results are whole; logs belong to tasks that exist."""
     done = [task for task in tasks.values() if task.status is Status.COMPLETED]
     wanted = {path for task in done for path in task.result.objects()}
-    found = {info.path for info in run.files.list(f"{run.settings.results_bucket}/")}
+    found = {info.path for info in run.files.find(f"{run.settings.results_bucket}/")}
     assert found == wanted, f"objects and completed tasks do not agree: {found} instead of {wanted}"
     for task in done:
         manifest = json.loads(read(run, task.result.manifest_path))
@@ -124,11 +124,11 @@ def check_objects(run: Run, tasks: dict[str, Task]) -> None:
         assert [hashlib.sha256(read(run, file["path"])).hexdigest() for file in manifest["artefact"]] == [
             file["sha256"] for file in manifest["artefact"]], "an artefact is not what its manifest says"
         assert manifest["artefact"][0]["sha256"] == task.result.sha256
-    for info in list(run.files.list(f"{run.settings.cache_bucket}/stages/")):
+    for info in list(run.files.find(f"{run.settings.cache_bucket}/stages/")):
         for about in json.loads(read(run, info.path))["files"].values():
             content = read(run, f"{run.settings.cache_bucket}/blobs/{about['sha256']}")
             assert hashlib.sha256(content).hexdigest() == about["sha256"], "a cached result is half there"
-    logs = {info.path.split("/")[2] for info in run.files.list(f"{run.settings.cache_bucket}/logs/")}
+    logs = {info.path.split("/")[2] for info in run.files.find(f"{run.settings.cache_bucket}/logs/")}
     assert logs <= tasks.keys(), "logs of tasks that are gone"
 
 

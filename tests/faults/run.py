@@ -15,8 +15,8 @@ import urllib3
 
 from infra.client import ApiError, Client
 from infra.servers.base import free_port
+from shared.documents import Status, Task
 from shared.files import open_files
-from shared.models import Status, Task
 from shared.settings import Settings
 from shared.store import open_store
 from tests.faults.toy_plan import COMPUTED, PLAN

@@ -15,7 +15,7 @@ import urllib3
 
 from infra.client import ApiError
 from infra.servers.rabbitmq import RabbitServer
-from shared.models import Status, Task
+from shared.documents import Status, Task
 from shared.queue.topology import RUN_EXCHANGE, run_key, run_queue
 from shared.store import TaskFilter
 from tests.faults.conftest import Broker, ProxyBefore, brought_to_rest
@@ -59,7 +59,7 @@ def busy_worker(run: Run) -> Iterator[WorkerProcess]:
 
 def create_unanswered(run: Run, **script: dict[str, Any]) -> tuple[Task, threading.Thread]:
     """A task that is in the store while its creation is still under way, and the thread that waits for the answer."""
-    before = {task.id for task in run.store.list(TaskFilter(), 1, 100)[0]}
+    before = {task.id for task in run.store.list_page(TaskFilter(), 1, 100)[0]}
     request = run.request(script)
 
     def ask() -> None:
@@ -67,7 +67,7 @@ def create_unanswered(run: Run, **script: dict[str, Any]) -> tuple[Task, threadi
             run.client.create_task(**request)
 
     def find() -> Task | None:
-        return next((task for task in run.store.list(TaskFilter(), 1, 100)[0] if task.id not in before), None)
+        return next((task for task in run.store.list_page(TaskFilter(), 1, 100)[0] if task.id not in before), None)
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()

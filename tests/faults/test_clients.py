@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from shared.models import Status
+from shared.documents import Status
 from tests.faults.run import Run, wait_gone
 from tests.integration.worker_kit import wait_until
 

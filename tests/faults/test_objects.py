@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from infra.servers import minio
-from shared.models import Status
+from shared.documents import Status
 from tests.faults.conftest import ProxyBefore, brought_to_rest
 from tests.faults.proxy import Verdict
 from tests.faults.run import Run
@@ -24,11 +24,11 @@ FAILURE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection:
 
 
 def results_of(run: Run) -> list[str]:
-    return [info.path for info in run.files.list(f"{run.settings.results_bucket}/")]
+    return [info.path for info in run.files.find(f"{run.settings.results_bucket}/")]
 
 
 def manifests_of(run: Run) -> list[str]:
-    return [info.path for info in run.files.list(f"{run.settings.cache_bucket}/stages/")]
+    return [info.path for info in run.files.find(f"{run.settings.cache_bucket}/stages/")]
 
 
 # --- the line ---------------------------------------------------------------------------------------------------------

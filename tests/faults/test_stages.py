@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.models import Status
+from shared.documents import Status
 from tests.faults.run import Run, elapsed, wait_gone
 from tests.fixtures.common import missing
 from tests.integration.worker_kit import alive, wait_until

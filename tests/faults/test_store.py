@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from infra.client import ApiError
-from shared.models import Status
+from shared.documents import Status
 from tests.faults.conftest import ProxyBefore
 from tests.faults.proxy import Verdict
 from tests.faults.run import Run, elapsed

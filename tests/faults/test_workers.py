@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from shared.models import Status
+from shared.documents import Status
 from tests.faults.run import Run, wait_gone
 from tests.integration.worker_kit import WorkerProcess, alive, wait_until
 

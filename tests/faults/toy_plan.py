@@ -4,8 +4,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from shared.models import StrictModel
 from shared.platforms import get_platforms
+from shared.schema import StrictModel
 from tests.integration.worker_kit import TARGET, TOY
 from worker.plan import Plan, Stage
 from worker.stages.common import FETCH, PUBLISH

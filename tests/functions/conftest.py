@@ -8,8 +8,8 @@ import pytest
 
 from infra.servers.base import Server
 from shared.deps import close_all, get_files, get_store
+from shared.documents import Task, new_task_id
 from shared.files import Files
-from shared.models import Task, new_task_id
 from shared.store import Store, TaskFilter
 from tests.functions.service import Caller, call_alone, call_over_http, serve_gateway
 
@@ -50,7 +50,7 @@ def call(request: pytest.FixtureRequest, alone: Caller) -> Caller:
 def store(data_dir: Path) -> Store:
     """The service's store, emptied."""
     store = get_store()
-    for task in store.list(TaskFilter(), 1, 10_000)[0]:
+    for task in store.list_page(TaskFilter(), 1, 10_000)[0]:
         store.delete(task.id)
     for worker in store.workers():
         store.remove_worker(worker.id)

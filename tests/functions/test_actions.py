@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from infra.servers.base import Server
+from shared.documents import StageRecord, Status, Task, TaskFailure
 from shared.errors import Unavailable
-from shared.models import StageRecord, Status, Task, TaskFailure
 from shared.store import Store
 from shared.transitions import Change
 from tests.functions.service import Answer, Caller, call_over_http

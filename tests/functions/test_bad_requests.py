@@ -11,8 +11,8 @@ import pytest
 import requests
 
 from infra.servers.base import Server
+from shared.documents import Task
 from shared.errors import AppError
-from shared.models import Task
 from shared.store import Store, TaskFilter
 from tests.functions.bad_requests import BAD_QUERIES, BAD_REQUESTS, PATHS, Bad, BadQuery
 from tests.functions.service import Caller, call_over_http
@@ -22,7 +22,7 @@ from tests.functions.service import Caller, call_over_http
 def test_a_bad_request_is_told_what_would_be_right(call: Caller, store: Store, bad: Bad) -> None:
     answer = call(bad.name, "POST", PATHS[bad.name], data=bad.body, headers=bad.headers)
     answer.assert_error(bad.status, *bad.mentions)
-    assert store.list(TaskFilter(), 1, 1) == ([], 0)
+    assert store.list_page(TaskFilter(), 1, 1) == ([], 0)
 
 
 @pytest.mark.parametrize("bad", BAD_REQUESTS, ids=lambda bad: bad.what)

@@ -4,8 +4,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from shared.documents import Task, TaskResult, new_task_id
 from shared.files import Files
-from shared.models import Task, TaskResult, new_task_id
 from shared.settings import get_settings
 from shared.store import Store
 from shared.task_logs import log_path

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from shared.models import Status, Task
+from shared.documents import Status, Task
 from shared.store import Store
 from tests.functions.service import Caller
 

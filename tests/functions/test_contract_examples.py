@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 
 from infra.servers.base import Server
-from shared.models import Task
+from shared.documents import Task
 from tests.fixtures.common import missing
 
 PYTHON = '''

@@ -10,7 +10,7 @@ import pytest
 
 from infra.servers.base import Server
 from shared.deps import close_all
-from shared.models import Status
+from shared.documents import Status
 from shared.platforms import get_platforms
 from shared.store import Store, TaskFilter
 from tests.functions.service import Caller, call_over_http
@@ -72,7 +72,7 @@ def test_the_same_key_and_request_answer_the_same_task(call: Caller, store: Stor
     first = create(call, idempotency_key="k-1", parameters={"precision": "fp16"})
     # The default spelled out and another order are the same request.
     again = create(call, parameters={"auto_input_shape": True, "precision": "fp16"}, idempotency_key="k-1")
-    assert first == again and store.list(TaskFilter(), 1, 10)[1] == 1
+    assert first == again and store.list_page(TaskFilter(), 1, 10)[1] == 1
 
 
 @pytest.mark.parametrize("change", [
@@ -82,24 +82,24 @@ def test_the_same_key_with_another_request_is_a_conflict(call: Caller, store: St
     first = create(call, idempotency_key="k-2")
     call("create_task", "POST", "/tasks/create", json=REQUEST | {"idempotency_key": "k-2"} | change).assert_error(
         409, "idempotency_key")
-    assert [task.id for task in store.list(TaskFilter(), 1, 10)[0]] == [first]
+    assert [task.id for task in store.list_page(TaskFilter(), 1, 10)[0]] == [first]
 
 
 def test_without_a_key_equal_requests_are_two_tasks(call: Caller, store: Store) -> None:
     assert create(call) != create(call)
-    assert store.list(TaskFilter(), 1, 10)[1] == 2
+    assert store.list_page(TaskFilter(), 1, 10)[1] == 2
 
 
 def test_of_twenty_at_once_with_one_key_one_task_comes(gateway: Server, store: Store) -> None:
     call = call_over_http(gateway.url)
     with ThreadPoolExecutor(20) as pool:
         ids = set(pool.map(lambda _: create(call, idempotency_key="k-3"), range(20)))
-    assert len(ids) == 1 and store.list(TaskFilter(), 1, 10)[1] == 1
+    assert len(ids) == 1 and store.list_page(TaskFilter(), 1, 10)[1] == 1
 
 
 def test_two_hundred_creates_at_once_are_two_hundred_tasks(gateway: Server, store: Store) -> None:
     call = call_over_http(gateway.url)
     with ThreadPoolExecutor(200) as pool:
         ids = set(pool.map(lambda _: create(call), range(200)))
-    assert len(ids) == 200 and store.list(TaskFilter(), 1, 1)[1] == 200
+    assert len(ids) == 200 and store.list_page(TaskFilter(), 1, 1)[1] == 200
     assert call("health", "GET", "/health").status == 200

@@ -11,7 +11,7 @@ import pytest
 
 from infra.servers.base import free_port
 from shared.deps import close_all, get_store
-from shared.models import Status, Task, TaskResult, new_task_id
+from shared.documents import Status, Task, TaskResult, new_task_id
 from shared.store import Store
 from tests.functions.service import Answer, Caller
 

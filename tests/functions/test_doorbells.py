@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from shared.deps import close_all, get_queue, get_store
+from shared.documents import Task
 from shared.messages import ControlTask, RunTask
-from shared.models import Task
 from shared.queue import Delivery, Subscription
 from shared.store import Store
 from tests.functions.service import Caller

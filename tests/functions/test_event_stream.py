@@ -17,9 +17,10 @@ import requests
 
 from infra.gateway import FUNCTIONS_DIR
 from infra.servers.base import Server, free_port, spawn, wait_until
-from shared import event_stream, transitions
+from shared import transitions
+from shared.api import event_stream
+from shared.documents import Task
 from shared.errors import Unavailable
-from shared.models import Task
 from shared.store import Store
 from tests.functions.service import Caller, serve_gateway
 

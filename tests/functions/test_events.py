@@ -5,8 +5,9 @@ import time
 from collections.abc import Callable
 
 from shared import transitions
-from shared.models import StageRecord, Task, TaskFailure, format_time
+from shared.documents import StageRecord, Task, TaskFailure
 from shared.store import KEPT_EVENTS, Store
+from shared.times import format_time
 from shared.transitions import Change
 from tests.functions.service import Answer, Caller
 

@@ -19,10 +19,10 @@ from tests.functions.service import serve_gateway
 
 SLOW = '''
 import time
-from shared.tasks import TaskState
-from shared.http import Message, endpoint
+from shared.api.tasks import TaskState
+from shared.api.http import Text, endpoint
 
-@endpoint("GET", "/slow", title=Message("慢", "slow"), message=Message("完成", "done"))
+@endpoint("GET", "/slow", title=Text("慢", "slow"), message=Text("完成", "done"))
 def slow_one() -> TaskState:
     time.sleep({seconds})
     return TaskState(task_id="t", status="running")

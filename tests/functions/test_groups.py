@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from shared.models import Status, Task
+from shared.documents import Status, Task
 from shared.store import Store
 from shared.transitions import claim
 from tests.functions.service import Caller

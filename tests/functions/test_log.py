@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from shared.documents import StageRecord, Task
 from shared.files import FileInfo, Files
-from shared.models import StageRecord, Task
 from shared.settings import get_settings
 from shared.task_logs import log_path
 from tests.functions.service import Answer, Caller

@@ -5,9 +5,10 @@ from typing import Any, get_args
 
 import pytest
 
-from shared.creation import build_tasks
+from shared.creation.documents import build_tasks
+from shared.creation.requests import CreateTask
+from shared.documents import Task
 from shared.errors import InvalidRequest
-from shared.models import CreateTask, Task
 from shared.platforms import get_platforms
 from shared.platforms.base import NamesObject, ObjectPath, Preprocessing, Quantized
 from shared.settings import Settings, get_settings

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import time
 
-from shared.models import WorkerInfo
+from shared.documents import WorkerInfo
 from shared.platforms import get_platforms
 from shared.store import Store
 from tests.functions.service import Caller

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from shared.models import Task
+from shared.documents import Task
 from tests.functions.service import Caller
 
 CONTRACT = ["task_id", "status", "is_completed", "is_failed"]

@@ -17,7 +17,7 @@ from onnx import helper
 
 from shared.deps import close_all
 from shared.files import Files
-from shared.preflight.gate import MAX_MODEL_BYTES
+from shared.preflight.admission import MAX_MODEL_BYTES
 from shared.store import Store, TaskFilter
 from tests import models
 from tests.functions.service import Answer, Caller
@@ -84,7 +84,7 @@ def test_a_good_request_is_valid_and_the_model_is_described(call: Caller, put: P
         "outputs": [{"name": "y", "dtype": "float", "shape": ["n", 5]}],
         "operators": {"BatchNormalization": 1, "Conv": 1, "Flatten": 1, "Gemm": 1, "GlobalAveragePool": 1, "Relu": 1},
         "nodes": 6}
-    assert store.list(TaskFilter(), 1, 1) == ([], 0)
+    assert store.list_page(TaskFilter(), 1, 1) == ([], 0)
 
 
 def test_a_request_that_create_refuses_is_refused_in_the_same_words(call: Caller, store: Store) -> None:
@@ -131,7 +131,7 @@ def test_what_is_certain_to_fail_is_told_and_not_created(call: Caller, put: Put,
     assert not data["valid"] and (problem["code"], problem["field"]) == (code, field) and problem["hint"]
     assert mention in problem["message"]
     create(call, path, parameters=parameters).assert_error(400, field, code, mention, "无法转换")
-    assert store.list(TaskFilter(), 1, 1) == ([], 0)
+    assert store.list_page(TaskFilter(), 1, 1) == ([], 0)
 
 
 def test_an_operator_that_the_target_refuses_is_a_problem_and_one_that_is_folded_away_is_none(call: Caller, put: Put
@@ -163,7 +163,7 @@ def test_each_of_several_targets_has_a_verdict_of_its_own(call: Caller, put: Put
         ("intel", True), ("rockchip", False)]
     assert codes(answer.data, 1) == ["dynamic_shape"] and not answer.data["valid"]
     call("create_task", "POST", "/tasks/create", json=body).assert_error(400, "targets[1].parameters.input_shape")
-    assert store.list(TaskFilter(), 1, 1) == ([], 0)
+    assert store.list_page(TaskFilter(), 1, 1) == ([], 0)
 
 
 def test_external_data_has_to_lie_beside_the_model_by_the_time_that_it_is_converted(call: Caller, put: Put,
@@ -206,7 +206,7 @@ def test_a_calibration_set_that_cannot_be_used_is_refused(call: Caller, put: Put
     assert (problem["code"], problem["field"]) == ("calibration_invalid", "parameters.calibration")
     assert mention in problem["message"]
     create(call, path, parameters=parameters).assert_error(400, "parameters.calibration", "calibration_invalid")
-    assert store.list(TaskFilter(), 1, 1) == ([], 0)
+    assert store.list_page(TaskFilter(), 1, 1) == ([], 0)
 
 
 def test_a_good_calibration_set_is_valid_and_a_missing_one_may_come_later(call: Caller, put: Put) -> None:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 from shared import transitions
-from shared.models import Task, WorkerInfo
+from shared.documents import Task, WorkerInfo
 from shared.store import Store
 from tests.functions.service import Caller
 

@@ -128,8 +128,8 @@ def test_a_stage_may_have_a_file_of_any_name(here: Machine, there: Machine) -> N
 def test_equal_files_of_different_results_are_stored_once(here: Machine) -> None:
     here.keep("a", {"x": b"same"}, share=True)
     here.keep("b", {"y": b"same"}, share=True)
-    assert len(list(here.files.list(f"{BUCKET}/blobs/"))) == 1
-    assert len(list(here.files.list(f"{BUCKET}/stages/"))) == 2
+    assert len(list(here.files.find(f"{BUCKET}/blobs/"))) == 1
+    assert len(list(here.files.find(f"{BUCKET}/stages/"))) == 2
 
 
 def test_the_manifest_is_stored_after_every_file(here: Machine) -> None:

@@ -11,10 +11,10 @@ import pytest
 
 from infra.servers.base import free_port
 from shared import transitions
+from shared.documents import Status, Task
 from shared.errors import Unavailable
 from shared.files import FileInfo
 from shared.files.local import LocalFiles
-from shared.models import Status, Task
 from shared.platforms import get_platforms
 from shared.queue import Queue
 from shared.queue.polling import PollingQueue

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from shared import event_stream, transitions
+from shared import transitions
+from shared.api import event_stream
 from shared.deps import close_all
-from shared.models import Status, Task
+from shared.documents import Status, Task
 from tests.integration.toy_models import small_model
 from tests.integration.worker_kit import Bench, WorkerProcess, make_settings, wait_until
 

@@ -35,7 +35,7 @@ def test_the_logs_of_a_deleted_task_are_removed_by_its_owner_after_its_last_word
     running.lease.beat()
     running.end()
     bench.tools.logs.close()
-    assert not list(bench.files.list(f"{bench.settings.cache_bucket}/logs/{running.task.id}/"))
+    assert not list(bench.files.find(f"{bench.settings.cache_bucket}/logs/{running.task.id}/"))
 
 
 @pytest.mark.parametrize("make", [lambda path: path.symlink_to(path.with_name("secret")), os.mkfifo, os.mkdir])
@@ -45,4 +45,4 @@ def test_a_log_that_a_tool_has_made_something_else_of_is_not_read(bench: Bench, 
     with bench.tools.logs.following("task_1", "compile", path):
         make(path)
     bench.tools.logs.close()
-    assert not list(bench.files.list(f"{bench.settings.cache_bucket}/logs/task_1/"))
+    assert not list(bench.files.find(f"{bench.settings.cache_bucket}/logs/task_1/"))

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from shared import transitions
+from shared.documents import HEAD_START_S, Status, Task
 from shared.doorbells import ring
-from shared.models import HEAD_START_S, Status, Task
 from shared.queue import Queue, open_queue
 from shared.store import Store
 from tests.integration.toy_models import small_model

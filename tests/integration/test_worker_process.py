@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from shared import transitions
-from shared.models import Status, Task
+from shared.documents import Status, Task
 from tests.integration.toy_models import small_model
 from tests.integration.worker_kit import PLAN, STAGE_NAMES, Bench, WorkerProcess, alive, make_settings, wait_until
 from worker.main import make_work_folder

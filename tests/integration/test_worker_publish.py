@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from shared import transitions
+from shared.documents import Status, Task
 from shared.errors import PreconditionFailed
 from shared.files import Condition, FileInfo, IfMatch
-from shared.models import Status, Task
+from shared.outputs import artefact_paths, paths_beside
 from tests.integration.toy_models import small_model
 from tests.integration.worker_kit import (
     ONCE,
@@ -25,7 +26,6 @@ from tests.integration.worker_kit import (
     claim,
 )
 from worker.control import Wanted
-from worker.stages.publish import output_paths
 
 
 def test_an_output_that_lay_there_before_the_claim_is_replaced(bench: Bench) -> None:
@@ -157,7 +157,7 @@ class Sleeper(Running):
     """A worker that is frozen right before its first uploads, and has lost its claim meanwhile."""
 
     def __init__(self, bench: Bench, task: Task) -> None:
-        paths, beside = output_paths(task)
+        paths, beside = artefact_paths(task), paths_beside(task)
         self.all_asleep = threading.Barrier(len(paths) + len(beside) - 1)  # they go side by side, the artefact last
         self.asleep, self.wake = threading.Event(), threading.Event()
         bench.files.on_upload = self._sleep

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import pytest
 
-from shared.models import Status, Task
+from shared.documents import Status, Task
 from shared.settings import get_settings
 from tests.fixtures.calibration import npy
 from tests.fixtures.common import missing

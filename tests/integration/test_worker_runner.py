@@ -4,7 +4,7 @@ from __future__ import annotations
 import json
 
 from shared import transitions
-from shared.models import Status
+from shared.documents import Status
 from tests.integration.toy_models import model_with_data_beside_it, small_model
 from tests.integration.worker_kit import (
     COMPUTED,

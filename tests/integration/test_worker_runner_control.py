@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from shared import transitions
-from shared.models import Status
+from shared.documents import Status
 from tests.integration.toy_models import small_model
 from tests.integration.worker_kit import (
     ONCE,

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from shared import transitions
+from shared.documents import Status, Task
 from shared.errors import Unavailable
 from shared.files import FileInfo
 from shared.files.local import LocalFiles
-from shared.models import Status, Task
 from tests.integration.toy_models import small_model
 from tests.integration.worker_kit import (
     ONCE,
@@ -129,7 +129,7 @@ def test_a_lost_result_of_a_recorded_stage_is_made_again(bench: Bench) -> None:
     running.end()
     shutil.rmtree(bench.settings.cache_dir)
     (bench.settings.cache_dir / "tmp").mkdir(parents=True)
-    for info in list(bench.files.list(f"{bench.settings.cache_bucket}/blobs/")):
+    for info in list(bench.files.find(f"{bench.settings.cache_bucket}/blobs/")):
         bench.files.delete(info.path)
     bench.store.update(running.task.id, transitions.resume())
     done = bench.run(running.task)
@@ -146,7 +146,7 @@ def test_a_lost_fetch_is_not_replaced_by_other_bytes_under_its_key(bench: Bench)
     recorded = running.end().stages[0]
     shutil.rmtree(bench.settings.cache_dir)
     (bench.settings.cache_dir / "tmp").mkdir(parents=True)
-    for info in list(bench.files.list(f"{bench.settings.cache_bucket}/")):
+    for info in list(bench.files.find(f"{bench.settings.cache_bucket}/")):
         bench.files.delete(info.path)
     bench.upload("in/model.onnx", small_model(3.0))
     bench.store.update(running.task.id, transitions.resume())

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from shared import transitions
+from shared.documents import Status, Task
 from shared.errors import ConversionFailed
 from shared.files import FileInfo
 from shared.files.local import LocalFiles
-from shared.models import Status, Task
 from tests.fixtures.calibration import npy, zipped
 from tests.integration.worker_kit import TARGET, TOY, Bench
 from tests.models import pair
@@ -149,7 +149,7 @@ class StandInListing(LocalFiles):
     def stat(self, path: str) -> FileInfo | None:
         return None
 
-    def list(self, prefix: str) -> Iterator[FileInfo]:
+    def find(self, prefix: str) -> Iterator[FileInfo]:
         return (FileInfo(f"models/{name}", 1, "e") for name in self.names if f"models/{name}".startswith(prefix))
 
 

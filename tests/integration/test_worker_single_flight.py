@@ -10,7 +10,7 @@ import time
 import pytest
 
 from shared import transitions
-from shared.models import Status, Task
+from shared.documents import Status, Task
 from tests.integration.worker_kit import ONCE, TARGET, Bench, Running, claim, wait_until
 from worker.control import TaskControl
 from worker.single_flight import SingleFlight

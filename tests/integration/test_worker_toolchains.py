@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from shared.models import Status, Task
+from shared.documents import Status, Task
 from shared.settings import Settings, get_settings
 from tests.fixtures.common import missing
 from tests.integration.worker_kit import TARGET, Bench, WorkerProcess, alive, make_settings, wait_until

@@ -16,10 +16,10 @@ from typing import Any
 import psutil
 
 from shared import transitions
+from shared.documents import Task, new_task_id
 from shared.errors import Unavailable
 from shared.files import FileInfo
 from shared.files.local import LocalFiles
-from shared.models import Task, new_task_id
 from shared.platforms import get_platforms
 from shared.settings import Settings
 from shared.store import Store
@@ -163,7 +163,7 @@ class Bench:
         return self.parameters(gates={stage: str(gate)}, **more), gate
 
     def outputs(self) -> list[str]:
-        return [info.path for info in self.files.list("out/")]
+        return [info.path for info in self.files.find("out/")]
 
     def use_files(self, files: LocalFiles) -> None:
         """Let everything on this machine go through `files`."""

@@ -18,8 +18,8 @@ from typing import Any
 import onnx
 from pydantic import ValidationError
 
+from shared.documents import Task
 from shared.errors import ConversionFailed
-from shared.models import Task
 from shared.platforms import get_platforms
 from shared.settings import get_settings
 from tests.fixtures.stages import Conversion

@@ -74,6 +74,20 @@ def test_a_piece_imports_only_what_its_arrows_allow(piece: str) -> None:
     assert files(piece) and not wrong
 
 
+def test_only_the_http_side_knows_what_answers_http() -> None:
+    """`shared.api` is for the functions and the gateway; of `shared` only the wiring knows of it."""
+    wrong = [f"{relative(path)} imports {name}" for path in files("worker", "shared") for name in imports(path)
+             if (name + ".").startswith("shared.api.") and not relative(path).startswith("shared/api/")
+             and relative(path) != "shared/deps.py"]
+    assert not wrong
+
+
+def test_only_what_answers_http_knows_flask() -> None:
+    wrong = [f"{relative(path)} imports {name}" for path in files("worker", "shared") for name in imports(path)
+             if name.partition(".")[0] in ("flask", "werkzeug") and not relative(path).startswith("shared/api/")]
+    assert not wrong
+
+
 def test_shared_and_functions_know_no_model_library() -> None:
     wrong = [f"{relative(path)} imports {name}" for path in files("shared", "functions") for name in imports(path)
              if name.partition(".")[0] in HEAVY]

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from shared.creation import build_tasks
-from shared.models import CreateTask, StageRecord, Task
+from shared.creation.documents import build_tasks
+from shared.creation.requests import CreateTask
+from shared.documents import StageRecord, Task
 from shared.settings import Settings
 from tests.bench.group import CHOICES, SHAPE, count_shared_runs
 from tests.bench.models import DETECTOR, INTEL, QUALCOMM, ROCKCHIP, Target, object_path, request_for, shape_parameter

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.models import StageRecord, Status, StoredEvent, Task, TaskFailure, TaskResult
+from shared.documents import StageRecord, Status, StoredEvent, Task, TaskFailure, TaskResult
 from tests.chaos.checker import check
 from tests.chaos.history import Call, History, Listing
 from tests.chaos.plan import STAGE_NAMES

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.api.json_body import parse_object
 from shared.errors import InvalidRequest
-from shared.json_body import parse_object
 from shared.validation_messages import MAX_FIELDS, printable, validate
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from shared.creation import build_tasks
+from shared.creation.documents import build_tasks
+from shared.creation.requests import CreateTask
 from shared.errors import InvalidRequest
-from shared.models import CreateTask
 from shared.platforms import get_platforms
 from shared.platforms.huawei import FILES, HuaweiParameters
 from shared.platforms.huawei_chips import KNOWN

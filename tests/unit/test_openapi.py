@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from infra.gateway import load_functions
-from shared.http import Endpoint
-from shared.openapi import build_document
+from shared.api.http import Endpoint
+from shared.api.openapi import build_document
 from shared.platforms import get_platforms
 from shared.validation_messages import validate
 

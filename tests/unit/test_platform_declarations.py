@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.creation import build_tasks
+from shared.creation.documents import build_tasks
+from shared.creation.requests import CreateTask
+from shared.documents import Task
 from shared.errors import InvalidRequest
-from shared.models import CreateTask, Task
 from shared.platforms import get_platforms
 from shared.platforms.base import CommonParameters, Platform
 from shared.settings import Settings

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from shared import transitions
+from shared.documents import Task
 from shared.errors import Unavailable
-from shared.models import Task
 from shared.queue.polling import CANDIDATES, PollingQueue, PollingSubscription
 from shared.store.sqlite import SqliteStore
 from tests.fixtures.targets import EVERY, NONE

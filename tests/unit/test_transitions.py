@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from shared import transitions
-from shared.models import TERMINAL, Status, Task
+from shared.documents import TERMINAL, Status, Task
 from shared.store import Claim
 from tests.contract.store_changes import (
     BEAT,

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from shared.models import Status, Task
+from shared.documents import Status, Task
 from tests.integration.worker_kit import make_task
 from worker.control import TaskControl, Wanted
 

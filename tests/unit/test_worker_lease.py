@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from shared import transitions
+from shared.documents import StageRecord, Status, Task, TaskFailure, TaskResult
 from shared.errors import Unavailable
-from shared.models import StageRecord, Status, Task, TaskFailure, TaskResult
 from tests.integration.worker_kit import LossyStore, claim, make_task, open_store, wait_until
 from worker.control import Wanted
 from worker.lease import Beater, Lease

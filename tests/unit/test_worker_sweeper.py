@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from shared import transitions
+from shared.documents import Status, Task
 from shared.errors import Unavailable
-from shared.models import Status, Task
 from shared.queue.polling import PollingQueue
 from shared.store import Claim
 from tests.integration.worker_kit import LossyStore, claim, make_settings, make_task, open_store, wait_until

@@ -7,33 +7,16 @@ the file at `output_path` last: who sees it has it all.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from shared.deletion import has_own_folder
 from shared.errors import ConversionFailed, PreconditionFailed
 from shared.files import Condition, Files, IfAbsent, IfMatch
-from shared.models import Task
-from shared.platforms import get_platforms
+from shared.outputs import MANIFEST, REPORT, REPORT_PAGE, artefact_suffixes, own_folder, paths_beside, published_names
 from worker.context import CoreContext
 from worker.manifest import make_manifest
 from worker.report import make_report, render
-
-MANIFEST, REPORT, REPORT_PAGE = ".manifest.json", ".report.json", ".report.html"
-
-
-def output_paths(task: Task) -> tuple[list[str], dict[str, str]]:
-    """Where the artefact's files go, the one at `output_path` first; and what lies beside them, by its suffix."""
-    suffixes = _suffixes(task)
-    stem = task.output_path.removesuffix(suffixes[0])
-    return [stem + suffix for suffix in suffixes], {suffix: stem + suffix for suffix in (MANIFEST, REPORT, REPORT_PAGE)}
-
-
-def _suffixes(task: Task) -> tuple[str, ...]:
-    platform = get_platforms()[task.platform]
-    return (platform.artefact_suffix, *platform.also)
 
 
 def run(context: CoreContext) -> dict[str, Any]:
@@ -46,11 +29,12 @@ def run(context: CoreContext) -> dict[str, Any]:
     """
     artefact_stage = next(iter(context.inputs))
     artefact, folder = context.inputs[artefact_stage], context.input_dirs[artefact_stage]
-    paths, beside = output_paths(context.task)
-    names = published_names(context.task, artefact.files, paths)
+    beside = paths_beside(context.task)
+    names = published_names(context.task, artefact.files)
     if context.task.output_path not in names:
-        raise ConversionFailed("artefact_missing", f"stage {artefact_stage} left no {_suffixes(context.task)[0]} file, "
-                                                   f"only: {', '.join(artefact.files) or 'nothing'}",
+        raise ConversionFailed("artefact_missing",
+                               f"stage {artefact_stage} left no {artefact_suffixes(context.task)[0]} file, "
+                               f"only: {', '.join(artefact.files) or 'nothing'}",
                                "report this: the toolchain said that it succeeded")
     report = make_report(context, artefact, names)
     contents = {MANIFEST: json.dumps(make_manifest(context, artefact, names), indent=2, ensure_ascii=False),
@@ -70,15 +54,6 @@ def run(context: CoreContext) -> dict[str, Any]:
             "size_bytes": sum(file.size_bytes for file in report.artefact), "manifest_path": beside[MANIFEST],
             "report_path": beside[REPORT], "report_page_path": beside[REPORT_PAGE], "toolchain": artefact.tools,
             "accuracy": verify.facts if verify else None}
-
-
-def published_names(task: Task, files: Iterable[str], paths: list[str]) -> dict[str, str]:
-    """`{path: the stage's file}`; a file belongs to the longest suffix that it has, and not every artefact has all."""
-    by_suffix = {}
-    for name in files:
-        if suffixes := [suffix for suffix in _suffixes(task) if name.endswith(suffix)]:
-            by_suffix[max(suffixes, key=len)] = name
-    return {path: by_suffix[suffix] for path, suffix in zip(paths, _suffixes(task), strict=True) if suffix in by_suffix}
 
 
 def withdraw(files: Files, published: dict[str, str], claimed_etags: dict[str, str | None]) -> None:
@@ -114,6 +89,6 @@ def _upload_over(context: CoreContext, source: Path, path: str, condition: Condi
         # In the task's own folder: an earlier claim's, whose worker may be slow. The look comes before the question, so
         # that what a later claim writes after it stays.
         there = context.files.stat(path)
-        if not has_own_folder(context.task) or not context.is_ours():
+        if own_folder(context.task) is None or not context.is_ours():
             raise
         return context.files.upload(source, path, condition=IfMatch(there.etag) if there else IfAbsent()).etag

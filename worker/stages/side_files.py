@@ -78,7 +78,7 @@ def _find(files: Files, parameter: str, path: str) -> list[FileInfo]:
     if found := files.stat(path):
         return [found]
     below: list[FileInfo] = []
-    for info in files.list(path + "/"):
+    for info in files.find(path + "/"):
         if info.path.endswith("/"):  # some tools store an empty object for a folder
             continue
         if len(below) == MAX_FILES:

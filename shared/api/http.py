@@ -15,8 +15,7 @@ from dataclasses import dataclass
 import flask
 from pydantic import BaseModel
 
-from shared.errors import AppError, Busy, Unavailable
-from shared.http_errors import (
+from shared.api.http_errors import (
     answer_in_json,
     error_response,
     json_response,
@@ -25,7 +24,8 @@ from shared.http_errors import (
     path_not_found,
     unexpected_response,
 )
-from shared.json_body import finish_body, read_object
+from shared.api.json_body import finish_body, read_object
+from shared.errors import AppError, Busy, Unavailable
 from shared.settings import get_settings
 from shared.validation_messages import validate
 
@@ -34,7 +34,7 @@ Function = Callable[..., BaseModel | flask.Response]
 
 
 @dataclass(frozen=True)
-class Message:
+class Text:
     """A text in both languages; `{name}` stands for a field of the answer's data."""
 
     zh: str
@@ -52,8 +52,8 @@ class Endpoint:
     name: str
     method: str
     path: str
-    title: Message
-    answers: dict[type[BaseModel], Message]
+    title: Text
+    answers: dict[type[BaseModel], Text]
     media_type: str
     errors: tuple[type[AppError], ...]
     request: type[BaseModel] | None
@@ -80,7 +80,7 @@ class Endpoint:
         return found.groupdict() if found else None
 
 
-def endpoint(method: str, path: str, *, title: Message, message: Message | tuple[Message, ...] = (),
+def endpoint(method: str, path: str, *, title: Text, message: Text | tuple[Text, ...] = (),
              media_type: str = "", errors: tuple[type[AppError], ...] = ()) -> Callable[[Function], HttpFunction]:
     """Make a function `(request model) -> data model`, or `() -> data model`, an HTTP function.
 
@@ -92,7 +92,7 @@ def endpoint(method: str, path: str, *, title: Message, message: Message | tuple
         hints = typing.get_type_hints(function)
         returned = hints.pop("return")
         models = [kind for kind in typing.get_args(returned) or (returned,) if kind is not flask.Response]
-        messages = (message,) if isinstance(message, Message) else message
+        messages = (message,) if isinstance(message, Text) else message
         about = Endpoint(function.__name__, method, path, title, dict(zip(models, messages, strict=True)), media_type,
                          errors, next((kind for kind in hints.values() if kind is not flask.Request), None),
                          flask.Request in hints.values())

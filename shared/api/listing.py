@@ -5,20 +5,12 @@ from typing import Literal
 
 from pydantic import Field
 
+from shared.api.tasks import view_tasks
+from shared.api.views import TaskView
 from shared.deps import get_store
-from shared.models import (
-    GroupIdText,
-    LabelKey,
-    LabelValue,
-    Model,
-    Name,
-    StrictModel,
-    TaskView,
-    TimeText,
-    parse_time,
-)
+from shared.schema import GroupIdText, LabelKey, LabelValue, Model, Name, StrictModel, TimeText
 from shared.store import TaskFilter
-from shared.tasks import view_tasks
+from shared.times import parse_time
 
 
 class ListTasks(StrictModel):
@@ -47,6 +39,6 @@ def find_page(query: ListTasks) -> TaskPage:
     after, before = (text and parse_time(text) for text in (query.created_after, query.created_before))
     narrow = TaskFilter(query.status, query.platform, query.task_type, query.group_id, query.labels or {}, after,
                         before)
-    tasks, total = get_store().list(narrow, query.page, query.page_size)
+    tasks, total = get_store().list_page(narrow, query.page, query.page_size)
     return TaskPage(tasks=view_tasks(tasks), total=total, page=query.page,
                     page_size=query.page_size, total_pages=-(-total // query.page_size))

@@ -12,11 +12,12 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from shared import errors
-from shared.catalog import view_platforms
+from shared.api.catalog import view_platforms
+from shared.api.http import Endpoint
+from shared.documents import WorkerInfo
 from shared.errors import AppError
-from shared.http import Endpoint
-from shared.models import WorkerInfo, parse_time
 from shared.platforms import get_platforms
+from shared.times import parse_time
 
 # By endpoint: the contract's, where it has the endpoint. What shows a target is made from the target's declaration.
 EXAMPLES = Path(__file__).with_name("examples.json")

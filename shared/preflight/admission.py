@@ -7,11 +7,10 @@ import logging
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import lru_cache
 
-from shared.deps import get_files
+from shared.deps import get_admission, get_files
+from shared.documents import Task
 from shared.errors import AppError, InvalidRequest
-from shared.models import Task
 from shared.preflight.checks import MAY_COME_LATER, check_model, check_target
 from shared.preflight.views import Finding
 from shared.settings import Settings
@@ -32,7 +31,7 @@ def refuse_hopeless(tasks: list[Task], settings: Settings, several: bool) -> Non
     Raises:
         InvalidRequest: one of them cannot become what it asks for.
     """
-    found = get_gate().check(tasks, settings) if settings.preflight else None
+    found = get_admission().check(tasks, settings) if settings.preflight else None
     if found is None:
         return
     index, finding = found
@@ -44,7 +43,7 @@ def refuse_hopeless(tasks: list[Task], settings: Settings, several: bool) -> Non
                          f"{where} cannot be converted ({finding.code}): {of_target}{message}; {hint}")
 
 
-class Gate:
+class Admission:
     """The checks that run in this process. Equal requests at once are one check."""
 
     def __init__(self) -> None:
@@ -69,6 +68,9 @@ class Gate:
         except TimeoutError:
             return None
 
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
     def _run(self, key: str, tasks: list[Task], settings: Settings) -> tuple[int, Finding] | None:
         found = None
         try:
@@ -83,11 +85,6 @@ class Gate:
                         self._passed.clear()
                     self._passed[key] = time.monotonic() + _TRUST_S
         return found
-
-
-@lru_cache(maxsize=1)
-def get_gate() -> Gate:
-    return Gate()
 
 
 def _find_hopeless(tasks: list[Task], settings: Settings) -> tuple[int, Finding] | None:

@@ -6,13 +6,14 @@ from typing import Annotated
 import flask
 from pydantic import Field
 
+from shared.api.ranges import object_response
+from shared.api.tasks import require_task
 from shared.deps import get_files
+from shared.documents import Status
 from shared.errors import NotFound
-from shared.models import Status, StrictModel, TaskIdText
-from shared.ranges import object_response
+from shared.schema import StrictModel, TaskIdText
 from shared.settings import get_settings
 from shared.task_logs import MAX_LOG_BYTES, log_path
-from shared.tasks import require_task
 
 StageName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 

@@ -9,17 +9,16 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from functools import lru_cache
 
 import flask
 from pydantic_core import to_json
 
-from shared.deps import get_store
+from shared.api.task_events import MAX_SEQ, EventsQuery, view_event
+from shared.api.tasks import require_task
+from shared.deps import get_store, get_streams
+from shared.documents import TERMINAL, Task
 from shared.errors import Busy, InvalidRequest, Unavailable
-from shared.models import TERMINAL, Task
 from shared.settings import get_settings
-from shared.task_events import MAX_SEQ, EventsQuery, view_event
-from shared.tasks import require_task
 
 MEDIA_TYPE = "text/event-stream"
 POLL_S = 0.5
@@ -54,19 +53,13 @@ class Streams:
         stack.callback(self._leave)
         return stack
 
+    def close(self) -> None:
+        """End all of them within a moment: the process is about to stop."""
+        self.closed.set()
+
     def _leave(self) -> None:
         with self._lock:
             self._open -= 1
-
-
-@lru_cache(maxsize=1)
-def get_streams() -> Streams:
-    return Streams()
-
-
-def close_streams() -> None:
-    """End all streams of this process within a moment: it is about to stop."""
-    get_streams().closed.set()
 
 
 def wants_stream(request: flask.Request) -> bool:

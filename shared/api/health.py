@@ -8,7 +8,7 @@ from typing import Literal
 
 from shared.deps import get_files, get_queue, get_store
 from shared.errors import AppError, Unavailable
-from shared.models import Model
+from shared.schema import Model
 from shared.settings import get_settings
 
 SLACK_S = 0.3  # what an answer takes on top of the slowest dependency's own time limit

@@ -5,9 +5,11 @@ from typing import Any
 
 from pydantic import Field
 
+from shared.api.tasks import require_task, task_not_found
 from shared.deps import get_store
-from shared.models import Model, Status, StoredEvent, StrictModel, TaskIdText, format_time
-from shared.tasks import require_task, task_not_found
+from shared.documents import Status, StoredEvent
+from shared.schema import Model, StrictModel, TaskIdText
+from shared.times import format_time
 
 MAX_SEQ = 2**53 - 1  # the largest integer that every JSON reader takes
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 import time
 from typing import Literal
 
+from shared.api.views import TaskView, view_task
+from shared.creation.requests import MAX_TARGETS
 from shared.deps import get_store
+from shared.documents import Status, Task, WorkerInfo
 from shared.errors import NotFound
-from shared.models import MAX_TARGETS, Model, Status, Task, TaskView, WorkerInfo, view_task
+from shared.schema import Model
 from shared.store import TaskFilter
 from shared.transitions import WAITING
 
@@ -16,6 +19,20 @@ LIVE_S = 30.0  # a worker that was not seen for so long counts as gone
 class TaskState(Model):
     task_id: str
     status: Status
+
+
+class TaskGroup(Model):
+    """The tasks of a request with several targets, in their order."""
+
+    group_id: str
+    tasks: list[TaskState]
+
+
+def view_created(tasks: list[Task]) -> TaskState | TaskGroup:
+    """The answer to the request that created them: always `pending`, so that a repeated request gets the same one."""
+    states = [TaskState(task_id=task.id, status=Status.PENDING) for task in tasks]
+    group_id = tasks[0].group_id
+    return states[0] if group_id is None else TaskGroup(group_id=group_id, tasks=states)
 
 
 def live_workers() -> list[WorkerInfo]:
@@ -57,7 +74,7 @@ def group_task_ids(group_id: str) -> list[str]:
     Raises:
         NotFound: there are none.
     """
-    tasks, _ = get_store().list(TaskFilter(group_id=group_id), 1, MAX_TARGETS)
+    tasks, _ = get_store().list_page(TaskFilter(group_id=group_id), 1, MAX_TARGETS)
     if not tasks:
         raise NotFound("任务组不存在", "task group not found")
     return [task.id for task in tasks]

@@ -8,24 +8,18 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import Any, get_args
 
+from shared.creation.requests import CreateTask, TargetChoice
 from shared.deps import get_store
+from shared.documents import HEAD_START_S, Task, new_task_id
 from shared.errors import Conflict, InvalidRequest
 from shared.files.paths import check_path
-from shared.models import HEAD_START_S, CreateTask, Model, TargetChoice, Task, new_task_id
+from shared.outputs import default_output, output_stem
 from shared.platforms import get_platforms
 from shared.platforms.base import NamesObject, Platform
 from shared.settings import Settings
 from shared.store import DuplicateKey
-from shared.tasks import TaskState
 from shared.transitions import created
 from shared.validation_messages import printable, validate
-
-
-class TaskGroup(Model):
-    """The tasks of a request with several targets, in their order."""
-
-    group_id: str
-    tasks: list[TaskState]
 
 
 def build_tasks(request: CreateTask, settings: Settings) -> list[Task]:
@@ -42,7 +36,7 @@ def build_tasks(request: CreateTask, settings: Settings) -> list[Task]:
     tasks = [_build_task(request, choice, settings, f"targets[{index}].")
              for index, choice in enumerate(request.targets)]
     # Their manifests and reports lie beside them, under the path without its suffix.
-    stems = [task.output_path.removesuffix(get_platforms()[task.platform].artefact_suffix) for task in tasks]
+    stems = [output_stem(task) for task in tasks]
     for index, stem in enumerate(stems):
         if stem in stems[:index]:
             raise InvalidRequest(f"targets[{index}].output_path 无效: 除后缀外与另一目标相同",
@@ -97,11 +91,6 @@ def insert_once(task: Task) -> tuple[Task, bool]:
                            "idempotency_key was used for another request; use a new one") from duplicate
         return duplicate.existing, False
     return task, True
-
-
-def default_output(task_id: str, input_path: str, platform: Platform, settings: Settings) -> str:
-    """The task's own folder in the results' bucket, so that it can be deleted with the task."""
-    return f"{settings.results_bucket}/{task_id}/{PurePosixPath(input_path).stem}{platform.artefact_suffix}"
 
 
 def _find_platform(choice: TargetChoice, where: str) -> Platform:

@@ -2,14 +2,15 @@
 from __future__ import annotations
 
 import logging
-from pathlib import PurePosixPath
 
 from pydantic import Field, model_validator
 
 from shared.deps import get_files, get_queue, get_store
+from shared.documents import Task
 from shared.doorbells import nudge
 from shared.errors import Unavailable
-from shared.models import GroupIdText, Model, StrictModel, Task, TaskIds, wrong
+from shared.outputs import own_folder
+from shared.schema import GroupIdText, Model, StrictModel, TaskIds, wrong
 from shared.settings import get_settings
 from shared.task_logs import delete_logs
 
@@ -65,15 +66,6 @@ def delete_tasks(task_ids: list[str]) -> dict[str, bool]:
     return results
 
 
-def has_own_folder(task: Task) -> bool:
-    """Whether artefacts go to a folder that the service named after the task; a client's own output stays. Nobody but
-    the task's own claims writes there.
-
-    There may be some without a result, too: of a worker that was killed between publishing and completing.
-    """
-    return PurePosixPath(task.output_path).parent.name == task.id
-
-
 def has_objects(task: Task) -> bool:
     """Whether there may be objects of the task: nothing has, before its first claim."""
     return task.epoch > 0 or task.result is not None
@@ -84,8 +76,8 @@ def _delete_objects(task: Task) -> bool:
     files = get_files()
     try:
         delete_logs(files, get_settings(), task.id)
-        if has_own_folder(task):
-            for info in list(files.list(task.output_path.rpartition("/")[0] + "/")):
+        if folder := own_folder(task):
+            for info in list(files.find(folder)):
                 files.delete(info.path)
     except Unavailable as error:
         logger.warning("the objects of task %s are not deleted: %s", task.id, error)

@@ -5,10 +5,12 @@ from typing import Any
 
 from pydantic import Field
 
-from shared.models import Model, WorkerInfo, format_time
+from shared.api.tasks import live_workers
+from shared.documents import WorkerInfo
 from shared.platforms import get_platforms
 from shared.platforms.base import Platform
-from shared.tasks import live_workers
+from shared.schema import Model
+from shared.times import format_time
 
 
 class LiveWorker(Model):

@@ -7,8 +7,8 @@ import flask
 from pydantic_core import to_json
 from werkzeug.exceptions import HTTPException
 
+from shared.api.json_body import finish_body
 from shared.errors import AppError, InvalidRequest, MethodNotAllowed, NotFound, PayloadTooLarge, Unavailable
-from shared.json_body import finish_body
 from shared.validation_messages import printable
 
 LANGUAGES = ("zh", "en")  # the first is what a client gets that asks for none of them

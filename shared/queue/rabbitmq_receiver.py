@@ -31,7 +31,7 @@ class ConsumingStopped(AMQPError):
     """The channel was closed, or a queue that was consumed from is gone: pika tells neither by itself."""
 
 
-class Consumer:
+class Receiver:
     """Fills a mailbox. Everything but `wake` and what a delivery calls belongs to one thread.
 
     Doorbells are fetched one by one (`basic_get`), so that a worker never holds one that it has no room for; only when
@@ -54,7 +54,7 @@ class Consumer:
         for platform in platforms:
             declare(self._channel, platform_declarations(platform))
         self._control_tag = self._channel.basic_consume(self._control_queue, self._on_control)
-        self._channel.basic_qos(prefetch_count=1)  # of each consumer from here on
+        self._channel.basic_qos(prefetch_count=1)  # of each receiver from here on
 
     def wake(self) -> None:
         """Let `tick` look at the mailbox again; from any thread."""

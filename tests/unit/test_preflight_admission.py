@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from shared.creation import build_tasks
+from shared.creation.documents import build_tasks
+from shared.creation.requests import CreateTask
+from shared.documents import Task
 from shared.errors import InvalidRequest, Unavailable
 from shared.files import FileInfo
-from shared.models import CreateTask, Task
-from shared.preflight import gate
-from shared.preflight.gate import Gate
+from shared.preflight import admission
+from shared.preflight.admission import Admission
 from shared.settings import Settings
 from tests import models
 from tests.fixtures.preflight import Folder
@@ -31,7 +32,7 @@ class Store:
 
     def __init__(self, folder: Folder, before_stat: Callable[[], None]) -> None:
         self._files, self._before_stat, self.stats = folder.files, before_stat, 0
-        self.read_range, self.list = folder.files.read_range, folder.files.list
+        self.read_range, self.find = folder.files.read_range, folder.files.find
 
     def stat(self, path: str) -> FileInfo | None:
         self.stats += 1
@@ -48,14 +49,14 @@ def folder(tmp_path: Path) -> Folder:
 def use(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Store]:
     def use(before_stat: Callable[[], None] = lambda: None) -> Store:
         store = Store(folder, before_stat)
-        monkeypatch.setattr(gate, "get_files", lambda: store)
+        monkeypatch.setattr(admission, "get_files", lambda: store)
         return store
 
     return use
 
 
 def test_a_request_that_passed_is_not_looked_at_again_for_a_while(folder: Folder, use: Callable[..., Store]) -> None:
-    path, store, checked = folder.put("good.onnx", models.convolution()), use(), Gate()
+    path, store, checked = folder.put("good.onnx", models.convolution()), use(), Admission()
     assert checked.check(tasks_for(path), SETTINGS) is None
     asked = store.stats
     for _ in range(20):
@@ -66,7 +67,7 @@ def test_a_request_that_passed_is_not_looked_at_again_for_a_while(folder: Folder
 
 def test_a_refused_request_is_looked_at_each_time_but_its_model_is_read_once(
         folder: Folder, use: Callable[..., Store], monkeypatch: pytest.MonkeyPatch) -> None:
-    path, store, checked = folder.put("dynamic.onnx", models.convolution([1, 3, "h", 32])), use(), Gate()
+    path, store, checked = folder.put("dynamic.onnx", models.convolution([1, 3, "h", 32])), use(), Admission()
     assert checked.check(tasks_for(path), SETTINGS)[1].code == "dynamic_shape"
     asked = store.stats
     monkeypatch.setattr("shared.preflight.reader.subprocess.Popen", None)
@@ -76,7 +77,7 @@ def test_a_refused_request_is_looked_at_each_time_but_its_model_is_read_once(
 
 def test_a_slow_store_delays_a_request_by_no_more_than_the_limit_and_refuses_none(
         folder: Folder, use: Callable[..., Store]) -> None:
-    path, checked, hold = folder.put("bad.onnx", b"bad"), Gate(), threading.Event()
+    path, checked, hold = folder.put("bad.onnx", b"bad"), Admission(), threading.Event()
     use(lambda: hold.wait(10))
     began = time.monotonic()
     assert checked.check(tasks_for(path), Settings(preflight_s=0.2)) is None
@@ -85,7 +86,7 @@ def test_a_slow_store_delays_a_request_by_no_more_than_the_limit_and_refuses_non
 
 
 def test_requests_beyond_the_checks_that_may_run_at_once_do_not_wait(folder: Folder, use: Callable[..., Store]) -> None:
-    checked, hold = Gate(), threading.Event()
+    checked, hold = Admission(), threading.Event()
     use(lambda: hold.wait(10))
     paths = [folder.put(f"bad{number}.onnx", b"bad") for number in range(3)]
     answers: list[object] = []
@@ -105,7 +106,7 @@ def test_requests_beyond_the_checks_that_may_run_at_once_do_not_wait(folder: Fol
 
 
 def test_equal_requests_at_once_are_one_check(folder: Folder, use: Callable[..., Store]) -> None:
-    path, checked = folder.put("twice.onnx", b"bad"), Gate()
+    path, checked = folder.put("twice.onnx", b"bad"), Admission()
     store, answers = use(lambda: time.sleep(0.3)), []
     threads = [threading.Thread(target=lambda: answers.append(checked.check(tasks_for(path), SETTINGS)))
                for _ in range(8)]
@@ -121,20 +122,20 @@ def test_a_store_that_is_away_refuses_nothing(folder: Folder, use: Callable[...,
         raise Unavailable("files")
 
     use(away)
-    assert Gate().check(tasks_for("models/m.onnx"), SETTINGS) is None
+    assert Admission().check(tasks_for("models/m.onnx"), SETTINGS) is None
 
 
 def test_a_model_that_is_not_small_is_not_looked_at(folder: Folder, use: Callable[..., Store],
                                                     monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "MAX_MODEL_BYTES", 2)
+    monkeypatch.setattr(admission, "MAX_MODEL_BYTES", 2)
     use()
-    assert Gate().check(tasks_for(folder.put("large.onnx", b"bad")), SETTINGS) is None
-    assert Gate().check(tasks_for(folder.put("small.onnx", b"ba")), SETTINGS) is not None
+    assert Admission().check(tasks_for(folder.put("large.onnx", b"bad")), SETTINGS) is None
+    assert Admission().check(tasks_for(folder.put("small.onnx", b"ba")), SETTINGS) is not None
 
 
 def test_switched_off_it_refuses_nothing(folder: Folder, use: Callable[..., Store]) -> None:
     use()
     path = folder.put("off.onnx", b"bad")
-    gate.refuse_hopeless(tasks_for(path), Settings(preflight=False), several=False)
+    admission.refuse_hopeless(tasks_for(path), Settings(preflight=False), several=False)
     with pytest.raises(InvalidRequest, match="model_unreadable"):
-        gate.refuse_hopeless(tasks_for(path), SETTINGS, several=False)
+        admission.refuse_hopeless(tasks_for(path), SETTINGS, several=False)

@@ -3,11 +3,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from shared.creation import build_tasks
-from shared.deps import get_files
+from shared.creation.documents import build_tasks
+from shared.creation.requests import CreateTask
+from shared.deps import get_check_places, get_files
 from shared.errors import Busy
-from shared.models import CreateTask
 from shared.preflight.checks import check_model, check_target
 from shared.preflight.views import Validation
 from shared.settings import Settings
@@ -16,7 +18,29 @@ MAX_S = 5.0
 AT_ONCE = 2  # of a process; each is a process that parses
 _RETRY_AFTER_S = 2
 
-_places = threading.BoundedSemaphore(AT_ONCE)
+
+class CheckPlaces:
+    """How many checks this process makes at once."""
+
+    def __init__(self) -> None:
+        self._places = threading.BoundedSemaphore(AT_ONCE)
+
+    @contextmanager
+    def take(self) -> Iterator[None]:
+        """Hold one place inside.
+
+        Raises:
+            Busy: none became free for half of a check's time.
+        """
+        if not self._places.acquire(timeout=MAX_S / 2):
+            raise Busy("校验过多, 请稍后重试", "too many checks: try again later", _RETRY_AFTER_S)
+        try:
+            yield
+        finally:
+            self._places.release()
+
+    def close(self) -> None:
+        """Nothing is open: a check ends by its own deadline."""
 
 
 def validate_request(request: CreateTask, settings: Settings) -> Validation:
@@ -27,12 +51,8 @@ def validate_request(request: CreateTask, settings: Settings) -> Validation:
     """
     tasks = build_tasks(request, settings)
     deadline = time.monotonic() + MAX_S
-    if not _places.acquire(timeout=MAX_S / 2):
-        raise Busy("校验过多, 请稍后重试", "too many checks: try again later", _RETRY_AFTER_S)
-    try:
+    with get_check_places().take():
         files = get_files()
         model = check_model(tasks[0].input_path, files, settings, deadline)
         verdicts = [check_target(model, task, files, deadline) for task in tasks]
-    finally:
-        _places.release()
     return Validation(valid=all(verdict.valid for verdict in verdicts), targets=verdicts, model=model.view())

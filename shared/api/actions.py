@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pydantic import Field, model_validator
 
 from shared import transitions
+from shared.api.http import Text
+from shared.api.tasks import TaskState, group_task_ids, require_task
 from shared.deps import get_queue, get_store
+from shared.documents import TERMINAL, Status, Task
 from shared.doorbells import nudge, ring
 from shared.errors import AppError, Busy, InvalidTransition, Unavailable
-from shared.http import Message
-from shared.models import TERMINAL, GroupIdText, Model, Status, StrictModel, Task, TaskIds, TaskIdText, wrong
-from shared.tasks import TaskState, group_task_ids, require_task
+from shared.schema import GroupIdText, Model, StrictModel, TaskIds, TaskIdText, wrong
 from shared.transitions import WAITING, Change
 
 ATTEMPTS = 3
@@ -27,15 +28,15 @@ class Action:
 
     change: Callable[[], Change]
     allowed: tuple[Status, ...]
-    verb: Message
+    verb: Text
     participle: str  # of the English verb
 
 
-PAUSE = Action(transitions.pause, (Status.RUNNING,), Message("暂停", "pause"), "paused")
-RESUME = Action(transitions.resume, (Status.PAUSED,), Message("恢复", "resume"), "resumed")
-CANCEL = Action(transitions.cancel, (Status.PENDING, Status.RUNNING, Status.PAUSED), Message("取消", "cancel"),
+PAUSE = Action(transitions.pause, (Status.RUNNING,), Text("暂停", "pause"), "paused")
+RESUME = Action(transitions.resume, (Status.PAUSED,), Text("恢复", "resume"), "resumed")
+CANCEL = Action(transitions.cancel, (Status.PENDING, Status.RUNNING, Status.PAUSED), Text("取消", "cancel"),
                 "cancelled")
-RETRY = Action(transitions.retry, (Status.FAILED,), Message("重试", "retry"), "retried")
+RETRY = Action(transitions.retry, (Status.FAILED,), Text("重试", "retry"), "retried")
 
 
 class TaskChoice(StrictModel):

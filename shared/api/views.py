@@ -1,0 +1,63 @@
+"""What clients see of a task."""
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from shared.documents import Priority, Status, Task, TaskFailure, TaskResult
+from shared.schema import Model, StrictModel, TaskIdText
+from shared.times import format_time
+
+
+class TaskRef(StrictModel):
+    task_id: TaskIdText
+
+
+class StageView(Model):
+    name: str
+    status: str
+    seconds: float | None = None
+    cached: bool = False
+
+
+class TaskView(Model):
+    """What clients see of a task: the contract's seven fields first, then ours. Times are UTC."""
+
+    id: str
+    task_type: str
+    platform: str
+    status: Status
+    input_path: str
+    output_path: str
+    created_at: str
+    parameters: dict[str, Any]
+    priority: Priority
+    labels: dict[str, str]
+    group_id: str | None
+    waits_for: Literal["worker", "slot", "delay"] | None = Field(
+        description="why nothing happens: no live worker serves the target; all are busy; a retry is due later")
+    progress: float
+    stage: str | None
+    log_lines: list[str] = Field(description="the last that the running stage's tool said")
+    stages: list[StageView]
+    error: TaskFailure | None
+    result: TaskResult | None
+    updated_at: str
+    started_at: str | None
+    finished_at: str | None
+
+
+def view_task(task: Task, waits_for: Literal["worker", "slot", "delay"] | None = None) -> TaskView:
+    stages = [StageView(name=s.name, status=s.status, seconds=s.seconds, cached=s.cached) for s in task.stages]
+    if task.stage and not any(s.name == task.stage for s in task.stages):
+        status = {Status.FAILED: "failed", Status.PAUSED: "paused"}.get(task.status, "running")
+        stages.append(StageView(name=task.stage, status=status))
+    return TaskView(
+        id=task.id, task_type=task.task_type, platform=task.platform, status=task.status, input_path=task.input_path,
+        output_path=task.output_path, created_at=format_time(task.created_at), parameters=task.parameters,
+        priority=task.priority, labels=task.labels, group_id=task.group_id,
+        waits_for=waits_for, progress=round(task.progress, 1), stage=task.stage,
+        log_lines=task.log_lines, stages=stages,
+        error=task.error, result=task.result, updated_at=format_time(task.updated_at),
+        started_at=format_time(task.started_at), finished_at=format_time(task.finished_at))

@@ -1,0 +1,30 @@
+"""The use case itself. It knows neither HTTP nor a queue's messages: a new door builds a `CreateTask` and calls it."""
+from __future__ import annotations
+
+from shared.creation.documents import build_tasks, insert_once
+from shared.creation.requests import CreateTask
+from shared.deps import get_queue, get_store
+from shared.documents import Task
+from shared.doorbells import ring
+from shared.preflight.admission import refuse_hopeless
+from shared.settings import get_settings
+
+
+def create_tasks(request: CreateTask) -> list[Task]:
+    """Store a task for each target of the request, then ring for each; a group's tasks come in their targets' order.
+
+    The tasks are safe in the store before a worker hears of them. A repeated `idempotency_key` returns the stored
+    tasks of the first request, and no new doorbell is rung for them.
+
+    Raises:
+        InvalidRequest: the request is wrong, or what it asks for is certain to fail.
+        Conflict: the idempotency key was used for another request.
+        Unavailable: the store does not answer.
+    """
+    tasks = build_tasks(request, get_settings())
+    refuse_hopeless(tasks, get_settings(), several=request.targets is not None)
+    stored = [insert_once(task) for task in tasks]
+    queue_answers = True  # a queue that does not answer once is not waited for again in this request
+    for task, is_new in stored:
+        queue_answers = queue_answers and (not is_new or ring(task, get_store(), get_queue()))
+    return [task for task, _ in stored]

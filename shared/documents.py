@@ -1,0 +1,149 @@
+"""The documents in the store: a task with its stages, events, error and result, and a live worker."""
+from __future__ import annotations
+
+import secrets
+import time
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import Field
+
+from shared.schema import Model
+
+
+class Status(StrEnum):
+    """The five statuses of the contract; there is no other."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+TERMINAL = (Status.COMPLETED, Status.FAILED)
+Priority = Literal["high", "normal", "low"]
+
+# A task's place in the queue is the time of its creation, moved by its priority: high ones overtake what came less
+# than an hour before them, and no low one waits for ever.
+HEAD_START_S = {"high": 3600.0, "normal": 0.0, "low": -3600.0}
+
+
+class StageRecord(Model):
+    """One finished stage. `key` addresses its result in the cache."""
+
+    name: str
+    status: Literal["completed"] = "completed"
+    key: str
+    output_digest: str
+    seconds: float
+    cached: bool
+    peak_memory_bytes: int | None = None
+
+
+class TaskFailure(Model):
+    """Why a task failed. `code` is stable; cancel is `cancelled`."""
+
+    code: str
+    stage: str | None = None
+    vendor_code: str | None = None
+    message: str
+    hint: str = ""
+    log_tail: str = ""
+
+
+class TaskResult(Model):
+    """The published artefact. `files` are its objects, the one at `path` first; `accuracy` is per output, None where
+    the target cannot run what it makes."""
+
+    path: str
+    files: list[str]
+    sha256: str
+    size_bytes: int
+    manifest_path: str
+    report_path: str | None = None
+    report_page_path: str | None = None
+    toolchain: dict[str, str] = Field(default_factory=dict)
+    accuracy: dict[str, Any] | None = None
+
+    def objects(self) -> list[str]:
+        """Everything that was published."""
+        return [*self.files, *filter(None, (self.manifest_path, self.report_path, self.report_page_path))]
+
+
+class Event(Model):
+    """Something that happened to a task at a moment (seconds since the epoch), in small words: `data` is flat JSON.
+
+    `type` is created, claimed, stage_started, stage_finished, paused, resumed, parked, released, reaped, retried,
+    completed, failed or cancelled; later versions may have others.
+    """
+
+    type: str
+    at: float
+    data: dict[str, Any] = Field(default_factory=dict)
+
+
+class StoredEvent(Event):
+    """`seq` counts a task's events: 1, 2, 3, without gaps."""
+
+    seq: int
+
+
+class Task(Model):
+    """The task document. Changes go through `shared.transitions` only. Times are seconds since the epoch (UTC)."""
+
+    # What the client asked for. It never changes.
+    id: str  # `task_<epoch seconds>_<random digits>`
+    task_type: str  # one of the target's
+    platform: str  # the target's name
+    input_path: str  # the model, as `bucket/object` or an absolute path below an allowed root
+    output_path: str  # where the artefact's first file goes; the names beside it are made in `shared.outputs`
+    parameters: dict[str, Any] = Field(default_factory=dict)  # checked, with the target's defaults filled in
+    priority: Priority = "normal"
+    labels: dict[str, str] = Field(default_factory=dict)  # the client's own words, for its lists
+    created_at: float
+    queue_order: float  # `created_at` moved by the priority; of the waiting tasks the smallest is the first
+    idempotency_key: str | None = None  # unique among all tasks, where there is one
+    request_hash: str | None = None  # SHA-256 of the request, which tells a repeated request from another one
+    group_id: str | None = None  # of the tasks that one request with several targets made
+
+    # Who works on it.
+    status: Status = Status.PENDING
+    epoch: int = 0  # the fencing token: each claim counts it up, and a write under an older epoch is refused
+    owner: str | None = None  # the id of the worker that holds the claim
+    beat: int = 0  # each heartbeat of the owner counts it up; a reaper frees a task whose beat stands still
+    announced: int = -1  # the epoch whose doorbell the broker has confirmed; -1 while a doorbell is owed
+    retries: int = 0  # how often a reaper has taken the task from an owner since the last finished stage
+    next_run_at: float = 0.0  # no worker claims it earlier: the delay after a reap
+
+    # How far it is.
+    stage: str | None = None  # the stage that runs, or that ran last
+    progress: float = 0.0  # percent of the whole task
+    log_lines: list[str] = Field(default_factory=list)  # the running stage's last; none without an owner
+    stages: list[StageRecord] = Field(default_factory=list)  # the finished ones, in their order
+    event_count: int = 0  # the `seq` of the last event; `Store.events` reads the events themselves
+    updated_at: float
+    started_at: float | None = None  # the first claim
+    finished_at: float | None = None  # when it became completed or failed
+
+    # How it ended.
+    error: TaskFailure | None = None  # of a failed task, and no other
+    result: TaskResult | None = None  # of a completed task, and no other
+
+
+def new_task_id(now: float | None = None) -> str:
+    """`task_<epoch seconds>_<10 random digits>`."""
+    return f"task_{int(time.time() if now is None else now)}_{secrets.randbelow(9 * 10**9) + 10**9}"
+
+
+class WorkerInfo(Model):
+    """A live worker, as GET /platforms shows it. `seen_at` is for people; no rule depends on it."""
+
+    id: str
+    host: str
+    pid: int
+    platforms: dict[str, dict[str, str]] = Field(description="target -> {tool: version}")
+    slots: int
+    platform_slots: dict[str, int] = Field({}, description="target -> how many of the slots its tasks may have")
+    started_at: float
+    seen_at: float

@@ -1,0 +1,65 @@
+"""Where a task's results lie: the one place that knows how the names of published objects are made.
+
+`output_path` is a stem and the artefact's suffix: `results/det.xml` is the stem `results/det`. The artefact's other
+files, the manifest and the reports have the same stem and suffixes of their own. Without an `output_path` in the
+request the task gets a folder of its own, named after its id.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+
+from shared.documents import Task
+from shared.platforms import get_platforms
+from shared.platforms.base import Platform
+from shared.settings import Settings
+
+MANIFEST, REPORT, REPORT_PAGE = ".manifest.json", ".report.json", ".report.html"
+BESIDE = (MANIFEST, REPORT, REPORT_PAGE)
+
+
+def default_output(task_id: str, input_path: str, platform: Platform, settings: Settings) -> str:
+    """The artefact's path in the task's own folder in the results' bucket."""
+    return f"{settings.results_bucket}/{task_id}/{PurePosixPath(input_path).stem}{platform.artefact_suffix}"
+
+
+def own_folder(task: Task) -> str | None:
+    """`bucket/…/<task id>/` where the results lie in a folder that is named after the task, else None.
+
+    Nobody but the task's own claims writes into such a folder, so that it can be deleted with the task. A client's own
+    `output_path` is kept. The folder may hold artefacts although the task has no result: those of a worker that was
+    killed between publishing and completing.
+    """
+    folder = PurePosixPath(task.output_path).parent
+    return f"{folder}/" if folder.name == task.id else None
+
+
+def output_stem(task: Task) -> str:
+    """The full path of the task's published objects up to their suffixes."""
+    return task.output_path.removesuffix(get_platforms()[task.platform].artefact_suffix)
+
+
+def artefact_suffixes(task: Task) -> tuple[str, ...]:
+    """The suffixes of the artefact's files; the one at `output_path` comes first."""
+    platform = get_platforms()[task.platform]
+    return (platform.artefact_suffix, *platform.also)
+
+
+def artefact_paths(task: Task) -> list[str]:
+    """Where the artefact's files go; `output_path` comes first."""
+    return [output_stem(task) + suffix for suffix in artefact_suffixes(task)]
+
+
+def paths_beside(task: Task) -> dict[str, str]:
+    """`{suffix: path}` of the manifest and the reports."""
+    return {suffix: output_stem(task) + suffix for suffix in BESIDE}
+
+
+def published_names(task: Task, files: Iterable[str]) -> dict[str, str]:
+    """`{path: the stage's file}`. A file belongs to the longest suffix that it ends in; an artefact need not have a
+    file for every suffix, and files without a known suffix are not published."""
+    by_suffix = {}
+    for name in files:
+        if suffixes := [suffix for suffix in artefact_suffixes(task) if name.endswith(suffix)]:
+            by_suffix[max(suffixes, key=len)] = name
+    return {output_stem(task) + suffix: by_suffix[suffix] for suffix in artefact_suffixes(task) if suffix in by_suffix}

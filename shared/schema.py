@@ -1,0 +1,84 @@
+"""What documents, requests and declarations are made of: the base models and the kinds of text a client may send."""
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from shared.times import parse_time
+
+MAX_DEPTH = 8  # of what a client nests in `parameters`
+
+
+# Models are built at their first use: a function imports many and uses few, and its cold start counts.
+class Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+
+class StrictModel(BaseModel):
+    """What a client sends: no coercion (`"1"` is not a number, `true` is not 1)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
+
+
+def wrong(zh: str, en: str) -> PydanticCustomError:
+    """What a validator raises, in both languages, as a phrase that follows the field's name."""
+    return PydanticCustomError("bilingual", "{en}", {"zh": zh, "en": en})
+
+
+def _storable(value: str) -> str:
+    """Strings that every store can hold: no NUL, no lone surrogates."""
+    if "\0" in value:
+        raise wrong("不得含有 NUL 字符", "must not contain NUL")
+    if any("\ud800" <= char <= "\udfff" for char in value):
+        raise wrong("应为有效的 Unicode 文本", "should be valid Unicode text")
+    return value
+
+
+def _storable_json(value: Any, depth: int = 0) -> Any:
+    if depth > MAX_DEPTH:
+        raise wrong(f"嵌套不得超过 {MAX_DEPTH} 层", f"must not be nested deeper than {MAX_DEPTH} levels")
+    if isinstance(value, str):
+        return _storable(value)
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _storable(key)
+            _storable_json(item, depth + 1)
+    elif isinstance(value, list):
+        for item in value:
+            _storable_json(item, depth + 1)
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise wrong("整数应在 64 位以内", "integers should fit in 64 bits")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise wrong("数字应为有限值", "numbers should be finite")
+    return value
+
+
+def _time(value: str) -> str:
+    try:
+        parse_time(value)
+    except (ValueError, OverflowError):
+        raise wrong("应为 ISO 8601 时间, 如 2024-01-01T12:00:00 (UTC)",
+                         "should be an ISO 8601 time such as 2024-01-01T12:00:00 (UTC)") from None
+    return value
+
+
+def _text(**limits: Any) -> Any:
+    return Annotated[str, Field(**limits), AfterValidator(_storable)]
+
+
+TaskIdText = _text(min_length=1, max_length=128, examples=["task_1234567890_1234"])
+PathText = _text(min_length=1, max_length=1024)
+Name = _text(min_length=1, max_length=64)
+KeyText = _text(min_length=1, max_length=128)
+LabelKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
+LabelValue = _text(max_length=256)
+JsonObject = Annotated[dict[str, Any], AfterValidator(_storable_json)]
+TimeText = Annotated[_text(max_length=40), AfterValidator(_time)]
+
+
+GroupIdText = _text(min_length=1, max_length=128, examples=["group_1234567890_1234567890"])
+TaskIds = Annotated[list[TaskIdText], Field(min_length=1, max_length=1000,
+                                             examples=[["task_1234567890_1234", "task_1234567890_5678"]])]
