@@ -29,6 +29,10 @@ Priority = Literal["high", "normal", "low"]
 HEAD_START_S = {"high": 3600.0, "normal": 0.0, "low": -3600.0}
 
 
+# What an owner waits for: another task's run of the same stage, or the object store.
+OwnersWait = Literal["stage", "files"]
+
+
 class StageRecord(Model):
     """One finished stage. `key` addresses its result in the cache."""
 
@@ -63,7 +67,7 @@ class TaskResult(Model):
     manifest_path: str
     report_path: str | None = None
     report_page_path: str | None = None
-    toolchain: dict[str, str] = Field(default_factory=dict)
+    toolchain: dict[str, str] = Field({})
     accuracy: dict[str, Any] | None = None
 
     def objects(self) -> list[str]:
@@ -74,13 +78,13 @@ class TaskResult(Model):
 class Event(Model):
     """Something that happened to a task at a moment (seconds since the epoch), in small words: `data` is flat JSON.
 
-    `type` is created, claimed, stage_started, stage_finished, paused, resumed, parked, released, reaped, retried,
-    completed, failed or cancelled; later versions may have others.
+    `type` is created, claimed, stage_started, stage_finished, waiting, wait_over, paused, resumed, parked, released,
+    reaped, retried, completed, failed or cancelled; later versions may have others.
     """
 
     type: str
     at: float
-    data: dict[str, Any] = Field(default_factory=dict)
+    data: dict[str, Any] = Field({})
 
 
 class StoredEvent(Event):
@@ -98,9 +102,9 @@ class Task(Model):
     platform: str  # the target's name
     input_path: str  # the model, as `bucket/object` or an absolute path below an allowed root
     output_path: str  # where the artefact's first file goes; the names beside it are made in `shared.outputs`
-    parameters: dict[str, Any] = Field(default_factory=dict)  # checked, with the target's defaults filled in
+    parameters: dict[str, Any] = Field({})  # checked, with the target's defaults filled in
     priority: Priority = "normal"
-    labels: dict[str, str] = Field(default_factory=dict)  # the client's own words, for its lists
+    labels: dict[str, str] = Field({})  # the client's own words, for its lists
     created_at: float
     queue_order: float  # `created_at` moved by the priority; of the waiting tasks the smallest is the first
     idempotency_key: str | None = None  # unique among all tasks, where there is one
@@ -119,8 +123,9 @@ class Task(Model):
     # How far it is.
     stage: str | None = None  # the stage that runs, or that ran last
     progress: float = 0.0  # percent of the whole task
-    log_lines: list[str] = Field(default_factory=list)  # the running stage's last; none without an owner
-    stages: list[StageRecord] = Field(default_factory=list)  # the finished ones, in their order
+    log_lines: list[str] = Field([])  # the running stage's last; none without an owner
+    waits_for: OwnersWait | None = None  # what its owner waits for, or waited for when it gave the task back
+    stages: list[StageRecord] = Field([])  # the finished ones, in their order
     event_count: int = 0  # the `seq` of the last event; `Store.events` reads the events themselves
     updated_at: float
     started_at: float | None = None  # the first claim

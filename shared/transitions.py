@@ -1,4 +1,4 @@
-"""The table of task transitions (DESIGN.md, checked by protocol_model.py), as data.
+"""The table of task transitions as data; docs/protocol.md explains it, tests/protocol checks it exhaustively.
 
 Each function gives a `Change`: a filter on one document and what to write if the filter still fits. A store applies it
 as one compare-and-set and answers the new document, or None for a miss; it knows nothing of tasks. A miss is never an
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.documents import Event, StageRecord, Status, Task, TaskFailure, TaskResult
+from shared.documents import Event, OwnersWait, StageRecord, Status, Task, TaskFailure, TaskResult
 
 WAITING = (Status.PENDING, Status.RUNNING)
 
@@ -48,8 +48,8 @@ class Change:
     events: tuple[Event, ...] = ()
 
 
-# What a task is without an owner: nothing runs, so there is nothing that it says.
-_FREE: dict[str, Any] = {"owner": None, "log_lines": []}
+# What a task is without an owner: nothing runs, so nothing speaks and nothing waits.
+_FREE: dict[str, Any] = {"owner": None, "log_lines": [], "waits_for": None}
 
 
 def _now() -> float:
@@ -71,13 +71,20 @@ def _owned(owner: str, epoch: int, *statuses: Status) -> dict[str, Any]:
     return where
 
 
+def _end(where: dict[str, Any], status: Status, at: float, what: dict[str, Any], *events: Event) -> Change:
+    """A task has ended. Complete, fail, cancel and the last reap end it here and nowhere else, so that whatever an end
+    owes to others is written together with it."""
+    return Change(where, _FREE | {"status": status, "finished_at": at, "updated_at": at} | what, events=events)
+
+
 # --- the owner ------------------------------------------------------------------------------------------------------
 
 
 def claim(worker: str) -> Change:
     now = _now()
     return Change({"status": OneOf(WAITING), "owner": None, "next_run_at": AtMost(now)},
-                  {"status": Status.RUNNING, "owner": worker, "beat": 0, "updated_at": now}, {"epoch": 1},
+                  {"status": Status.RUNNING, "owner": worker, "beat": 0, "waits_for": None, "updated_at": now},
+                  {"epoch": 1},
                   (_event("claimed", now, worker=worker),))
 
 
@@ -104,38 +111,55 @@ def commit_stages(owner: str, epoch: int, stages: Sequence[StageRecord], progres
                    "retries": 0, "progress": progress, "updated_at": now}, {"beat": 1}, _finished(finished, now))
 
 
+def wait(owner: str, epoch: int, waits_for: OwnersWait) -> Change:
+    """The owner cannot go on until another task's run of the stage has ended, or until the object store answers."""
+    return Change(_owned(owner, epoch), {"waits_for": waits_for}, {"beat": 1},
+                  (_event("waiting", _now(), waits_for=waits_for),))
+
+
+def end_wait(owner: str, epoch: int) -> Change:
+    now = _now()
+    return Change(_owned(owner, epoch), {"waits_for": None}, {"beat": 1}, (_event("wait_over", now),))
+
+
+def note_outage(owner: str, epoch: int, seconds: float) -> Change:
+    """The store did not answer the owner for so long. That can be written down only afterwards, both events at once."""
+    now = _now()
+    return Change(_owned(owner, epoch), {}, {"beat": 1},
+                  (_event("waiting", now, waits_for="store"), _event("wait_over", now, seconds=round(seconds, 1))))
+
+
 def park(owner: str, epoch: int) -> Change:
     now = _now()
     return Change(_owned(owner, epoch, Status.PAUSED), _FREE | {"updated_at": now},
                   events=(_event("parked", now, worker=owner),))
 
 
-def release(owner: str, epoch: int, delay_s: float = 0.0) -> Change:
+def release(owner: str, epoch: int, delay_s: float = 0.0, waits_for: OwnersWait | None = None) -> Change:
     """Give a running task back, as a worker does that was asked to stop: a reap by the owner itself, without its
-    suspicion (retries stay as they are). `delay_s` keeps it from being taken again at once."""
+    suspicion (retries stay as they are). `delay_s` keeps it from being taken again at once, `waits_for` says why."""
     now = _now()
+    reason = {"waits_for": waits_for} if waits_for else {}
     return Change(_owned(owner, epoch, Status.RUNNING),
-                  _FREE | {"announced": -1, "next_run_at": now + delay_s if delay_s else 0.0, "updated_at": now},
-                  events=(_event("released", now, worker=owner),))
+                  _FREE | reason | {"announced": -1, "next_run_at": now + delay_s if delay_s else 0.0,
+                                    "updated_at": now},
+                  events=(_event("released", now, worker=owner, **reason),))
 
 
 def complete(owner: str, epoch: int, result: TaskResult, stages: Sequence[StageRecord]) -> Change:
     """`stages` are all of the task's: publishing counts as finished only together with the task."""
     now = _now()
-    return Change(_owned(owner, epoch, Status.RUNNING),
-                  _FREE | {"status": Status.COMPLETED, "result": result.model_dump(mode="json"),
-                   "stages": [s.model_dump(mode="json") for s in stages], "stage": stages[-1].name if stages else None,
-                   "progress": 100.0, "finished_at": now, "updated_at": now},
-                  events=(*_finished(stages[-1:], now), _event("completed", now)))
+    return _end(_owned(owner, epoch, Status.RUNNING), Status.COMPLETED, now,
+                {"result": result.model_dump(mode="json"), "stages": [s.model_dump(mode="json") for s in stages],
+                 "stage": stages[-1].name if stages else None, "progress": 100.0},
+                *_finished(stages[-1:], now), _event("completed", now))
 
 
 def fail(owner: str, epoch: int, error: TaskFailure) -> Change:
     """Misses while paused: the owner then parks, and the stage runs again after resume."""
     now = _now()
-    return Change(_owned(owner, epoch, Status.RUNNING),
-                  _FREE | {"status": Status.FAILED, "error": error.model_dump(mode="json"),
-                   "finished_at": now, "updated_at": now},
-                  events=(_event("failed", now, code=error.code, stage=error.stage),))
+    return _end(_owned(owner, epoch, Status.RUNNING), Status.FAILED, now, {"error": error.model_dump(mode="json")},
+                _event("failed", now, code=error.code, stage=error.stage))
 
 
 # --- clients --------------------------------------------------------------------------------------------------------
@@ -163,9 +187,8 @@ def resume() -> Change:
 def cancel() -> Change:
     now = _now()
     error = TaskFailure(code="cancelled", message="cancelled by a client")
-    return Change({"status": OneOf((Status.PENDING, Status.RUNNING, Status.PAUSED))},
-                  _FREE | {"status": Status.FAILED, "error": error.model_dump(mode="json"),
-                   "finished_at": now, "updated_at": now}, events=(_event("cancelled", now),))
+    return _end({"status": OneOf((Status.PENDING, Status.RUNNING, Status.PAUSED))}, Status.FAILED, now,
+                {"error": error.model_dump(mode="json")}, _event("cancelled", now))
 
 
 def retry() -> Change:
@@ -190,9 +213,8 @@ def reap(seen: Any, *, max_retries: int, delay_s: float) -> Change:
     if lost and seen.retries >= max_retries:
         error = TaskFailure(code="worker_lost", message=f"its worker died {seen.retries + 1} times in this stage",
                             hint="the stage may need more memory than the worker has")
-        return Change(where, effect | {"status": Status.FAILED, "error": error.model_dump(mode="json"),
-                                       "finished_at": now},
-                      events=(reaped, _event("failed", now, code=error.code, stage=error.stage)))
+        return _end(where, Status.FAILED, now, {"announced": -1, "error": error.model_dump(mode="json")},
+                    reaped, _event("failed", now, code=error.code, stage=error.stage))
     if lost:
         return Change(where, effect | {"next_run_at": now + delay_s * 2**seen.retries}, {"retries": 1}, (reaped,))
     return Change(where, effect, events=(reaped,))

@@ -9,11 +9,12 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 from shared import transitions
-from shared.documents import StageRecord, Status, Task, TaskFailure, TaskResult
+from shared.documents import OwnersWait, StageRecord, Status, Task, TaskFailure, TaskResult
 from shared.errors import Unavailable
 from shared.store import Store
 from shared.transitions import Change
@@ -22,6 +23,8 @@ from worker.control import TaskControl
 log = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
+
+NOTED_OUTAGE_S = 5.0  # a shorter one is nothing that a client would look for
 
 
 class Lease:
@@ -36,6 +39,8 @@ class Lease:
         self._told_lines: list[str] | None = []  # the document's log lines; None: they may be others
         self._recorded = {record.name for record in task.stages}
         self._stage_lock = threading.Lock()
+        self._away_since: float | None = None  # when the store first did not answer, on the monotonic clock
+        self._outage_lock = threading.Lock()
 
     def beat(self) -> None:
         """Raises `Unavailable`: a beat that the store does not take is simply missed."""
@@ -43,8 +48,31 @@ class Lease:
         change = transitions.beat(self.owner, self.epoch, self.control.progress,
                                   None if lines == self._told_lines else lines)
         self._told_lines = None
-        self.control.observe(self._store.update(self.task.id, change))
+        try:
+            self._note_outage()
+            self.control.observe(self._store.update(self.task.id, change))
+        except Unavailable:
+            self._away_since = self._away_since or time.monotonic()
+            raise
+        self._away_since = None
         self._told_lines = lines
+
+    @contextmanager
+    def waiting(self, waits_for: OwnersWait) -> Iterator[Callable[[], None]]:
+        """Gives a function that writes down that the task waits. Only its first call writes; leaving ends the wait."""
+        said = False
+
+        def say() -> None:
+            nonlocal said
+            if not said:
+                said = True
+                self._write(transitions.wait(self.owner, self.epoch, waits_for), lambda task: False)
+
+        try:
+            yield say
+        finally:
+            if said:
+                self._write(transitions.end_wait(self.owner, self.epoch), lambda task: False)
 
     def confirm(self) -> bool:
         """Whether the claim still holds; a beat that waits for the store."""
@@ -75,8 +103,8 @@ class Lease:
     def park(self) -> bool:
         return self._end(transitions.park(self.owner, self.epoch), lambda task: task.status is Status.PAUSED)
 
-    def release(self, delay_s: float = 0.0) -> bool:
-        return self._end(transitions.release(self.owner, self.epoch, delay_s),
+    def release(self, delay_s: float = 0.0, waits_for: OwnersWait | None = None) -> bool:
+        return self._end(transitions.release(self.owner, self.epoch, delay_s, waits_for),
                          lambda task: task.status is Status.RUNNING)
 
     def complete(self, result: TaskResult, stages: Sequence[StageRecord]) -> bool:
@@ -119,13 +147,25 @@ class Lease:
 
         return self._patiently(attempt)
 
+    def _note_outage(self) -> None:
+        """Write down that the store was away for long. Raises `Unavailable` while it still is."""
+        with self._outage_lock:
+            away_s = time.monotonic() - self._away_since if self._away_since else 0.0
+            if away_s >= NOTED_OUTAGE_S:
+                self._store.update(self.task.id, transitions.note_outage(self.owner, self.epoch, away_s))
+                self._away_since = None
+
     def _patiently(self, attempt: Callable[[], Answer]) -> Answer:
         """What `attempt` answers, once the store is there."""
         delay_s = 0.1
         while True:
             try:
-                return attempt()
+                self._note_outage()
+                answer = attempt()
+                self._away_since = None
+                return answer
             except Unavailable as error:
+                self._away_since = self._away_since or time.monotonic()
                 log.warning("the store is away, the task waits: %s", error,
                             extra={"task_id": self.task.id, "worker": self.owner})
                 time.sleep(delay_s * random.uniform(0.5, 1.5))

@@ -114,13 +114,16 @@ class Recorder:
 
     def _share(self, result: StageResult, folder: Path) -> None:
         delay_s = RETRY_S
-        while True:
-            last = self._hurry.is_set()
-            try:
-                return self._cache.share(result, folder)
-            except Unavailable as error:
-                if last:
-                    raise
-                log.warning("a finished stage waits to be shared: %s", error, extra={"task_id": self._lease.task.id})
-            self._hurry.wait(delay_s)
-            delay_s = min(delay_s * 2, LONGEST_RETRY_S)
+        with self._lease.waiting("files") as say:
+            while True:
+                last = self._hurry.is_set()
+                try:
+                    return self._cache.share(result, folder)
+                except Unavailable as error:
+                    if last:
+                        raise
+                    log.warning("a finished stage waits to be shared: %s", error,
+                                extra={"task_id": self._lease.task.id})
+                say()
+                self._hurry.wait(delay_s)
+                delay_s = min(delay_s * 2, LONGEST_RETRY_S)

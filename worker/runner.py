@@ -14,7 +14,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from shared.documents import StageRecord, Task, TaskFailure, TaskResult
+from shared.documents import OwnersWait, StageRecord, Task, TaskFailure, TaskResult
 from shared.errors import AppError, ConversionFailed, NotFound, Unavailable
 from shared.files import Files
 from shared.outputs import artefact_paths, own_folder, paths_beside
@@ -92,7 +92,7 @@ class TaskRunner:
                                    message=str(error), hint=error.hint, log_tail=error.log_tail))
         except Unavailable as error:
             log.warning("a dependency is away, the task is given back: %s", error, extra=self._labels())
-            self._give_back()
+            self._give_back("files" if error.dependency == "files" else None)
         except Exception as error:
             log.exception("the stage failed inside the worker", extra=self._labels())
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -185,7 +185,8 @@ class TaskRunner:
         """The stage's result, and whether another task's run of it has made it meanwhile."""
         if not stage.cached:
             return self._compute(stage, key), False
-        with self._tools.flights.alone(key, self._control, self._check_boundary):
+        with self._tools.flights.alone(key, self._control, self._check_boundary,
+                                       lambda: self._lease.waiting("stage")):
             found = self._tools.cache.find_here(key)
             return (found, True) if found else (self._compute(stage, key), False)
 
@@ -353,20 +354,20 @@ class TaskRunner:
             if self._leave():
                 return
 
-    def _give_back(self) -> None:
+    def _give_back(self, waits_for: OwnersWait | None) -> None:
         self._recorder.settle()
         self._control.release()
-        while not self._leave(delay_s=self._tools.settings.retry_delay_s):
+        while not self._leave(self._tools.settings.retry_delay_s, waits_for):
             self._control.release()
 
-    def _leave(self, delay_s: float = 0.0) -> bool:
+    def _leave(self, delay_s: float = 0.0, waits_for: OwnersWait | None = None) -> bool:
         """Park, release or just go, as is wanted; False where the task is to go on here (a resume came first)."""
         while True:
             wanted = self._control.wanted
             if wanted in (Wanted.STOP, Wanted.RUN):
                 return wanted is Wanted.STOP
             self._withdraw_while_ours()
-            if self._lease.park() if wanted is Wanted.PAUSE else self._lease.release(delay_s):
+            if self._lease.park() if wanted is Wanted.PAUSE else self._lease.release(delay_s, waits_for):
                 return True
 
     def _withdraw_while_ours(self) -> None:

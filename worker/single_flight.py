@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -14,6 +14,7 @@ from worker.control import TaskControl, Wanted
 
 LOOK_S = 0.1
 TOUCH_S = 0.5
+SAY_AFTER_S = 1.0
 
 
 class SingleFlight:
@@ -28,13 +29,16 @@ class SingleFlight:
         self._toucher: threading.Thread | None = None
 
     @contextmanager
-    def alone(self, key: str, control: TaskControl, check: Callable[[], None]) -> Iterator[None]:
+    def alone(self, key: str, control: TaskControl, check: Callable[[], None],
+              waiting: Callable[[], AbstractContextManager[Callable[[], None]]]) -> Iterator[None]:
         """Inside, nobody else here computes `key`; somebody may have done so just before.
 
-        Waiting goes on as long as `check` raises nothing. A paused or stopped task gives its lock away, since it may
-        stand still, or hang where it cannot be stopped: then both compute, which costs time only.
+        Waiting goes on as long as `check` raises nothing. It happens inside `waiting`, which gives the function that
+        makes a wait known; that is called when the wait has lasted a moment. A paused or stopped task gives its lock
+        away, since it may stand still, or hang where it cannot be stopped: then both compute, which costs time only.
         """
-        lock = self._wait_for(self._folder / f"{key}.lock", check)
+        with waiting() as say:
+            lock = self._wait_for(self._folder / f"{key}.lock", check, say)
         if lock is None:
             yield
             return
@@ -50,11 +54,14 @@ class SingleFlight:
                 self._held.discard(lock)
             lock.give_away()
 
-    def _wait_for(self, path: Path, check: Callable[[], None]) -> _Lock | None:
+    def _wait_for(self, path: Path, check: Callable[[], None], say: Callable[[], None]) -> _Lock | None:
         """The lock, or None where its holder stands still."""
-        seen, since = -1, time.monotonic()
+        seen, began = -1, time.monotonic()
+        since = began
         while (lock := _try_lock(path)) is None:
             check()
+            if time.monotonic() - began > SAY_AFTER_S:
+                say()
             with suppress(FileNotFoundError):
                 touched = path.stat().st_mtime_ns
                 if touched != seen:

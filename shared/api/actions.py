@@ -17,26 +17,30 @@ from shared.documents import TERMINAL, Status, Task
 from shared.doorbells import nudge, ring
 from shared.errors import AppError, Busy, InvalidTransition, Unavailable
 from shared.schema import GroupIdText, Model, StrictModel, TaskIds, TaskIdText, wrong
-from shared.transitions import WAITING, Change
+from shared.transitions import WAITING, Change, OneOf
 
 ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
 class Action:
-    """A transition that clients ask for; `allowed` are the states it starts from, as its filter has them too."""
+    """A transition that clients ask for."""
 
     change: Callable[[], Change]
-    allowed: tuple[Status, ...]
     verb: Text
     participle: str  # of the English verb
 
+    @property
+    def allowed(self) -> tuple[Status, ...]:
+        """The statuses that its filter lets through."""
+        status = self.change().where["status"]
+        return status.values if isinstance(status, OneOf) else (status,)
 
-PAUSE = Action(transitions.pause, (Status.RUNNING,), Text("暂停", "pause"), "paused")
-RESUME = Action(transitions.resume, (Status.PAUSED,), Text("恢复", "resume"), "resumed")
-CANCEL = Action(transitions.cancel, (Status.PENDING, Status.RUNNING, Status.PAUSED), Text("取消", "cancel"),
-                "cancelled")
-RETRY = Action(transitions.retry, (Status.FAILED,), Text("重试", "retry"), "retried")
+
+PAUSE = Action(transitions.pause, Text("暂停", "pause"), "paused")
+RESUME = Action(transitions.resume, Text("恢复", "resume"), "resumed")
+CANCEL = Action(transitions.cancel, Text("取消", "cancel"), "cancelled")
+RETRY = Action(transitions.retry, Text("重试", "retry"), "retried")
 
 
 class TaskChoice(StrictModel):

@@ -2,9 +2,8 @@
 from __future__ import annotations
 
 import time
-from typing import Literal
 
-from shared.api.views import TaskView, view_task
+from shared.api.views import TaskView, WaitsFor, view_task
 from shared.creation.requests import MAX_TARGETS
 from shared.deps import get_store
 from shared.documents import Status, Task, WorkerInfo
@@ -42,18 +41,19 @@ def live_workers() -> list[WorkerInfo]:
 
 
 def view_tasks(tasks: list[Task]) -> list[TaskView]:
-    """What clients see of the tasks, with what those wait for that nobody works on."""
-    waiting = [task for task in tasks if task.owner is None and task.status in WAITING]
-    served = {name for worker in live_workers() for name in worker.platforms} if waiting else set()
-    return [view_task(task, _waits_for(task, served)) for task in tasks]
+    """What clients see of the tasks, with what each of them waits for."""
+    workers = live_workers() if any(task.status in WAITING for task in tasks) else []
+    return [view_task(task, _waits_for(task, workers)) for task in tasks]
 
 
-def _waits_for(task: Task, served: set[str]) -> Literal["worker", "slot", "delay"] | None:
-    if task.owner is not None or task.status not in WAITING:
+def _waits_for(task: Task, workers: list[WorkerInfo]) -> WaitsFor | None:
+    if task.status not in WAITING:
         return None
-    if task.platform not in served:
+    if task.owner is not None:
+        return task.waits_for if any(worker.id == task.owner for worker in workers) else "store"
+    if not any(task.platform in worker.platforms for worker in workers):
         return "worker"
-    return "delay" if task.next_run_at > time.time() else "slot"
+    return (task.waits_for or "delay") if task.next_run_at > time.time() else "slot"
 
 
 def require_task(task_id: str) -> Task:

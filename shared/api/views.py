@@ -9,6 +9,8 @@ from shared.documents import Priority, Status, Task, TaskFailure, TaskResult
 from shared.schema import Model, StrictModel, TaskIdText
 from shared.times import format_time
 
+WaitsFor = Literal["worker", "slot", "delay", "stage", "files", "store"]
+
 
 class TaskRef(StrictModel):
     task_id: TaskIdText
@@ -35,8 +37,11 @@ class TaskView(Model):
     priority: Priority
     labels: dict[str, str]
     group_id: str | None
-    waits_for: Literal["worker", "slot", "delay"] | None = Field(
-        description="why nothing happens: no live worker serves the target; all are busy; a retry is due later")
+    waits_for: WaitsFor | None = Field(
+        description="why nothing happens. worker: no live worker serves the target; slot: all are busy; delay: a retry "
+                    "is due later; stage: another task runs the same stage, and this one will take its result; files: "
+                    "the object store does not answer; store: its worker was not heard of lately, since the worker or "
+                    "its way to the store is down")
     progress: float
     stage: str | None
     log_lines: list[str] = Field(description="the last that the running stage's tool said")
@@ -48,7 +53,7 @@ class TaskView(Model):
     finished_at: str | None
 
 
-def view_task(task: Task, waits_for: Literal["worker", "slot", "delay"] | None = None) -> TaskView:
+def view_task(task: Task, waits_for: WaitsFor | None = None) -> TaskView:
     stages = [StageView(name=s.name, status=s.status, seconds=s.seconds, cached=s.cached) for s in task.stages]
     if task.stage and not any(s.name == task.stage for s in task.stages):
         status = {Status.FAILED: "failed", Status.PAUSED: "paused"}.get(task.status, "running")

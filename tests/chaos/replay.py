@@ -1,4 +1,4 @@
-"""A task's events, replayed through DESIGN.md's table: each must be allowed where it stands."""
+"""A task's events, replayed through the table of docs/protocol.md: each must be allowed where it stands."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -19,6 +19,8 @@ CLIENTS: dict[str, tuple[tuple[Status, ...], Status]] = {
 OWNERS: dict[str, tuple[tuple[Status, ...], Status | None]] = {
     "stage_started": ((Status.RUNNING,), None),
     "stage_finished": (OWNED, None),
+    "waiting": (OWNED, None),
+    "wait_over": (OWNED, None),
     "parked": ((Status.PAUSED,), None),
     "released": ((Status.RUNNING,), None),
     "reaped": (OWNED, None),

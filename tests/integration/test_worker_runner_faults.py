@@ -56,6 +56,7 @@ def test_an_object_store_that_goes_away_gives_the_task_back_and_nothing_is_lost(
     released = watched.run(task)
     assert (released.status, released.owner, released.retries, released.error) == (Status.RUNNING, None, 0, None)
     assert released.next_run_at > 0
+    assert released.waits_for == watched.store.events(task.id)[-1].data["waits_for"] == "files"
     watched.files.on_upload = lambda path: None
     wait_until(lambda: (owned := watched.store.waiting([task.platform], limit=1)) and owned[0].id == task.id)
     assert watched.run(task).status is Status.COMPLETED
@@ -73,10 +74,10 @@ def test_a_task_whose_dependency_is_away_is_given_back_even_if_it_is_resumed_at_
     lease.park = lambda: bool(watched.store.update(lease.task.id, transitions.resume())) and park()
     release = lease.release
 
-    def paused_just_before(delay_s: float = 0.0) -> bool:
+    def paused_just_before(*arguments: Any) -> bool:
         lease.release = release
         assert watched.store.update(lease.task.id, transitions.pause())
-        return release(delay_s)
+        return release(*arguments)
 
     lease.release = paused_just_before
     gate.touch()
@@ -100,7 +101,10 @@ def test_a_result_that_waits_for_the_object_store_is_shared_when_it_is_back(watc
     wait_until(lambda: [r.name for r in watched.store.get(running.task.id).stages] == ["fetch", "prepare"])
     assert len(failures) == 2
     gate.touch()
-    assert running.end().status is Status.COMPLETED
+    done = running.end()
+    assert (done.status, done.waits_for) == (Status.COMPLETED, None)
+    told = [(event.type, event.data) for event in watched.store.events(done.id)]
+    assert told.index(("waiting", {"waits_for": "files"})) < told.index(("wait_over", {}))
 
 
 def test_what_a_dead_worker_did_not_get_to_share_is_shared_by_the_next_on_that_machine(

@@ -6,6 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -21,9 +24,16 @@ def submit(bench: Bench, parameters: dict, name: str) -> Task:
     return bench.submit(parameters=parameters, output_path=f"out/{name}{TARGET.artefact_suffix}")
 
 
+NOBODY_ASKS = partial(nullcontext, lambda: None)
+
+
 def waiting_in(bench: Bench, running: Running, stage: str) -> None:
-    wait_until(lambda: bench.store.get(running.task.id).stage == stage)
-    time.sleep(0.3)  # several looks at the lock
+    """Until the task says that it waits for another's run of the stage."""
+    def says_so() -> bool:
+        task = bench.store.get(running.task.id)
+        return (task.stage, task.waits_for) == (stage, "stage")
+
+    wait_until(says_so)
 
 
 def test_tasks_with_a_stage_in_common_run_it_once(bench: Bench) -> None:
@@ -41,6 +51,16 @@ def test_tasks_with_a_stage_in_common_run_it_once(bench: Bench) -> None:
     assert all(record.cached for task in done[1:] for record in task.stages if record.name == "prepare")
     assert len({task.result.sha256 for task in done}) == 1
     assert list((bench.settings.cache_dir / "flights").iterdir()) == []
+    assert [told(bench, task) for task in done] == [[], *[WAITED] * 3]
+    assert all(task.waits_for is None for task in done)
+
+
+WAITED = [("waiting", {"waits_for": "stage"}), ("wait_over", {})]
+
+
+def told(bench: Bench, task: Task) -> list[tuple[str, dict[str, Any]]]:
+    """The events that speak of waiting."""
+    return [(event.type, event.data) for event in bench.store.events(task.id) if event.type in ("waiting", "wait_over")]
 
 
 def test_a_waiting_task_runs_the_stage_itself_if_the_first_is_cancelled(bench: Bench) -> None:
@@ -90,22 +110,24 @@ def test_a_lock_ends_with_its_holder_and_is_not_shared_between_keys(tmp_path, be
     def refuse() -> None:
         raise TimeoutError
 
-    with flights.alone("k", control, refuse):
-        with flights.alone("other", control, refuse):
+    with flights.alone("k", control, refuse, NOBODY_ASKS):
+        with flights.alone("other", control, refuse, NOBODY_ASKS):
             pass
-        with pytest.raises(TimeoutError), flights.alone("k", control, refuse):
+        with pytest.raises(TimeoutError), flights.alone("k", control, refuse, NOBODY_ASKS):
             pass
-    with flights.alone("k", control, refuse):
+    with flights.alone("k", control, refuse, NOBODY_ASKS):
         pass
 
 
 HOLDER = """
 import sys, time
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from worker.single_flight import SingleFlight
 from worker.toolchains import ROOT
-with SingleFlight(Path(sys.argv[1]), 60).alone("k", SimpleNamespace(wanted=None), lambda: None):
+flights, control = SingleFlight(Path(sys.argv[1]), 60), SimpleNamespace(wanted=None)
+with flights.alone("k", control, lambda: None, lambda: nullcontext(print)):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -125,14 +147,14 @@ def test_a_process_that_stands_still_with_a_lock_keeps_nobody_waiting_for_more_t
                 if time.monotonic() > deadline:
                     raise TimeoutError
 
-            with pytest.raises(TimeoutError), flights.alone("k", control, until_deadline):
+            with pytest.raises(TimeoutError), flights.alone("k", control, until_deadline, NOBODY_ASKS):
                 pass  # it lives: it is waited for, however long it takes
             holder.send_signal(signal.SIGSTOP)
             began = time.monotonic()
-            with flights.alone("k", control, lambda: None):
+            with flights.alone("k", control, lambda: None, NOBODY_ASKS):
                 assert 1.4 < time.monotonic() - began < 10
         finally:
             holder.kill()
     began = time.monotonic()
-    with flights.alone("k", control, lambda: None):
+    with flights.alone("k", control, lambda: None, NOBODY_ASKS):
         assert time.monotonic() - began < 1  # it died, and its lock with it

@@ -1,4 +1,4 @@
-"""The transitions against DESIGN.md's table: each rule is tried on every combination of what any rule looks at."""
+"""Each rule of docs/protocol.md's table is tried on every combination of the fields that any rule looks at."""
 from __future__ import annotations
 
 import itertools
@@ -29,7 +29,7 @@ from tests.contract.store_model import FAR_FUTURE, apply, make_task
 
 NOW = object()  # a time between the start of the test and its end
 LATER = object()  # that, plus DELAY_S
-FREE = {"owner": None, "log_lines": []}
+FREE = {"owner": None, "log_lines": [], "waits_for": None}
 
 FIELDS: dict[str, tuple[Any, ...]] = {
     "status": tuple(Status),
@@ -41,7 +41,7 @@ FIELDS: dict[str, tuple[Any, ...]] = {
     "next_run_at": (0.0, FAR_FUTURE),
 }
 STATES = [make_task(**dict(zip(FIELDS, values, strict=True)), error=FAILURE, finished_at=5.0,
-                    log_lines=["said before"] if values[1] else [])
+                    log_lines=["said before"] if values[1] else [], waits_for="stage" if values[1] else "files")
           for values in itertools.product(*FIELDS.values())]
 
 
@@ -53,10 +53,11 @@ def unchanged(task: Task, status: Status, retries: int) -> bool:
     return owned(task, status) and task.beat == BEAT and task.retries == retries
 
 
-# The table of DESIGN.md: when a change takes place, and everything that is different afterwards.
+# The table of docs/protocol.md: when a change takes place, and everything that is different afterwards.
 TABLE: dict[str, tuple[Callable[[Task], bool], Callable[[Task], dict[str, Any]]]] = {
     "claim": (lambda t: t.status in ("pending", "running") and t.owner is None and t.next_run_at == 0.0,
-              lambda t: {"status": "running", "owner": "w9", "beat": 0, "epoch": t.epoch + 1, "updated_at": NOW}),
+              lambda t: {"status": "running", "owner": "w9", "beat": 0, "epoch": t.epoch + 1, "waits_for": None,
+                         "updated_at": NOW}),
     "beat": (owned, lambda t: {"beat": t.beat + 1}),
     "beat with progress": (owned, lambda t: {"beat": t.beat + 1, "progress": 41.5}),
     "beat with log lines": (owned, lambda t: {"beat": t.beat + 1, "progress": 41.5, "log_lines": LOG_LINES}),
@@ -69,9 +70,15 @@ TABLE: dict[str, tuple[Callable[[Task], bool], Callable[[Task], dict[str, Any]]]
     "commit_stages of two new ones": (lambda t: owned(t, Status.RUNNING, Status.PAUSED),
                                       lambda t: {"stages": [FETCH, PUBLISH], "stage": "publish", "retries": 0,
                                                  "progress": 12.5, "beat": t.beat + 1, "updated_at": NOW}),
+    "wait": (owned, lambda t: {"waits_for": "files", "beat": t.beat + 1}),
+    "end_wait": (owned, lambda t: {"waits_for": None, "beat": t.beat + 1}),
+    "note_outage": (owned, lambda t: {"beat": t.beat + 1}),
     "park": (lambda t: owned(t, Status.PAUSED), lambda t: {**FREE, "updated_at": NOW}),
     "release": (lambda t: owned(t, Status.RUNNING),
                 lambda t: {**FREE, "announced": -1, "next_run_at": LATER, "updated_at": NOW}),
+    "release because the object store is away": (
+        lambda t: owned(t, Status.RUNNING),
+        lambda t: {**FREE, "announced": -1, "next_run_at": LATER, "waits_for": "files", "updated_at": NOW}),
     "complete": (lambda t: owned(t, Status.RUNNING),
                  lambda t: {"status": "completed", **FREE, "result": RESULT, "stages": [FETCH, PUBLISH],
                             "stage": "publish", "progress": 100.0, "finished_at": NOW, "updated_at": NOW}),
@@ -109,8 +116,12 @@ EVENTS: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "begin_stage": [("stage_started", {"stage": "compile"})],
     "commit_stages": [],
     "commit_stages of two new ones": [FETCHED, PUBLISHED],
+    "wait": [("waiting", {"waits_for": "files"})],
+    "end_wait": [("wait_over", {})],
+    "note_outage": [("waiting", {"waits_for": "store"}), ("wait_over", {"seconds": 12.5})],
     "park": [("parked", {"worker": OWNER})],
     "release": [("released", {"worker": OWNER})],
+    "release because the object store is away": [("released", {"worker": OWNER, "waits_for": "files"})],
     "complete": [PUBLISHED, ("completed", {})],
     "fail": [("failed", {"code": "unsupported_operator", "stage": "compile"})],
     "pause": [("paused", {})],

@@ -115,6 +115,50 @@ def test_parking_after_a_resume_misses_and_the_task_goes_on(store: LossyStore, l
     assert read(store, lease).owner == "w1"
 
 
+def test_a_wait_is_written_down_once_and_ends(store: LossyStore, lease: Lease) -> None:
+    with lease.waiting("files") as say:
+        assert read(store, lease).waits_for is None
+        say()
+        say()
+        assert read(store, lease).waits_for == "files"
+    assert read(store, lease).waits_for is None
+    told = [event.type for event in store.events(lease.task.id)]
+    assert [kind for kind in told if kind in ("waiting", "wait_over")] == ["waiting", "wait_over"]
+
+
+def test_a_wait_that_nobody_speaks_of_is_not_written_down(store: LossyStore, lease: Lease) -> None:
+    with lease.waiting("stage"):
+        pass
+    assert "waiting" not in [event.type for event in store.events(lease.task.id)]
+
+
+@pytest.mark.parametrize("write", [Lease.beat, lambda lease: lease.begin_stage("fetch"), lambda lease: lease.release()])
+def test_an_outage_of_the_store_is_written_down_when_it_is_over(store: LossyStore, lease: Lease,
+                                                                monkeypatch: pytest.MonkeyPatch,
+                                                                write: Callable[[Lease], object]) -> None:
+    store.before = 1
+    with pytest.raises(Unavailable):
+        lease.beat()
+    real = time.monotonic
+    monkeypatch.setattr("worker.lease.time.monotonic", lambda: real() + 60)
+    store.before = 1
+    if write is Lease.beat:
+        with pytest.raises(Unavailable):
+            lease.beat()
+    write(lease)
+    lease.beat()
+    outages = [event for event in store.events(lease.task.id) if event.type in ("waiting", "wait_over")]
+    assert [event.type for event in outages] == ["waiting", "wait_over"]
+    assert outages[0].data == {"waits_for": "store"} and 60 <= outages[1].data["seconds"] < 120
+
+
+def test_a_short_outage_of_the_store_is_no_event(store: LossyStore, lease: Lease) -> None:
+    store.before = 1
+    assert lease.begin_stage("fetch")
+    lease.beat()
+    assert "waiting" not in [event.type for event in store.events(lease.task.id)]
+
+
 def test_a_stage_is_recorded_though_pause_came_first(store: LossyStore, lease: Lease) -> None:
     change(store, lease, transitions.pause())
     store.after = 2
