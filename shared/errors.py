@@ -22,6 +22,8 @@ errors are wrapped with `raise … from`, so that no caller has to know which ad
 """
 from __future__ import annotations
 
+from shared.texts import Text
+
 
 class AppError(Exception):
     """Root of the tree. `zh` is what the contract's clients see, `en` what `Accept-Language: en` asks for; `headers` go
@@ -34,6 +36,10 @@ class AppError(Exception):
         self.zh = zh
         self.en = en
         self.headers: dict[str, str] = {}
+
+    @property
+    def text(self) -> Text:
+        return Text(self.zh, self.en)
 
 
 class InvalidRequest(AppError):

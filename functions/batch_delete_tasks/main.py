@@ -2,9 +2,10 @@
 from __future__ import annotations
 
 from shared.api.deletion import TaskRefs, TasksDeleted, delete_tasks
-from shared.api.http import Text, endpoint
+from shared.api.http import endpoint
 from shared.api.tasks import group_task_ids
 from shared.errors import NotFound
+from shared.texts import Text
 
 
 @endpoint("POST", "/tasks/batch-delete",

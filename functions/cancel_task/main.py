@@ -1,13 +1,11 @@
 """POST /tasks/cancel: a task that has not ended is failed, with `error.code` cancelled; its owner stops."""
 from __future__ import annotations
 
-import flask
-
 from shared.api.actions import CANCEL, TaskChoice, TasksChanged, take_action
-from shared.api.http import Text, endpoint
-from shared.api.http_errors import language_of
+from shared.api.http import endpoint
 from shared.api.tasks import TaskState
 from shared.errors import NotFound
+from shared.texts import Text
 
 
 @endpoint("POST", "/tasks/cancel",
@@ -16,5 +14,5 @@ from shared.errors import NotFound
                    Text("批量取消完成: 成功取消 {success_count}/{total_count} 个任务",
                            "batch cancel done: {success_count} of {total_count} tasks cancelled")),
           errors=(NotFound,))
-def cancel_task(choice: TaskChoice, request: flask.Request) -> TaskState | TasksChanged:
-    return take_action(CANCEL, choice, language_of(request))
+def cancel_task(choice: TaskChoice) -> TaskState | TasksChanged:
+    return take_action(CANCEL, choice)

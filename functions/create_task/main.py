@@ -1,11 +1,12 @@
 """POST /tasks/create: accept a conversion."""
 from __future__ import annotations
 
-from shared.api.http import Text, endpoint
+from shared.api.http import endpoint
 from shared.api.tasks import TaskGroup, TaskState, view_created
 from shared.creation.create import create_tasks
 from shared.creation.requests import CreateTask
 from shared.errors import Conflict
+from shared.texts import Text
 
 
 @endpoint("POST", "/tasks/create",

@@ -4,9 +4,10 @@ from __future__ import annotations
 import flask
 
 from shared.api import event_stream
-from shared.api.http import Text, endpoint
+from shared.api.http import endpoint
 from shared.api.task_events import EventsQuery, TaskEvents, read_events
 from shared.errors import NotFound
+from shared.texts import Text
 
 
 @endpoint("GET", "/tasks/{task_id}/events",

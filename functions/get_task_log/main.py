@@ -3,9 +3,10 @@ from __future__ import annotations
 
 import flask
 
-from shared.api.http import Text, endpoint
+from shared.api.http import endpoint
 from shared.api.log_answers import LogQuery, log_response
 from shared.errors import NotFound, RangeNotSatisfiable
+from shared.texts import Text
 
 
 @endpoint("GET", "/tasks/{task_id}/log",

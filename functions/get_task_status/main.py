@@ -1,12 +1,13 @@
 """GET /tasks/{task_id}/status: a task's status, for clients that wait."""
 from __future__ import annotations
 
-from shared.api.http import Text, endpoint
+from shared.api.http import endpoint
 from shared.api.tasks import require_task
 from shared.api.views import TaskRef
 from shared.documents import Status
 from shared.errors import NotFound
 from shared.schema import Model
+from shared.texts import Text
 
 
 class TaskStatus(Model):

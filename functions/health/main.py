@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 from shared.api.health import Health, check_health
-from shared.api.http import Text, endpoint
+from shared.api.http import endpoint
+from shared.texts import Text
 
 
 @endpoint("GET", "/health",

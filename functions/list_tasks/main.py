@@ -1,8 +1,9 @@
 """POST /tasks/list: tasks page by page, newest first, narrowed by whatever filters the client names."""
 from __future__ import annotations
 
-from shared.api.http import Text, endpoint
+from shared.api.http import endpoint
 from shared.api.listing import ListTasks, TaskPage, find_page
+from shared.texts import Text
 
 
 @endpoint("POST", "/tasks/list",

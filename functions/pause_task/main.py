@@ -1,13 +1,11 @@
 """POST /tasks/pause: a running task is paused at once; its owner is told, and stands still."""
 from __future__ import annotations
 
-import flask
-
 from shared.api.actions import PAUSE, TaskChoice, TasksChanged, take_action
-from shared.api.http import Text, endpoint
-from shared.api.http_errors import language_of
+from shared.api.http import endpoint
 from shared.api.tasks import TaskState
 from shared.errors import NotFound
+from shared.texts import Text
 
 
 @endpoint("POST", "/tasks/pause",
@@ -16,5 +14,5 @@ from shared.errors import NotFound
                    Text("批量暂停完成: 成功暂停 {success_count}/{total_count} 个任务",
                            "batch pause done: {success_count} of {total_count} tasks paused")),
           errors=(NotFound,))
-def pause_task(choice: TaskChoice, request: flask.Request) -> TaskState | TasksChanged:
-    return take_action(PAUSE, choice, language_of(request))
+def pause_task(choice: TaskChoice) -> TaskState | TasksChanged:
+    return take_action(PAUSE, choice)

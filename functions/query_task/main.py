@@ -1,11 +1,12 @@
 """POST /tasks/query: everything that clients may know of a task."""
 from __future__ import annotations
 
-from shared.api.http import Text, endpoint
+from shared.api.http import endpoint
 from shared.api.tasks import require_task, view_tasks
 from shared.api.views import TaskRef, TaskView
 from shared.errors import NotFound
 from shared.schema import Model
+from shared.texts import Text
 
 
 class TaskFound(Model):

@@ -1,13 +1,11 @@
 """POST /tasks/retry: a failed task waits again, and starts after its last finished stage."""
 from __future__ import annotations
 
-import flask
-
 from shared.api.actions import RETRY, TaskChoice, TasksChanged, take_action
-from shared.api.http import Text, endpoint
-from shared.api.http_errors import language_of
+from shared.api.http import endpoint
 from shared.api.tasks import TaskState
 from shared.errors import NotFound
+from shared.texts import Text
 
 
 @endpoint("POST", "/tasks/retry",
@@ -17,5 +15,5 @@ from shared.errors import NotFound
                    Text("批量重试完成: 成功重试 {success_count}/{total_count} 个任务",
                            "batch retry done: {success_count} of {total_count} tasks retried")),
           errors=(NotFound,))
-def retry_task(choice: TaskChoice, request: flask.Request) -> TaskState | TasksChanged:
-    return take_action(RETRY, choice, language_of(request))
+def retry_task(choice: TaskChoice) -> TaskState | TasksChanged:
+    return take_action(RETRY, choice)

@@ -1,11 +1,12 @@
 """POST /tasks/validate: what would become of this request, were it created; nothing is stored."""
 from __future__ import annotations
 
-from shared.api.http import Text, endpoint
+from shared.api.http import endpoint
 from shared.api.validation import validate_request
 from shared.creation.requests import CreateTask
 from shared.preflight.views import Validation
 from shared.settings import get_settings
+from shared.texts import Text
 
 
 @endpoint("POST", "/tasks/validate",

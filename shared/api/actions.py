@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pydantic import Field, model_validator
 
 from shared import transitions
-from shared.api.http import Text
 from shared.api.tasks import TaskState, group_task_ids, require_task
 from shared.deps import get_queue, get_store
 from shared.documents import TERMINAL, Status, Task
 from shared.doorbells import nudge, ring
 from shared.errors import AppError, Busy, InvalidTransition, Unavailable
 from shared.schema import GroupIdText, Model, StrictModel, TaskIds, TaskIdText, wrong
+from shared.texts import AnswerText, Text
 from shared.transitions import WAITING, Change, OneOf
 
 ATTEMPTS = 3
@@ -63,10 +63,10 @@ class TasksChanged(Model):
     success_count: int
     failed_count: int
     results: dict[str, bool]
-    reasons: dict[str, str] = Field(description="of those that failed")
+    reasons: dict[str, AnswerText] = Field(description="of those that failed")
 
 
-def take_action(action: Action, choice: TaskChoice, language: str) -> TaskState | TasksChanged:
+def take_action(action: Action, choice: TaskChoice) -> TaskState | TasksChanged:
     """Do it to the task or tasks of the request.
 
     Raises:
@@ -76,21 +76,21 @@ def take_action(action: Action, choice: TaskChoice, language: str) -> TaskState 
         Busy: others change the task between each attempt and the look at it.
     """
     if choice.group_id is not None:
-        return _change_many(action, group_task_ids(choice.group_id), language)
+        return _change_many(action, group_task_ids(choice.group_id))
     if choice.task_ids is not None:
-        return _change_many(action, list(dict.fromkeys(choice.task_ids)), language)
+        return _change_many(action, list(dict.fromkeys(choice.task_ids)))
     task = _change_one(action, choice.task_id or "")
     _tell(task)
     return TaskState(task_id=task.id, status=task.status)
 
 
-def _change_many(action: Action, task_ids: list[str], language: str) -> TasksChanged:
+def _change_many(action: Action, task_ids: list[str]) -> TasksChanged:
     """Each for itself; but what does not answer once is not waited for again in this request."""
-    reasons: dict[str, str] = {}
-    away = ""
+    reasons: dict[str, Text] = {}
+    away: Text | None = None
     queue_answers = True
     for task_id in task_ids:
-        if away:
+        if away is not None:
             reasons[task_id] = away
             continue
         try:
@@ -99,8 +99,8 @@ def _change_many(action: Action, task_ids: list[str], language: str) -> TasksCha
             if isinstance(error, Unavailable):
                 if task_id == task_ids[0]:
                     raise
-                away = getattr(error, language)
-            reasons[task_id] = getattr(error, language)
+                away = error.text
+            reasons[task_id] = error.text
         else:
             queue_answers = queue_answers and _tell(task)
     changed = len(task_ids) - len(reasons)

@@ -27,21 +27,11 @@ from shared.api.http_errors import (
 from shared.api.json_body import finish_body, read_object
 from shared.errors import AppError, Busy, Unavailable
 from shared.settings import get_settings
+from shared.texts import Text
 from shared.validation_messages import validate
 
 HttpFunction = Callable[[flask.Request], flask.Response]
 Function = Callable[..., BaseModel | flask.Response]
-
-
-@dataclass(frozen=True)
-class Text:
-    """A text in both languages; `{name}` stands for a field of the answer's data."""
-
-    zh: str
-    en: str
-
-    def fill(self, language: str, data: BaseModel) -> str:
-        return getattr(self, language).format_map(dict(data))
 
 
 @dataclass(frozen=True)

@@ -9,23 +9,24 @@ from werkzeug.exceptions import HTTPException
 
 from shared.api.json_body import finish_body
 from shared.errors import AppError, InvalidRequest, MethodNotAllowed, NotFound, PayloadTooLarge, Unavailable
+from shared.texts import Language
 from shared.validation_messages import printable
-
-LANGUAGES = ("zh", "en")  # the first is what a client gets that asks for none of them
 
 logger = logging.getLogger(__name__)
 
 
-def language_of(request: flask.Request) -> str:
-    """`zh` or `en`, by the q-values of Accept-Language."""
-    return request.accept_languages.best_match(LANGUAGES, LANGUAGES[0])
+def language_of(request: flask.Request) -> Language:
+    """By the q-values of Accept-Language."""
+    return "en" if request.accept_languages.best_match(("zh", "en"), "zh") == "en" else "zh"
 
 
 def json_response(request: flask.Request, payload: object, status: int = 200) -> flask.Response:
-    """`payload` (JSON or pydantic models) as UTF-8, not ASCII-escaped; a NaN becomes null."""
-    response = flask.Response(to_json(payload, inf_nan_mode="null"), status,
+    """`payload` (JSON or pydantic models) as UTF-8, not ASCII-escaped; a NaN becomes null. An `AnswerText` in it is
+    written out in the client's language."""
+    language = language_of(request)
+    response = flask.Response(to_json(payload, inf_nan_mode="null", context={"language": language}), status,
                               content_type="application/json; charset=utf-8")
-    response.headers["Content-Language"] = language_of(request)
+    response.headers["Content-Language"] = language
     response.headers["Vary"] = "Accept-Language"
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Content-Type-Options"] = "nosniff"
@@ -35,7 +36,7 @@ def json_response(request: flask.Request, payload: object, status: int = 200) ->
 def error_response(request: flask.Request, error: AppError) -> flask.Response:
     if isinstance(error, Unavailable):
         logger.warning("%s %s: %s", request.method, printable(request.path, 200), error)
-    message = getattr(error, language_of(request))
+    message = error.text.say(language_of(request))
     response = json_response(request, {"success": False, "message": message, "data": None}, error.status)
     response.headers.update(error.headers)
     return response

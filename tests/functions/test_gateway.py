@@ -20,7 +20,8 @@ from tests.functions.service import serve_gateway
 SLOW = '''
 import time
 from shared.api.tasks import TaskState
-from shared.api.http import Text, endpoint
+from shared.api.http import endpoint
+from shared.texts import Text
 
 @endpoint("GET", "/slow", title=Text("慢", "slow"), message=Text("完成", "done"))
 def slow_one() -> TaskState:
