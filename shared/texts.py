@@ -1,10 +1,11 @@
-"""Texts in both languages, as a field of an answer: the HTTP layer writes them out in the client's language."""
+"""Texts in both languages. As a field of an answer, a text is written out in the client's language."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, PlainSerializer, SerializationInfo, WithJsonSchema
+from pydantic import BaseModel, GetCoreSchemaHandler, SerializationInfo
+from pydantic_core import CoreSchema, core_schema
 
 Language = Literal["zh", "en"]
 
@@ -23,12 +24,14 @@ class Text:
         """The text in one language, with the fields of `data` in their places."""
         return self.say(language).format_map(dict(data))
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """In a model: an instance, which JSON holds as a plain string. The language is in the serializer's context."""
+        write = core_schema.plain_serializer_function_ser_schema(_write, info_arg=True,
+                                                                 return_schema=core_schema.str_schema())
+        return core_schema.is_instance_schema(cls, serialization=write)
 
-def _in_the_clients_language(text: Text, info: SerializationInfo) -> str:
-    context: dict[str, Any] = info.context or {}
+
+def _write(text: Text, info: SerializationInfo) -> str:
+    context: dict[str, Language] = info.context or {}
     return text.say(context.get("language", "zh"))
-
-
-# The type of such a field in an answer's model. JSON holds a plain string.
-AnswerText = Annotated[Text, PlainSerializer(_in_the_clients_language, return_type=str),
-                       WithJsonSchema({"type": "string"})]

@@ -16,7 +16,7 @@ from shared.documents import TERMINAL, Status, Task
 from shared.doorbells import nudge, ring
 from shared.errors import AppError, Busy, InvalidTransition, Unavailable
 from shared.schema import GroupIdText, Model, StrictModel, TaskIds, TaskIdText, wrong
-from shared.texts import AnswerText, Text
+from shared.texts import Text
 from shared.transitions import WAITING, Change, OneOf
 
 ATTEMPTS = 3
@@ -63,7 +63,7 @@ class TasksChanged(Model):
     success_count: int
     failed_count: int
     results: dict[str, bool]
-    reasons: dict[str, AnswerText] = Field(description="of those that failed")
+    reasons: dict[str, Text] = Field(description="of those that failed")
 
 
 def take_action(action: Action, choice: TaskChoice) -> TaskState | TasksChanged:

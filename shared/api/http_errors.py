@@ -21,7 +21,7 @@ def language_of(request: flask.Request) -> Language:
 
 
 def json_response(request: flask.Request, payload: object, status: int = 200) -> flask.Response:
-    """`payload` (JSON or pydantic models) as UTF-8, not ASCII-escaped; a NaN becomes null. An `AnswerText` in it is
+    """`payload` (JSON or pydantic models) as UTF-8, not ASCII-escaped; a NaN becomes null. A `Text` in it is
     written out in the client's language."""
     language = language_of(request)
     response = flask.Response(to_json(payload, inf_nan_mode="null", context={"language": language}), status,
