@@ -102,7 +102,7 @@ def down(processes: Processes) -> int:
 
 
 def write_settings(path: Path, environment: dict[str, str]) -> None:
-    """The servers' URLs, with their passwords, for whoever wants to talk to them: readable by the owner only."""
+    """Write the servers' URLs, with their passwords, into a file that only its owner can read."""
     path.touch(mode=0o600)
     lines = [f"{variable}={shlex.quote(environment[variable])}\n" for variable, _, _ in STARTERS.values()]
     path.write_text("".join(lines))

@@ -71,12 +71,12 @@ class TaskResult(Model):
     accuracy: dict[str, Any] | None = None
 
     def objects(self) -> list[str]:
-        """Everything that was published."""
+        """The paths of all published objects: the artefact's, the manifest and the reports."""
         return [*self.files, *filter(None, (self.manifest_path, self.report_path, self.report_page_path))]
 
 
 class Event(Model):
-    """Something that happened to a task at a moment (seconds since the epoch), in small words: `data` is flat JSON.
+    """Something that happened to a task. `at` is in seconds since the epoch; `data` is flat JSON.
 
     `type` is created, claimed, stage_started, stage_finished, waiting, wait_over, paused, resumed, parked, released,
     reaped, retried, completed, failed or cancelled; later versions may have others.
@@ -142,7 +142,7 @@ def new_task_id(now: float | None = None) -> str:
 
 
 class WorkerInfo(Model):
-    """A live worker, as GET /platforms shows it. `seen_at` is for people; no rule depends on it."""
+    """A live worker, as GET /platforms shows it. Only people read `seen_at`; no rule depends on it."""
 
     id: str
     host: str

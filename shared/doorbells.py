@@ -1,5 +1,5 @@
-"""Telling workers that something happened to a task. Best effort: the store is the truth, and the sweeper rings for
-whatever was not told here, so a queue that does not answer never fails a request."""
+"""Messages that tell workers to look at a task. They are best effort: the store is the truth, and the sweeper rings
+again for every task that still owes a doorbell. So a queue that does not answer never fails a request."""
 from __future__ import annotations
 
 import logging
@@ -20,7 +20,7 @@ GATHER_S = 0.05
 
 
 def ring(task: Task, store: Store, queue: Queue) -> bool:
-    """Announce a task that waits for a worker; whether that was confirmed (or is not needed)."""
+    """Announce a task that waits for a worker; True if the queue confirmed it, or needs no doorbells."""
     if not queue.owes_doorbells:
         return True
     message = RunTask(task_id=task.id, epoch=task.epoch, platform=task.platform, priority=task.priority)
@@ -34,9 +34,10 @@ def ring(task: Task, store: Store, queue: Queue) -> bool:
 
 
 class DoorbellMarker:
-    """Notes in the documents which doorbells the broker has confirmed: soon, many at once, beside the requests.
+    """Marks in the documents which doorbells the broker has confirmed. It gathers the marks of a moment and writes them
+    from a thread of its own, so that no request waits for it.
 
-    A note that is late or lost costs a doubled doorbell, which the claim makes harmless.
+    A mark that is late or lost costs a doubled doorbell. The claim makes that harmless.
     """
 
     def __init__(self) -> None:
@@ -69,7 +70,7 @@ class DoorbellMarker:
 
 
 def nudge(task: Task, queue: Queue) -> bool:
-    """Let the task's owner look at the document now instead of at its next beat; whether that was confirmed."""
+    """Make the task's owner look at the document now instead of at its next beat; True if the queue confirmed it."""
     try:
         queue.control(ControlTask(task_id=task.id, epoch=task.epoch))
     except Unavailable as error:

@@ -13,7 +13,7 @@
     ├── RangeNotSatisfiable       416
     ├── TooManyRequests           429
     ├── Unavailable               503  a dependency does not answer
-    ├── Busy                      503  nothing is down, and a little later it will do
+    ├── Busy                      503  nothing is down; the same request succeeds a little later
     ├── PreconditionFailed             a conditional write lost
     └── ConversionFailed               a stage failed; becomes the task's `error`
 
@@ -26,8 +26,8 @@ from shared.texts import Text
 
 
 class AppError(Exception):
-    """Root of the tree. `zh` is what the contract's clients see, `en` what `Accept-Language: en` asks for; `headers` go
-    with the HTTP answer."""
+    """Root of the tree. Clients see `zh` by default, and `en` with `Accept-Language: en`. `headers` are added to the
+    HTTP answer."""
 
     status = 500
 
@@ -126,7 +126,7 @@ class Unavailable(AppError):
 
 
 class Busy(AppError):
-    """Nothing is down, and the request is right; a little later it will do."""
+    """The request is right and nothing is down, but there is too much to do; a retry a little later succeeds."""
 
     status = 503
 
@@ -136,7 +136,7 @@ class Busy(AppError):
 
 
 class PreconditionFailed(AppError):
-    """A conditional write found another object than the one it named; nothing was written."""
+    """A conditional write found another object than its condition names; nothing was written."""
 
     def __init__(self, path: str) -> None:
         super().__init__(f"对象已被修改: {path}", f"object was changed meanwhile: {path}")

@@ -1,7 +1,7 @@
 """What travels over the queue: doorbells, never data.
 
-A message names a task and nothing that could not be read from the store; losing, doubling or delaying one is
-harmless. Messages are untrusted input: `decode` refuses whatever does not fit exactly.
+A message names a task; everything else is read from the store. So a lost, doubled or late message is harmless. Messages
+are untrusted input: `decode` refuses a message that does not fit exactly.
 """
 from __future__ import annotations
 

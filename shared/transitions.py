@@ -1,13 +1,14 @@
 """The table of task transitions as data; docs/protocol.md explains it, tests/protocol checks it exhaustively.
 
-Each function gives a `Change`: a filter on one document and what to write if the filter still fits. A store applies it
-as one compare-and-set and answers the new document, or None for a miss; it knows nothing of tasks. A miss is never an
-error here: what it means is the caller's to say.
+Each function gives a `Change`: a filter on one document, and the fields to write if the filter still fits. A store
+applies the change as one compare-and-set. It answers the new document, or None for a miss. A store knows nothing of
+tasks, and a miss is no error: the caller decides what it means.
 
-No rule compares the clocks of two machines. `next_run_at` is a delay, not a lease: at worst it is waited for longer.
+No rule compares the clocks of two machines. `next_run_at` is a delay, not a lease: a wrong clock makes the wait longer
+or shorter, and breaks nothing.
 
-A change carries the events that tell of it, beats and doorbells none. One whose answer was lost may be applied twice by
-its owner (a stage that begins, stages that are recorded); then its events are there twice.
+A change carries the events that describe it; beats and doorbells carry none. If the answer to a write is lost, its
+owner may apply the same change twice (a stage begins, stages are recorded). Its events are then there twice.
 """
 from __future__ import annotations
 
@@ -89,7 +90,8 @@ def claim(worker: str) -> Change:
 
 
 def beat(owner: str, epoch: int, progress: float | None = None, log_lines: Sequence[str] | None = None) -> Change:
-    """Also while paused: the answer tells the owner what is wanted now. What is None stays as it is."""
+    """Allowed while paused too: the answered document shows the owner whether to go on. A field that is None is left
+    as it is."""
     told = {"progress": progress, "log_lines": None if log_lines is None else list(log_lines)}
     return Change(_owned(owner, epoch), {name: value for name, value in told.items() if value is not None}, {"beat": 1})
 
@@ -103,8 +105,8 @@ def begin_stage(owner: str, epoch: int, stage: str, progress: float, started_at:
 
 def commit_stages(owner: str, epoch: int, stages: Sequence[StageRecord], progress: float,
                   running: str | None = None, finished: Sequence[StageRecord] = ()) -> Change:
-    """Record finished stages (all of the task's, in order): kept even if pause came first. `running` is the stage that
-    has begun meanwhile, `finished` are those that the document does not know yet."""
+    """Record finished stages, even if a pause came first. `stages` are all of the task's, in order. `running` is the
+    stage that has begun meanwhile. `finished` are the stages that the document does not know yet."""
     now = _now()
     return Change(_owned(owner, epoch, Status.RUNNING, Status.PAUSED),
                   {"stages": [s.model_dump(mode="json") for s in stages], "stage": running or stages[-1].name,
@@ -136,8 +138,8 @@ def park(owner: str, epoch: int) -> Change:
 
 
 def release(owner: str, epoch: int, delay_s: float = 0.0, waits_for: OwnersWait | None = None) -> Change:
-    """Give a running task back, as a worker does that was asked to stop: a reap by the owner itself, without its
-    suspicion (retries stay as they are). `delay_s` keeps it from being taken again at once, `waits_for` says why."""
+    """The owner gives its running task back, for example because the worker stops. It is a reap by the owner itself,
+    and `retries` stays as it is. No worker claims the task again before `delay_s`; `waits_for` is the reason."""
     now = _now()
     reason = {"waits_for": waits_for} if waits_for else {}
     return Change(_owned(owner, epoch, Status.RUNNING),
@@ -147,7 +149,7 @@ def release(owner: str, epoch: int, delay_s: float = 0.0, waits_for: OwnersWait 
 
 
 def complete(owner: str, epoch: int, result: TaskResult, stages: Sequence[StageRecord]) -> Change:
-    """`stages` are all of the task's: publishing counts as finished only together with the task."""
+    """`stages` are all of the task's. Publishing, the last one, counts as finished only together with the task."""
     now = _now()
     return _end(_owned(owner, epoch, Status.RUNNING), Status.COMPLETED, now,
                 {"result": result.model_dump(mode="json"), "stages": [s.model_dump(mode="json") for s in stages],
@@ -156,7 +158,7 @@ def complete(owner: str, epoch: int, result: TaskResult, stages: Sequence[StageR
 
 
 def fail(owner: str, epoch: int, error: TaskFailure) -> Change:
-    """Misses while paused: the owner then parks, and the stage runs again after resume."""
+    """Misses while the task is paused. The owner then parks, and the stage runs again after resume."""
     now = _now()
     return _end(_owned(owner, epoch, Status.RUNNING), Status.FAILED, now, {"error": error.model_dump(mode="json")},
                 _event("failed", now, code=error.code, stage=error.stage))
@@ -177,7 +179,7 @@ def pause() -> Change:
 
 
 def resume() -> Change:
-    """If the old owner has not parked yet it simply goes on."""
+    """An owner that has not parked yet goes on with the task."""
     now = _now()
     return Change({"status": Status.PAUSED},
                   {"status": Status.RUNNING, "announced": -1, "next_run_at": 0.0, "updated_at": now},

@@ -1,4 +1,4 @@
-"""What is wrong with a request, field by field, in both languages, from pydantic's errors."""
+"""Makes pydantic's errors into one message in both languages that names each wrong field."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -97,7 +97,7 @@ def validate(model: type[Model], value: Any, where: str = "") -> Model:
     """`value` as a `model`; `where` names the field that holds it.
 
     Raises:
-        InvalidRequest: it does not fit.
+        InvalidRequest: `value` does not fit the model.
     """
     try:
         return model.model_validate(value)

@@ -1,4 +1,4 @@
-"""POST /tasks/batch-delete: delete tasks in any state, and the artefacts that the service itself found a place for."""
+"""POST /tasks/batch-delete: delete tasks in any state, and the artefacts at their default outputs."""
 from __future__ import annotations
 
 from shared.api.deletion import TaskRefs, TasksDeleted, delete_tasks

@@ -1,4 +1,4 @@
-"""POST /tasks/cancel: a task that has not ended is failed, with `error.code` cancelled; its owner stops."""
+"""POST /tasks/cancel: end a task as failed, with `error.code` cancelled. Its owner stops."""
 from __future__ import annotations
 
 from shared.api.actions import CANCEL, TaskChoice, TasksChanged, take_action

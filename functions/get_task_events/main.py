@@ -1,4 +1,4 @@
-"""GET /tasks/{task_id}/events: what happened to a task, so far or, as server-sent events, from now on."""
+"""GET /tasks/{task_id}/events: a task's events so far, or a stream of them (server-sent events)."""
 from __future__ import annotations
 
 import flask

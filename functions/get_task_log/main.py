@@ -1,4 +1,4 @@
-"""GET /tasks/{task_id}/log: a stage's log as text, also while it runs, whole or in parts (`Range`)."""
+"""GET /tasks/{task_id}/log: a stage's log as text, whole or in parts (`Range`), while the stage runs too."""
 from __future__ import annotations
 
 import flask

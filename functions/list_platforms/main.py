@@ -1,4 +1,4 @@
-"""GET /platforms: what there is to convert to, with which parameters, and who is there to do it."""
+"""GET /platforms: the targets, their parameters, and the live workers of each."""
 from __future__ import annotations
 
 from shared.api import catalog

@@ -1,4 +1,4 @@
-"""POST /tasks/list: tasks page by page, newest first, narrowed by whatever filters the client names."""
+"""POST /tasks/list: tasks page by page, newest first, narrowed by the client's filters."""
 from __future__ import annotations
 
 from shared.api.http import endpoint

@@ -1,4 +1,4 @@
-"""POST /tasks/pause: a running task is paused at once; its owner is told, and stands still."""
+"""POST /tasks/pause: pause a running task at once. Its owner is nudged and freezes the stage."""
 from __future__ import annotations
 
 from shared.api.actions import PAUSE, TaskChoice, TasksChanged, take_action

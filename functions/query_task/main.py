@@ -1,4 +1,4 @@
-"""POST /tasks/query: everything that clients may know of a task."""
+"""POST /tasks/query: one task with all its details."""
 from __future__ import annotations
 
 from shared.api.http import endpoint

@@ -1,4 +1,4 @@
-"""POST /tasks/resume: a paused task goes on, with its owner if that has not parked it yet, else with any worker."""
+"""POST /tasks/resume: a paused task goes on. If its owner has parked it already, any worker takes it."""
 from __future__ import annotations
 
 from shared.api.actions import RESUME, TaskChoice, TasksChanged, take_action

@@ -1,4 +1,4 @@
-"""POST /tasks/retry: a failed task waits again, and starts after its last finished stage."""
+"""POST /tasks/retry: queue a failed task again. It starts after its last finished stage."""
 from __future__ import annotations
 
 from shared.api.actions import RETRY, TaskChoice, TasksChanged, take_action

@@ -1,4 +1,4 @@
-"""POST /tasks/validate: what would become of this request, were it created; nothing is stored."""
+"""POST /tasks/validate: check a request as create would, and store nothing."""
 from __future__ import annotations
 
 from shared.api.http import endpoint

@@ -1,8 +1,8 @@
 """What `infra.servers.{mongo,rabbitmq,minio}` share: a started server, and the error that says why there is none.
 
-Each of the modules has `start(data_dir, *, port=None, log=print) -> Server`: it takes a program from the PATH where
-there is one, installs or builds it otherwise (telling so through `log`), starts it as a child with its own data
-directory and port on loopback, and returns when it answers.
+Each of the modules has `start(data_dir, *, port=None, log=print) -> Server`. It takes a program from the PATH, or else
+installs or builds it, which `log` reports. It starts the program as a child, with its own data directory and its own
+port on loopback, and returns when the program answers.
 """
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Log = Callable[[str], None]
 
 
 class CannotStart(Exception):
-    """The server can be neither found nor installed nor started here; the text says why and what would help."""
+    """The server can be neither found nor installed nor started here. The text says why, and what would help."""
 
 
 @dataclass

@@ -47,7 +47,7 @@ def start(data_dir: Path, *, port: int | None = None, consumer_timeout_ms: int |
     if consumer_timeout_ms is not None:  # otherwise a channel looks once a minute how old its deliveries are
         env["RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"] += " -rabbit channel_tick_interval 1000"
     log_path = data_dir / "rabbitmq.out"
-    # epmd (Erlang's name server) would daemonize itself out of our reach; here it stays in the node's process group.
+    # epmd (Erlang's name server) would daemonize itself and leave our process group; started here, it stays in it.
     command = 'epmd & until epmd -names; do sleep 0.05; done; exec "$0"'
     process = spawn(["/bin/sh", "-c", command, scripts / "rabbitmq-server"], log_path, env=env, cwd=data_dir)
     url = f"amqp://guest:guest@127.0.0.1:{port}/"
@@ -61,7 +61,7 @@ def rabbitmqctl(server: RabbitServer, *args: str, timeout_s: float = 60.0) -> st
     """Run `rabbitmqctl ARGS…` against this node; what it printed.
 
     Raises:
-        subprocess.CalledProcessError: it refused; with its output.
+        subprocess.CalledProcessError: the node refused; the error holds its output.
     """
     return subprocess.run([Path(server.env["RABBITMQ_SCRIPTS_DIR"]) / "rabbitmqctl", "--quiet", *args], check=True,
                           env=server.env, capture_output=True, text=True, timeout=timeout_s).stdout

@@ -1,6 +1,6 @@
 """What clients do to tasks: pause, resume, cancel and retry, one task or many in a request.
 
-Each is one compare-and-set on each task, and then a word to whoever is to know.
+Each is one compare-and-set on each task. Then the task's owner is nudged, or the workers hear a doorbell.
 """
 from __future__ import annotations
 
@@ -67,13 +67,13 @@ class TasksChanged(Model):
 
 
 def take_action(action: Action, choice: TaskChoice) -> TaskState | TasksChanged:
-    """Do it to the task or tasks of the request.
+    """Take the action on the task or the tasks of the request.
 
     Raises:
         NotFound: there is no such task.
-        InvalidTransition: it is in another state; the message names it.
+        InvalidTransition: the task is in another state; the message names it.
         Unavailable: the store does not answer.
-        Busy: others change the task between each attempt and the look at it.
+        Busy: other clients change the task between each attempt and the read that follows it.
     """
     if choice.group_id is not None:
         return _change_many(action, group_task_ids(choice.group_id))
@@ -85,7 +85,8 @@ def take_action(action: Action, choice: TaskChoice) -> TaskState | TasksChanged:
 
 
 def _change_many(action: Action, task_ids: list[str]) -> TasksChanged:
-    """Each for itself; but what does not answer once is not waited for again in this request."""
+    """Take the action on each task by itself. A dependency that does not answer once is not asked again in this
+    request."""
     reasons: dict[str, Text] = {}
     away: Text | None = None
     queue_answers = True
@@ -128,9 +129,9 @@ def _refused(action: Action, status: Status) -> InvalidTransition:
 
 
 def _tell(task: Task) -> bool:
-    """Tell the owner, or all workers that the task waits; whether the queue answered.
+    """Nudge the owner, or ring for the workers if the task waits; True if the queue answered.
 
-    A cancelled task has no owner any more. Control messages go by the task's id, so who had it hears of it.
+    A cancelled task has no owner any more. Control messages carry the task's id, so its last owner hears them.
     """
     if task.owner or task.status in TERMINAL:
         return nudge(task, get_queue())

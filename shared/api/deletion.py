@@ -39,10 +39,10 @@ class TasksDeleted(Model):
 
 
 def delete_tasks(task_ids: list[str]) -> dict[str, bool]:
-    """Delete each task; whether each is gone now, an id that occurs twice counted once.
+    """Delete each task. The answer is `{task id: True if the task is gone}`; an id that occurs twice counts once.
 
-    A task whose objects cannot be deleted is kept, so that nothing is left behind that no task speaks of. An owner is
-    told best effort: at its next beat it finds nothing, stops and leaves no object behind.
+    A task whose objects cannot be deleted is kept, so that no object stays behind without a task. The owner is nudged,
+    best effort: at its next beat it finds no task, stops, and leaves no object behind.
 
     Raises:
         Unavailable: the store does not answer. What was deleted before stays deleted.
@@ -67,12 +67,12 @@ def delete_tasks(task_ids: list[str]) -> dict[str, bool]:
 
 
 def has_objects(task: Task) -> bool:
-    """Whether there may be objects of the task: nothing has, before its first claim."""
+    """Whether the task may have objects. Before its first claim it has none."""
     return task.epoch > 0 or task.result is not None
 
 
 def _delete_objects(task: Task) -> bool:
-    """Delete the task's logs, and all that lies in its own folder; whether the object store answered."""
+    """Delete the task's logs and everything in its own folder; True if the object store answered."""
     files = get_files()
     try:
         delete_logs(files, get_settings(), task.id)

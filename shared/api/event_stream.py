@@ -1,6 +1,7 @@
 """A task's events as they happen: server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html).
 
-The store is asked every half a second. A client that reconnects tells the last `id` it has seen and misses nothing.
+The stream asks the store every half a second. A client that reconnects sends the last `id` that it has seen, and
+misses nothing.
 """
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 
 class Streams:
-    """Those that this process serves. When it closes they end, and their clients go to the next one."""
+    """The streams that this process serves. When the process stops they end, and their clients reconnect elsewhere."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -38,10 +39,10 @@ class Streams:
         self.closed = threading.Event()
 
     def enter(self, limit: int) -> contextlib.ExitStack:
-        """Count one more, until the answer is closed.
+        """Count one stream more, until its answer is closed.
 
         Raises:
-            Busy: there are `limit` already.
+            Busy: `limit` streams are open already.
         """
         with self._lock:
             if self._open >= limit:
@@ -67,11 +68,11 @@ def wants_stream(request: flask.Request) -> bool:
 
 
 def stream_response(query: EventsQuery, request: flask.Request) -> flask.Response:
-    """The stream; 204 for a client that comes back after all is told, since that alone ends an `EventSource`.
+    """The stream. A client that comes back after the last event gets 204: only that ends an `EventSource`.
 
     Raises:
         NotFound: there is no such task.
-        InvalidRequest: `Last-Event-ID` is none of ours.
+        InvalidRequest: `Last-Event-ID` is not a number that this service has sent.
         Busy: this process serves too many streams.
     """
     seen = _last_event_id(request)
@@ -118,7 +119,7 @@ def _frames(task_id: str, after: int, max_s: float, closed: threading.Event) -> 
 
 
 class Follower:
-    """What of a task has not been told yet."""
+    """Reads a task again and again, and gives what is new since the last read."""
 
     def __init__(self, task_id: str, after: int) -> None:
         self._task_id, self._after = task_id, after
@@ -126,7 +127,7 @@ class Follower:
         self.ended = False
 
     def look(self) -> bytes:
-        """Frames for all that is new. Progress is no event and has no id: it is told as it is now, or never."""
+        """Frames for everything that is new. Progress is no event and has no id: only its newest state is sent."""
         store = get_store()
         task = store.get(self._task_id)
         if task is None:

@@ -36,7 +36,7 @@ def check_health() -> Health:
     """The health of each dependency.
 
     Raises:
-        Unavailable: one does not answer in time. The error form has no data, so its message names all of them with
+        Unavailable: a dependency does not answer in time. The error form has no data, so its message names all with
             state and latency, the same words in both languages: `queue down 1500 ms, store up 2 ms, files up 1 ms`.
     """
     limit_s = get_settings().dependency_timeout_s + SLACK_S
@@ -55,7 +55,7 @@ def check_health() -> Health:
 
 
 def _failed(ping: Future[float]) -> bool:
-    """Whether the dependency did not answer; what is no `AppError` is a fault of ours and is raised."""
+    """True if the dependency did not answer. An error that is no `AppError` is a fault in this code and is raised."""
     error = ping.exception()
     if error is not None and not isinstance(error, AppError):
         raise error

@@ -1,8 +1,8 @@
 """`@endpoint`: a typed function as a plain HTTP function, `(flask.Request) -> flask.Response`.
 
-The function takes the validated request (or nothing) and returns the answer's `data`; parsing, errors, languages and
-the envelope are here. It may take the `flask.Request` too, and return a `flask.Response` where the answer is no JSON.
-What the gateway and the OpenAPI document need to know is its attribute `endpoint`.
+The function takes the validated request, or nothing, and returns the answer's `data`. This module does the rest:
+parsing, errors, languages, the envelope. A function may also take the `flask.Request`, and return a `flask.Response` if
+its answer is no JSON. Its attribute `endpoint` holds what the gateway and the OpenAPI document need to know.
 """
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ Function = Callable[..., BaseModel | flask.Response]
 
 @dataclass(frozen=True)
 class Endpoint:
-    """What is known of an HTTP function. `request` is its model, `answers` has the text for each model of its data, and
-    `media_type` is what it answers beside JSON, or, without `answers`, instead."""
+    """What is known of an HTTP function. `request` is the request's model. `answers` maps each model of the data to the
+    envelope's message. `media_type` is the function's other kind of answer, or its only one if `answers` is empty."""
 
     name: str
     method: str
@@ -74,9 +74,9 @@ def endpoint(method: str, path: str, *, title: Text, message: Text | tuple[Text,
              media_type: str = "", errors: tuple[type[AppError], ...] = ()) -> Callable[[Function], HttpFunction]:
     """Make a function `(request model) -> data model`, or `() -> data model`, an HTTP function.
 
-    The models are its annotations; there is a `message` for each model that it may return, in their order. A POST's
-    request comes from the body, a GET's from the path and the query string. `errors` are those it may answer beyond the
-    ones that every endpoint has.
+    The function's annotations name the models. `message` has one text for each model of the return type, in the same
+    order. A POST's request comes from the body, a GET's from the path and the query string. `errors` are the errors
+    that the function may raise beyond those that every endpoint has.
     """
     def decorate(function: Function) -> HttpFunction:
         hints = typing.get_type_hints(function)

@@ -43,7 +43,7 @@ def error_response(request: flask.Request, error: AppError) -> flask.Response:
 
 
 def unexpected_response(request: flask.Request) -> flask.Response:
-    """For an exception that nobody foresaw, inside its `except`: the traceback is logged, the client sees no detail."""
+    """The answer to an unforeseen exception; to be called inside its `except`. The traceback goes to the log only."""
     logger.exception("%s %s failed", request.method, printable(request.path, 200))
     return error_response(request, AppError())
 
@@ -78,7 +78,7 @@ def _from_werkzeug(error: HTTPException) -> flask.Response:
 
 
 def answer_in_json(app: flask.Flask) -> None:
-    """Let the app itself answer in the error form where no function is reached, and never by a redirect.
+    """Make the app answer in the error form, and never by a redirect, when a request reaches no function.
 
     To be called before the app gets its rules.
     """

@@ -1,4 +1,4 @@
-"""A request's body as a JSON object, read and checked before any of it is believed."""
+"""A request's body as a JSON object. The body is checked as a whole before any of it is used."""
 from __future__ import annotations
 
 import io
@@ -38,14 +38,14 @@ def read_body(request: flask.Request, max_bytes: int) -> bytes:
 
 
 def finish_body(request: flask.Request) -> None:
-    """Read off what is left of the body, up to a limit, and close it to others.
+    """Read the rest of the body, up to a limit, and close it to later readers.
 
-    A client that is cut off in mid-sentence sees a reset instead of its answer; and functions-framework reads whatever
-    is left into memory before it sends an answer.
+    A client whose upload is cut off sees a reset connection instead of the answer. And functions-framework would read
+    the whole rest into memory before it sends an answer.
     """
     request.max_content_length = None
     drained = 0
-    with suppress(Exception):  # what is broken about the transfer has been answered, or is of no interest
+    with suppress(Exception):  # a broken transfer has been answered already, or concerns nobody any more
         while drained < DRAIN_BYTES and (chunk := request.stream.read(CHUNK_BYTES)):
             drained += len(chunk)
     request.stream = io.BytesIO()
@@ -78,7 +78,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
     """The JSON object in `body` (UTF-8).
 
     Raises:
-        InvalidRequest: it is empty, no UTF-8, no JSON (RFC 8259), no object, or names a field twice.
+        InvalidRequest: the body is empty, not UTF-8, not JSON (RFC 8259), not an object, or names a field twice.
     """
     if not body.strip():
         raise InvalidRequest("请求体不能为空, 应为 JSON 对象", "the body is missing; should be a JSON object")

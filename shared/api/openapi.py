@@ -19,7 +19,8 @@ from shared.errors import AppError
 from shared.platforms import get_platforms
 from shared.times import parse_time
 
-# By endpoint: the contract's, where it has the endpoint. What shows a target is made from the target's declaration.
+# Examples by endpoint. They are the contract's, for the endpoints that the contract has. Examples that show a target
+# are made from the declaration of that target.
 EXAMPLES = Path(__file__).with_name("examples.json")
 REF_TEMPLATE = "#/components/schemas/{model}"
 
@@ -96,7 +97,7 @@ def _examples() -> dict[str, dict[str, Any]]:
 
 
 def _schemas(endpoints: Sequence[Endpoint]) -> tuple[dict[Any, dict[str, Any]], dict[str, Any]]:
-    """References by (model, mode), and what they refer to. Answers are told as they are written out."""
+    """References by (model, mode), and the schemas that they refer to. Answers have the schema of their JSON text."""
     inputs = {(about.request, "validation") for about in endpoints if about.request}
     outputs = {(Envelope[data], "serialization") for about in endpoints for data in about.answers}
     outputs.add((ErrorEnvelope, "serialization"))

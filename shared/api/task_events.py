@@ -43,7 +43,7 @@ def view_event(event: StoredEvent) -> EventView:
 
 
 def read_events(query: EventsQuery) -> TaskEvents:
-    """The task's state, and its events at least up to that state.
+    """The task's status and its events. The events are at least as new as the status.
 
     Raises:
         NotFound: there is no such task.

@@ -1,4 +1,4 @@
-"""What the functions know of a task."""
+"""Reading tasks: finding one, and what clients see of it."""
 from __future__ import annotations
 
 import time
@@ -12,7 +12,7 @@ from shared.schema import Model
 from shared.store import TaskFilter
 from shared.transitions import WAITING
 
-LIVE_S = 30.0  # a worker that was not seen for so long counts as gone
+LIVE_S = 30.0  # a worker that has not been seen for so long counts as gone
 
 
 class TaskState(Model):
@@ -28,14 +28,14 @@ class TaskGroup(Model):
 
 
 def view_created(tasks: list[Task]) -> TaskState | TaskGroup:
-    """The answer to the request that created them: always `pending`, so that a repeated request gets the same one."""
+    """The answer to a create request. It always says `pending`, so that a repeated request gets the same answer."""
     states = [TaskState(task_id=task.id, status=Status.PENDING) for task in tasks]
     group_id = tasks[0].group_id
     return states[0] if group_id is None else TaskGroup(group_id=group_id, tasks=states)
 
 
 def live_workers() -> list[WorkerInfo]:
-    """The workers that were seen lately; for people, no rule depends on it."""
+    """The workers that were seen lately. Only people read this; no rule depends on it."""
     since = time.time() - LIVE_S
     return [worker for worker in get_store().workers() if worker.seen_at >= since]
 

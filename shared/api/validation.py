@@ -1,4 +1,4 @@
-"""POST /tasks/validate: all that can be told of a request before it is a task."""
+"""POST /tasks/validate: everything that can be checked before a request becomes a task."""
 from __future__ import annotations
 
 import threading
@@ -15,7 +15,7 @@ from shared.preflight.views import Validation
 from shared.settings import Settings
 
 MAX_S = 5.0
-AT_ONCE = 2  # of a process; each is a process that parses
+AT_ONCE = 2  # checks of one process; each starts a child that parses
 _RETRY_AFTER_S = 2
 
 
@@ -44,10 +44,10 @@ class CheckPlaces:
 
 
 def validate_request(request: CreateTask, settings: Settings) -> Validation:
-    """Each of the request's targets, with the model looked at once.
+    """The verdict on each of the request's targets. The model is read once.
 
     Raises:
-        InvalidRequest: the request itself is not right, as when it would be created. Busy, Unavailable.
+        InvalidRequest: create would refuse the request itself. Busy, Unavailable.
     """
     tasks = build_tasks(request, settings)
     deadline = time.monotonic() + MAX_S

@@ -1,4 +1,4 @@
-"""From a client's request to a task document, and into the store exactly once."""
+"""Makes task documents from a request, and stores each exactly once."""
 from __future__ import annotations
 
 import hashlib
@@ -23,11 +23,11 @@ from shared.validation_messages import printable, validate
 
 
 def build_tasks(request: CreateTask, settings: Settings) -> list[Task]:
-    """The document of each target of a request that was checked in all that the worker will rely on; several targets
-    are a group.
+    """The document for each target of the request. Everything that the worker relies on is checked here. The tasks of
+    several targets are a group.
 
     Raises:
-        InvalidRequest: target, task type, parameters or a path are not right; the message names the field.
+        InvalidRequest: the target, the task type, the parameters or a path are wrong; the message names the field.
     """
     if request.targets is None:
         choice = TargetChoice(task_type=request.task_type or "", platform=request.platform or "",
@@ -50,14 +50,14 @@ def build_tasks(request: CreateTask, settings: Settings) -> list[Task]:
 
 
 def _group_id(request: CreateTask, first: Task) -> str:
-    """A repeated request is the same group."""
+    """The group's id. A repeated request has the same one."""
     if request.idempotency_key is None:
         return first.id.replace("task", "group", 1)
     return f"group_{hashlib.sha256(request.idempotency_key.encode()).hexdigest()[:20]}"
 
 
 def _build_task(request: CreateTask, choice: TargetChoice, settings: Settings, where: str) -> Task:
-    """`where` leads to the choice's fields in the request."""
+    """`where` is the prefix of the choice's fields in error messages: `targets[1].`, or nothing."""
     platform = _find_platform(choice, where)
     parameters = validate(platform.parameters, request.parameters | choice.parameters,
                           f"{where}parameters").model_dump(mode="json")
@@ -78,7 +78,7 @@ def _build_task(request: CreateTask, choice: TargetChoice, settings: Settings, w
 
 
 def insert_once(task: Task) -> tuple[Task, bool]:
-    """The stored task and whether it is new; of several with one idempotency key only the first is stored.
+    """The stored task, and whether it is new. Of several tasks with one idempotency key only the first is stored.
 
     Raises:
         Conflict: the key was used for another request.

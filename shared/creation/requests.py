@@ -36,7 +36,7 @@ class CreateTask(StrictModel):
     @field_validator("task_type", "platform", "output_path")
     @classmethod
     def _check_one_target_or_several(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if "targets" not in info.data:  # they are there, and wrong: that is told already
+        if "targets" not in info.data:  # `targets` was sent and is wrong, which another error says already
             return value
         several = info.data["targets"] is not None
         if several and value is not None:
