@@ -11,7 +11,7 @@ from shared.texts import Text
 @endpoint("POST", "/tasks/batch-delete",
           title=Text("批量删除任务 (兼容单任务删除)", "Delete one task or many"),
           message=Text("批量删除完成: 成功删除 {success_count}/{total_count} 个任务",
-                          "batch delete done: {success_count} of {total_count} tasks deleted"), errors=(NotFound,))
+                       "batch delete done: {success_count} of {total_count} tasks deleted"), errors=(NotFound,))
 def batch_delete_tasks(refs: TaskRefs) -> TasksDeleted:
     results = delete_tasks(refs.task_ids or group_task_ids(refs.group_id or ""))
     deleted = sum(results.values())

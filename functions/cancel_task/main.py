@@ -10,9 +10,9 @@ from shared.texts import Text
 
 @endpoint("POST", "/tasks/cancel",
           title=Text("取消任务: 只能取消尚未结束的任务", "Cancel a task that has not ended, or several"),
-          message=(Text("任务取消成功", "task cancelled"),
-                   Text("批量取消完成: 成功取消 {success_count}/{total_count} 个任务",
-                           "batch cancel done: {success_count} of {total_count} tasks cancelled")),
+          message={TaskState: Text("任务取消成功", "task cancelled"),
+                   TasksChanged: Text("批量取消完成: 成功取消 {success_count}/{total_count} 个任务",
+                                      "batch cancel done: {success_count} of {total_count} tasks cancelled")},
           errors=(NotFound,))
 def cancel_task(choice: TaskChoice) -> TaskState | TasksChanged:
     return take_action(CANCEL, choice)

@@ -11,7 +11,7 @@ from shared.texts import Text
 
 @endpoint("POST", "/tasks/create",
           title=Text("创建任务: 提交模型转换", "Submit a conversion, to one target or to several at once"),
-          message=(Text("任务创建成功", "task created"), Text("任务创建成功", "tasks created")),
+          message={TaskState: Text("任务创建成功", "task created"), TaskGroup: Text("任务创建成功", "tasks created")},
           errors=(Conflict,))
 def create_task(request: CreateTask) -> TaskState | TaskGroup:
     return view_created(create_tasks(request))

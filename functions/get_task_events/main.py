@@ -12,7 +12,7 @@ from shared.texts import Text
 
 @endpoint("GET", "/tasks/{task_id}/events",
           title=Text("获取任务事件: 已发生的事件; Accept: text/event-stream 时持续推送",
-                        "What happened to a task; with Accept: text/event-stream as it happens"),
+                     "What happened to a task; with Accept: text/event-stream as it happens"),
           message=Text("获取任务事件成功", "events found"),
           media_type=event_stream.MEDIA_TYPE, errors=(NotFound,))
 def get_task_events(query: EventsQuery, request: flask.Request) -> TaskEvents | flask.Response:

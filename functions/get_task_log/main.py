@@ -11,7 +11,7 @@ from shared.texts import Text
 
 @endpoint("GET", "/tasks/{task_id}/log",
           title=Text("获取任务日志: 某一阶段的日志, 支持 Range 请求",
-                        "A stage's log, also while it runs, whole or in ranges"),
+                     "A stage's log, also while it runs, whole or in ranges"),
           media_type="text/plain", errors=(NotFound, RangeNotSatisfiable))
 def get_task_log(query: LogQuery, request: flask.Request) -> flask.Response:
     return log_response(query, request)

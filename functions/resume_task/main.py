@@ -10,9 +10,9 @@ from shared.texts import Text
 
 @endpoint("POST", "/tasks/resume",
           title=Text("恢复任务: 只能恢复状态为 paused 的任务", "Resume a paused task, or several"),
-          message=(Text("任务恢复成功", "task resumed"),
-                   Text("批量恢复完成: 成功恢复 {success_count}/{total_count} 个任务",
-                           "batch resume done: {success_count} of {total_count} tasks resumed")),
+          message={TaskState: Text("任务恢复成功", "task resumed"),
+                   TasksChanged: Text("批量恢复完成: 成功恢复 {success_count}/{total_count} 个任务",
+                                      "batch resume done: {success_count} of {total_count} tasks resumed")},
           errors=(NotFound,))
 def resume_task(choice: TaskChoice) -> TaskState | TasksChanged:
     return take_action(RESUME, choice)

@@ -70,21 +70,26 @@ class Endpoint:
         return found.groupdict() if found else None
 
 
-def endpoint(method: str, path: str, *, title: Text, message: Text | tuple[Text, ...] = (),
+def endpoint(method: str, path: str, *, title: Text, message: Text | dict[type[BaseModel], Text] | None = None,
              media_type: str = "", errors: tuple[type[AppError], ...] = ()) -> Callable[[Function], HttpFunction]:
     """Make a function `(request model) -> data model`, or `() -> data model`, an HTTP function.
 
-    The function's annotations name the models. `message` has one text for each model of the return type, in the same
-    order. A POST's request comes from the body, a GET's from the path and the query string. `errors` are the errors
-    that the function may raise beyond those that every endpoint has.
+    The function's annotations name the models. `message` is the envelope's message; a function that returns one of
+    several models has a message for each of them. A POST's request comes from the body, a GET's from the path and the
+    query string. `errors` are the errors that the function may raise beyond those that every endpoint has.
+
+    Raises:
+        TypeError: a model that the function returns has no message.
     """
     def decorate(function: Function) -> HttpFunction:
         hints = typing.get_type_hints(function)
         returned = hints.pop("return")
-        models = [kind for kind in typing.get_args(returned) or (returned,) if kind is not flask.Response]
-        messages = (message,) if isinstance(message, Text) else message
-        about = Endpoint(function.__name__, method, path, title, dict(zip(models, messages, strict=True)), media_type,
-                         errors, next((kind for kind in hints.values() if kind is not flask.Request), None),
+        models = {kind for kind in typing.get_args(returned) or (returned,) if kind is not flask.Response}
+        answers = message if isinstance(message, dict) else {kind: message for kind in list(models)[:1] if message}
+        if missing := models - answers.keys():
+            raise TypeError(f"{function.__name__}: no message for {', '.join(kind.__name__ for kind in missing)}")
+        request_model = next((kind for kind in hints.values() if kind is not flask.Request), None)
+        about = Endpoint(function.__name__, method, path, title, answers, media_type, errors, request_model,
                          flask.Request in hints.values())
 
         @functools.wraps(function)

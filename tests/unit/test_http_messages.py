@@ -8,8 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.api.http import endpoint
 from shared.api.json_body import parse_object
 from shared.errors import InvalidRequest
+from shared.schema import Model
+from shared.texts import Text
 from shared.validation_messages import MAX_FIELDS, printable, validate
 
 
@@ -88,3 +91,20 @@ def test_no_body_whatever_is_more_than_a_bad_request(body: bytes) -> None:
         assert isinstance(parse_object(body), dict)
     except InvalidRequest as error:
         assert error.zh.isprintable()
+
+
+def test_a_function_that_returns_a_model_without_a_message_is_refused_when_it_is_made() -> None:
+    class One(Model):
+        pass
+
+    class Two(Model):
+        pass
+
+    def choose() -> One | Two:
+        return One()
+
+    choose.__annotations__["return"] = One | Two
+    with pytest.raises(TypeError, match="choose: no message for Two"):
+        endpoint("POST", "/choose", title=Text("选", "choose"), message={One: Text("一", "one")})(choose)
+    with pytest.raises(TypeError, match=r"choose: no message for (One|Two)"):
+        endpoint("POST", "/choose", title=Text("选", "choose"), message=Text("一", "one"))(choose)
