@@ -12,6 +12,8 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from shared.settings import cache_home
+
 LOCK = Path(__file__).with_suffix(".lock")
 # Name here -> member of the wheel, and what it is.
 _MEMBERS = {
@@ -22,7 +24,7 @@ _MEMBERS = {
 
 
 def default_models_dir() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "model-convert" / "models"
+    return cache_home() / "models"
 
 
 def fetch_models(cache_dir: Path | None = None) -> dict[str, Path]:

@@ -40,7 +40,8 @@ Counts = Annotated[dict[Annotated[str, Field(min_length=1)], Annotated[int, Fiel
                    BeforeValidator(_split_numbers)]
 
 
-def _cache_home() -> Path:
+def cache_home() -> Path:
+    """The user's cache folder for everything that this service and its tools download, build or keep."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "model-convert"
 
 
@@ -89,10 +90,10 @@ class Settings(BaseModel):
     stage_memory_bytes: int = Field(16 << 30, gt=0, description="of a stage's whole process group")
     hold_s: float = Field(60.0, ge=0, description="how long a paused stage stays frozen in memory")
     grace_s: float = Field(20.0, ge=0, description="how long SIGTERM lets running stages finish")
-    work_dir: Path = Field(default_factory=lambda: _cache_home() / "work", description="best on cache_dir's disk")
-    cache_dir: Path = Field(default_factory=lambda: _cache_home() / "stages")
+    work_dir: Path = Field(default_factory=lambda: cache_home() / "work", description="best on cache_dir's disk")
+    cache_dir: Path = Field(default_factory=lambda: cache_home() / "stages")
     cache_bytes: int = Field(20 << 30, ge=0, description="size of the local stage cache before old entries go")
-    toolchains_dir: Path = Field(default_factory=lambda: _cache_home() / "toolchains")
+    toolchains_dir: Path = Field(default_factory=lambda: cache_home() / "toolchains")
     toolchain_env: Names = Field((), description="environment variables that toolchains may see beside the defaults")
 
     log_level: str = "INFO"

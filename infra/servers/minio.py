@@ -15,6 +15,7 @@ from pathlib import Path
 from infra.servers.base import CannotStart, Log, Server, free_port, spawn, wait_until
 from shared.errors import Unavailable
 from shared.files.minio import MinioFiles
+from shared.settings import cache_home
 
 # The makers publish source only; the last commit of their repository, which the module proxy serves under this name.
 MODULE = "github.com/minio/minio"
@@ -70,7 +71,7 @@ def find_program(log: Log) -> tuple[Path, str]:
     """
     if on_path := shutil.which("minio"):
         return Path(on_path), f"{on_path} (from the PATH)"
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "model-convert" / "minio"
+    cache = cache_home() / "minio"
     program = cache / VERSION / "minio"
     if not program.exists():
         cache.mkdir(parents=True, exist_ok=True)

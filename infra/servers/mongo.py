@@ -17,6 +17,7 @@ from pathlib import Path
 
 from infra.servers import debian
 from infra.servers.base import CannotStart, Log, Server, free_port, spawn, wait_until
+from shared.settings import cache_home
 from shared.store.mongo import DEFAULT_DATABASE
 
 SOURCES = Path(__file__).parent / "mongo_java_server"
@@ -68,7 +69,7 @@ def install_java_server(log: Log) -> tuple[Path, str]:
     java, javac, maven = _find_tools(log)
     sources = [SOURCES / "pom.xml", SOURCES / "Launcher.java"]
     digest = hashlib.sha256(b"\0".join(source.read_bytes() for source in sources)).hexdigest()[:12]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "model-convert" / "mongo-java-server"
+    cache = cache_home() / "mongo-java-server"
     folder = cache / digest
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / ".lock").open("w") as lock:
