@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from shared.rules.error_codes import ERRORS, describe
 from shared.schema import Model
 
 
@@ -48,7 +49,7 @@ class StageRecord(Model):
 class TaskFailure(Model):
     """Why a task failed. `code` is stable; cancel is `cancelled`."""
 
-    code: str
+    code: str = Field(description=describe(ERRORS))
     stage: str | None = None
     vendor_code: str | None = None
     message: str

@@ -22,6 +22,7 @@ errors are wrapped with `raise … from`, so that no caller has to know which ad
 """
 from __future__ import annotations
 
+from shared.rules.error_codes import check_code
 from shared.texts import Text
 
 
@@ -143,11 +144,11 @@ class PreconditionFailed(AppError):
 
 
 class ConversionFailed(AppError):
-    """A stage failed for good. `code` is stable and machine-readable, `hint` says what to change."""
+    """A stage failed for good. `code` is one of `shared.rules.error_codes`, `hint` says what to change."""
 
     def __init__(self, code: str, message: str, hint: str = "", *, stage: str = "", log_tail: str = "") -> None:
         super().__init__(message, message)
-        self.code = code
+        self.code = check_code(code)
         self.hint = hint
         self.stage = stage
         self.log_tail = log_tail

@@ -5,13 +5,15 @@ from typing import Any
 
 from pydantic import Field
 
+from shared.rules.error_codes import CODES, PREFLIGHT, describe
 from shared.schema import Model
 
 
 class Finding(Model):
     """A problem or a warning. `code`, `message` and `hint` are those that the task would fail with."""
 
-    code: str
+    code: str = Field(description=describe(
+        {code: row for code, row in CODES.items() if PREFLIGHT in row.raised_by}))
     message: str
     hint: str = ""
     field: str = Field(description="of the request; what to change")

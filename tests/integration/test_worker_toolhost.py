@@ -124,7 +124,12 @@ def test_a_refusal_carries_the_stages_code_message_hint_and_vendor_code(host: To
 
 def test_a_refusal_that_no_store_could_hold_is_made_storable(host: ToolHost, tmp_path: Path) -> None:
     error = fail(host, "refuse_strangely", tmp_path)
-    assert (error.code, str(error), error.vendor_code) == ("odd?", "nul  and surrogate ?", "17")
+    assert (error.code, str(error), error.vendor_code) == ("compile_failed", "nul  and surrogate ?", "17")
+
+
+def test_a_refusal_with_a_code_that_is_not_in_the_table_is_a_crash(host: ToolHost, tmp_path: Path) -> None:
+    error = fail(host, "refuse_with_unknown_code", tmp_path)
+    assert error.code == "stage_crashed" and "'odd?'" in str(error)
 
 
 def test_an_exception_is_a_crash_with_the_end_of_the_log(host: ToolHost, tmp_path: Path) -> None:

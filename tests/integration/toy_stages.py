@@ -84,7 +84,13 @@ def refuse(job):
 
 
 def refuse_strangely(job):
-    raise stage_api.StageError("odd\ud800", "nul\0 and surrogate \udfff", vendor_code=17)
+    raise stage_api.StageError("compile_failed", "nul\0 and surrogate \udfff", vendor_code=17)
+
+
+def refuse_with_unknown_code(job):
+    error = stage_api.StageError("compile_failed", "no code of ours")
+    error.code = "odd\ud800"
+    raise error
 
 
 def fall_over(job):
@@ -161,7 +167,7 @@ def write_many_files(job):
 def write_log(job):
     for number in range(2000):
         print(f"line {number}\rprogress")
-    raise stage_api.StageError("said_enough", "see the log")
+    raise stage_api.StageError("compile_failed", "see the log")
 
 
 def leave_nan(job):
