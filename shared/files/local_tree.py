@@ -56,7 +56,7 @@ class Tree:
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise Unavailable("files", f"its root folder: {os.strerror(error.errno)}") from error
+            raise Unavailable("files", f"its root folder: {error.strerror}") from error
         try:
             for name in parts:
                 if make:

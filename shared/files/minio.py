@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from minio.error import MinioException, S3Error
+from minio.error import InvalidResponseError, MinioException, S3Error
 from urllib3.exceptions import HTTPError
 
 from shared.errors import NotFound, PreconditionFailed, Unavailable
@@ -35,12 +35,11 @@ class MinioFiles:
         bucket, _, key = path.partition("/")
         with _reported(path):
             try:
-                found = self._s3.small.stat_object(bucket, key)
+                return self._stat(bucket, key)
             except S3Error as error:
                 if error.code in ABSENT:
                     return None
                 raise
-        return FileInfo(path, found.size, found.etag)
 
     def download(self, path: str, target: Path, *, max_bytes: int) -> FileInfo:
         with _reported(path):
@@ -62,26 +61,27 @@ class MinioFiles:
         return FileInfo(path, size_bytes, response.headers["etag"].strip('"'))
 
     def read_range(self, path: str, start: int, length: int) -> tuple[FileInfo, bytes]:
-        with _reported(path):
-            return _repeated(lambda: self._fetch_range(path, start, length))
-
-    def _fetch_range(self, path: str, start: int, length: int) -> tuple[FileInfo, bytes]:
         bucket, _, key = path.partition("/")
-        while True:
-            try:
-                response = self._s3.small.get_object(bucket, key, start, length)
-                break
-            except S3Error as error:
-                if error.code != "InvalidRange":
-                    raise
-            found = self._s3.small.stat_object(bucket, key)
-            if found.size <= start:  # else it has grown since it was refused
-                return FileInfo(path, found.size, found.etag), b""
-        try:
-            total = response.headers["content-range"].rpartition("/")[2]  # of `bytes 10-19/100`
-            return FileInfo(path, int(total), response.headers["etag"].strip('"')), response.data
-        finally:
-            response.close()
+        with _reported(path), self._s3.one_limit():
+            while True:
+                try:
+                    answer = self._s3.send("GET", bucket, key, small=True,
+                                           headers={"Range": f"bytes={start}-{start + length - 1}"})
+                except S3Error as error:
+                    if error.code != "InvalidRange":
+                        raise
+                else:
+                    total = answer.headers["content-range"].rpartition("/")[2]  # of `bytes 10-19/100`
+                    return FileInfo(path, int(total), answer.headers["etag"].strip('"')), answer.data
+                found = self._stat(bucket, key)
+                if found.size_bytes <= start:  # else it has grown since it was refused
+                    return FileInfo(path, found.size_bytes, found.etag), b""
+
+    def _stat(self, bucket: str, key: str) -> FileInfo:
+        found = self._s3.small.stat_object(bucket, key)
+        if found.size is None or found.etag is None:
+            raise InvalidResponseError(200, None, "a HEAD without size or ETag")
+        return FileInfo(f"{bucket}/{key}", found.size, found.etag)
 
     def upload(self, source: Path, path: str, *, condition: Condition = None, immutable: bool = False) -> FileInfo:
         bucket, _, key = path.partition("/")

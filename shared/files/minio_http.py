@@ -1,11 +1,14 @@
 """How this process talks to an S3 server: bounded small requests, streamed large ones."""
 from __future__ import annotations
 
+import math
 import os
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import urllib3
@@ -22,12 +25,18 @@ IDLE_TIMEOUT = urllib3.Timeout(connect=10, read=60)  # of a transfer: the longes
 CONNECTIONS = 32
 
 
+class Readable(Protocol):
+    """What a request's body is read from."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
 class Clients(NamedTuple):
     """`small` repeats requests within the time limit; `streams` waits as long as bytes come, and repeats nothing."""
 
     small: Minio
     streams: Minio
-    pools: tuple[urllib3.PoolManager, urllib3.PoolManager]
+    pools: tuple[BoundedPool, urllib3.PoolManager]
 
 
 class S3Connection:
@@ -69,15 +78,22 @@ class S3Connection:
         """For content: no limit in all, one for silence."""
         return self._clients().streams
 
+    def one_limit(self) -> AbstractContextManager[None]:
+        """The small requests inside end within the timeout together."""
+        return self._clients().pools[0].one_limit()
+
     def send(self, method: str, bucket: str, key: str, *, query: Mapping[str, str] | None = None,
-             headers: Mapping[str, str] | None = None, body: BinaryIO | bytes | None = None) -> BaseHTTPResponse:
-        """A request that minio-py has no call for: with conditions, or with a body that is not held in memory.
+             headers: Mapping[str, str] | None = None, body: Readable | bytes | None = None,
+             small: bool = False) -> BaseHTTPResponse:
+        """A request that minio-py has no call for: with conditions, with a body that is not held in memory, or, if
+        `small`, whose whole answer comes within the timeout.
 
         Raises:
             S3Error: the server refused.
             ServerError: it failed, without saying how.
         """
-        _, streams, (_, pool) = self._clients()
+        _, streams, pools = self._clients()
+        pool = pools[0] if small else pools[1]
         url = streams.get_presigned_url(method, bucket, key, expires=timedelta(minutes=15),
                                         extra_query_params=dict(query or {}))
         response = pool.urlopen(method, url, body=body, headers=dict(headers or {}), redirect=False)
@@ -96,19 +112,31 @@ class S3Connection:
 
 
 class BoundedPool(urllib3.PoolManager):
-    """Repeats what failed at once, as long as there is time; each request ends within `total_s`."""
+    """Repeats a request that failed at once, as long as there is time; each request ends within `total_s`. Nothing
+    above it repeats these requests again."""
 
     def __init__(self, total_s: float) -> None:
         super().__init__(retries=False, maxsize=CONNECTIONS)
         self._total_s = total_s
+        self._shared = threading.local()
 
-    def urlopen(self, method: str, url: str, redirect: bool = False, **options: Any) -> BaseHTTPResponse:
-        deadline = time.monotonic() + self._total_s
-        for pause_s in (*PAUSES_S, None):
-            last = pause_s is None or time.monotonic() + pause_s >= deadline
-            timeout = urllib3.Timeout(total=max(deadline - time.monotonic(), 0.001))
+    @contextmanager
+    def one_limit(self) -> Iterator[None]:
+        """The requests that this thread makes inside end within `total_s` together."""
+        self._shared.deadline = time.monotonic() + self._total_s
+        try:
+            yield
+        finally:
+            del self._shared.deadline
+
+    def urlopen(self, method: str, url: str, *arguments: Any, **options: Any) -> BaseHTTPResponse:
+        deadline = getattr(self._shared, "deadline", time.monotonic() + self._total_s)
+        options["redirect"] = False
+        for pause_s in (*PAUSES_S, math.inf):
+            last = time.monotonic() + pause_s >= deadline
+            options["timeout"] = urllib3.Timeout(total=max(deadline - time.monotonic(), 0.001))
             try:
-                response = super().urlopen(method, url, redirect=False, timeout=timeout, **options)
+                response = super().urlopen(method, url, *arguments, **options)
                 if response.status < 500 or last:
                     return response
                 response.drain_conn()

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import suppress
-from typing import BinaryIO
+from io import BufferedReader
 from xml.etree import ElementTree
 
 from minio.error import MinioException, S3Error
@@ -24,7 +24,7 @@ class Upload:
     arrived without becoming an object is removed when the block ends.
     """
 
-    def __init__(self, s3: S3Connection, bucket: str, key: str, file: BinaryIO, size_bytes: int,
+    def __init__(self, s3: S3Connection, bucket: str, key: str, file: BufferedReader, size_bytes: int,
                  condition: Condition) -> None:
         self._s3, self._bucket, self._key = s3, bucket, key
         self._file, self._size_bytes = file, size_bytes
@@ -100,7 +100,7 @@ class Upload:
 class _Section:
     """A part of a file, read as the connection takes it."""
 
-    def __init__(self, file: BinaryIO, start: int, size_bytes: int) -> None:
+    def __init__(self, file: BufferedReader, start: int, size_bytes: int) -> None:
         self._file = file
         self._left = size_bytes
         file.seek(start)
