@@ -86,8 +86,9 @@ test: $(VENV)/.dev toolchains lint  ## all tests with coverage; installs the ser
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report --skip-covered
 
-lint: $(VENV)/.dev
+lint: $(VENV)/.dev  ## style and types of the whole tree
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 
 RUNS ?= 20
 SEED ?= 1

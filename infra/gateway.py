@@ -6,9 +6,11 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 
 import flask
+from flask.json.provider import DefaultJSONProvider
 
 from infra.api_docs import add_docs
 from infra.http_server import serve
@@ -29,10 +31,11 @@ def load_functions(folder: Path = FUNCTIONS_DIR) -> dict[str, HttpFunction]:
 
 def _load(main: Path) -> HttpFunction:
     name = main.parent.name
-    spec = importlib.util.spec_from_file_location(f"model_convert_functions.{name}", main)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    full_name = f"model_convert_functions.{name}"
+    loader = SourceFileLoader(full_name, str(main))
+    module = importlib.util.module_from_spec(ModuleSpec(full_name, loader, origin=str(main)))
+    sys.modules[full_name] = module
+    loader.exec_module(module)
     return getattr(module, name)
 
 
@@ -40,6 +43,7 @@ def create_app(functions: dict[str, HttpFunction] | None = None) -> flask.Flask:
     """The functions under their own, unmodified paths, and the documents: /docs, /redoc, /openapi.json."""
     functions = load_functions() if functions is None else functions
     app = flask.Flask(__name__, static_folder=None)
+    app.json = DefaultJSONProvider(app)
     app.json.ensure_ascii = False
     answer_in_json(app)
     for name, function in functions.items():
@@ -51,7 +55,7 @@ def create_app(functions: dict[str, HttpFunction] | None = None) -> flask.Flask:
 
 
 def _view(function: HttpFunction) -> Callable[..., flask.Response]:
-    return lambda **_: function(flask.request._get_current_object())
+    return lambda **_: function(flask.globals.request_ctx.request)
 
 
 def main(argv: list[str] | None = None) -> None:

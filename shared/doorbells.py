@@ -53,6 +53,9 @@ class DoorbellMarker:
                 self._thread.start()
             self._lock.notify()
 
+    def close(self) -> None:
+        """Nothing to end: the thread is a daemon, and a mark that is lost costs a doubled doorbell."""
+
     def _run(self) -> None:
         while True:
             with self._lock:

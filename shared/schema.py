@@ -65,20 +65,17 @@ def _time(value: str) -> str:
     return value
 
 
-def _text(**limits: Any) -> Any:
-    return Annotated[str, Field(**limits), AfterValidator(_storable)]
+_STORABLE = AfterValidator(_storable)
 
-
-TaskIdText = _text(min_length=1, max_length=128, examples=["task_1234567890_1234"])
-PathText = _text(min_length=1, max_length=1024)
-Name = _text(min_length=1, max_length=64)
-KeyText = _text(min_length=1, max_length=128)
+TaskIdText = Annotated[str, Field(min_length=1, max_length=128, examples=["task_1234567890_1234"]), _STORABLE]
+PathText = Annotated[str, Field(min_length=1, max_length=1024), _STORABLE]
+Name = Annotated[str, Field(min_length=1, max_length=64), _STORABLE]
+KeyText = Annotated[str, Field(min_length=1, max_length=128), _STORABLE]
 LabelKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
-LabelValue = _text(max_length=256)
+LabelValue = Annotated[str, Field(max_length=256), _STORABLE]
 JsonObject = Annotated[dict[str, Any], AfterValidator(_storable_json)]
-TimeText = Annotated[_text(max_length=40), AfterValidator(_time)]
+TimeText = Annotated[str, Field(max_length=40), AfterValidator(_time), _STORABLE]
 
-
-GroupIdText = _text(min_length=1, max_length=128, examples=["group_1234567890_1234567890"])
+GroupIdText = Annotated[str, Field(min_length=1, max_length=128, examples=["group_1234567890_1234567890"]), _STORABLE]
 TaskIds = Annotated[list[TaskIdText], Field(min_length=1, max_length=1000,
                                              examples=[["task_1234567890_1234", "task_1234567890_5678"]])]

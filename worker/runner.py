@@ -10,7 +10,6 @@ import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -267,8 +266,9 @@ class TaskRunner:
             time_s=min(asked.get("stage_time_s", settings.stage_time_s), settings.stage_time_s),
             memory_bytes=min(asked.get("stage_memory_bytes", settings.stage_memory_bytes), settings.stage_memory_bytes),
             disk_bytes=STAGE_DISK_BYTES, hold_s=settings.hold_s)
-        oom_kills = count_oom_kills()
-        for attempt in count(1):
+        oom_kills, attempt = count_oom_kills(), 0
+        while True:
+            attempt += 1
             shutil.rmtree(folder)
             Path(job["output_dir"]).mkdir(parents=True)
             try:
@@ -306,8 +306,8 @@ class TaskRunner:
                 error.stage = stage.name
                 raise
         toolchain = self._tools.toolchains.get(stage.environment)
-        return stage_key(stage, self._plan.platform, toolchain and toolchain.digest, self._read_parameters(stage),
-                         inputs)
+        return stage_key(stage, self._plan.platform, toolchain.digest if toolchain else None,
+                         self._read_parameters(stage), inputs)
 
     def _revalidate_fetch(self, found: StageResult, key: str) -> tuple[str, StageResult | None]:
         """The model is unchanged; its external data files may not be. What they are now makes another key."""

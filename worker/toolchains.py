@@ -35,8 +35,10 @@ def find_toolchain(environment: Environment, toolchains_dir: Path) -> Toolchain 
     """The environment's toolchain, or None while it is not (wholly) installed here."""
     if environment.locate:
         located: Located | None = load_entry(environment.locate)()
-        return located and Toolchain(environment, located.interpreter, canonical_digest(located.versions),
-                                     located.versions, located.variables)
+        if located is None:
+            return None
+        return Toolchain(environment, located.interpreter, canonical_digest(located.versions), located.versions,
+                         located.variables)
     folder = environment_dir(environment, toolchains_dir)
     try:
         below = json.loads((folder / COMPLETE).read_text() or "{}")

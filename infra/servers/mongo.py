@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from infra.servers import debian
 from infra.servers.base import CannotStart, Log, Server, free_port, spawn, wait_until
@@ -43,8 +44,8 @@ def start(data_dir: Path, *, port: int | None = None, log: Log = print) -> Serve
     port = port or free_port()
     database = data_dir / "mongod"
     database.mkdir(parents=True, exist_ok=True)
-    command = [mongod, "--dbpath", database, "--bind_ip", "127.0.0.1", "--port", str(port),
-               "--wiredTigerCacheSizeGB", "0.25", "--nounixsocket"]
+    command: list[str | Path] = [mongod, "--dbpath", database, "--bind_ip", "127.0.0.1", "--port", str(port),
+                                 "--wiredTigerCacheSizeGB", "0.25", "--nounixsocket"]
     return _launch(command, data_dir, port, f"{mongod} (from the PATH)", log)
 
 
@@ -53,8 +54,8 @@ def start_java_server(data_dir: Path, *, port: int | None = None, log: Log = pri
     port = port or free_port()
     folder, java = install_java_server(log)
     data_dir.mkdir(parents=True, exist_ok=True)
-    command = [java, *JAVA_OPTIONS, "-cp", f"{folder}/classes:{folder}/jars/*", "Launcher", data_dir / "tasks.mv",
-               str(port)]
+    command: list[str | Path] = [java, *JAVA_OPTIONS, "-cp", f"{folder}/classes:{folder}/jars/*", "Launcher",
+                                 data_dir / "tasks.mv", str(port)]
     return _launch(command, data_dir, port, "mongo-java-server", log)
 
 
@@ -130,7 +131,8 @@ def _answers(port: int) -> bool:
     from pymongo import MongoClient
     from pymongo.errors import PyMongoError
 
-    with MongoClient("127.0.0.1", port, serverSelectionTimeoutMS=200) as client, suppress(PyMongoError):
+    client: MongoClient[dict[str, Any]] = MongoClient("127.0.0.1", port, serverSelectionTimeoutMS=200)
+    with client, suppress(PyMongoError):
         client.admin.command("ping")
         return True
     return False

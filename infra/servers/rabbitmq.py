@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.servers.base import Log, Server, free_port, spawn, wait_until
+from infra.servers.base import CannotStart, Log, Server, free_port, spawn, wait_until
 from infra.servers.debian import install
 
 SCRIPTS = Path("/usr/lib/rabbitmq/bin")  # Debian: the wrapper on the PATH would switch to another user
@@ -39,6 +39,8 @@ def start(data_dir: Path, *, port: int | None = None, consumer_timeout_ms: int |
     if scripts is None:
         install(["rabbitmq-server"], log)
         scripts = _find()
+    if scripts is None:
+        raise CannotStart("rabbitmq-server is not on the PATH, although its package is installed")
     port = port or free_port()
     data_dir = data_dir.resolve()
     data_dir.mkdir(parents=True, exist_ok=True)

@@ -142,7 +142,8 @@ class Follower:
                                                        for event in events)
 
     def _look_at_progress(self, task: Task) -> bytes:
-        progress = {"stage": task.stage, "percent": round(task.progress, 1), "log_lines": task.log_lines}
+        progress: dict[str, object] = {"stage": task.stage, "percent": round(task.progress, 1),
+                                       "log_lines": task.log_lines}
         if progress == self._progress:
             return b""
         self._progress = progress

@@ -8,8 +8,11 @@ from typing import Literal
 
 from shared.deps import get_files, get_queue, get_store
 from shared.errors import AppError, Unavailable
+from shared.files import Files
+from shared.queue import Queue
 from shared.schema import Model
 from shared.settings import get_settings
+from shared.store import Store
 
 SLACK_S = 0.3  # what an answer takes on top of the slowest dependency's own time limit
 
@@ -25,7 +28,7 @@ class Health(Model):
     dependencies: dict[str, DependencyHealth]
 
 
-def _ping(get: Callable[[], object]) -> float:
+def _ping(get: Callable[[], Store | Queue | Files]) -> float:
     """Milliseconds until the answer."""
     began = time.perf_counter()
     get().ping()

@@ -11,6 +11,7 @@ import re
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import flask
 from pydantic import BaseModel
@@ -30,7 +31,15 @@ from shared.settings import get_settings
 from shared.texts import Text
 from shared.validation_messages import validate
 
-HttpFunction = Callable[[flask.Request], flask.Response]
+
+class HttpFunction(Protocol):
+    """A plain HTTP function that knows what it is."""
+
+    endpoint: Endpoint
+
+    def __call__(self, request: flask.Request) -> flask.Response: ...
+
+
 Function = Callable[..., BaseModel | flask.Response]
 
 
@@ -99,10 +108,11 @@ def endpoint(method: str, path: str, *, title: Text, message: Text | dict[type[B
             finally:
                 finish_body(request)
 
-        view.endpoint = about
+        function_of_http = typing.cast(HttpFunction, view)
+        function_of_http.endpoint = about
         if flask.has_app_context():  # functions-framework loads a function's source inside the app that will serve it
             answer_in_json(flask.current_app)
-        return view
+        return function_of_http
 
     return decorate
 

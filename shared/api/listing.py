@@ -36,7 +36,7 @@ class TaskPage(Model):
 
 
 def find_page(query: ListTasks) -> TaskPage:
-    after, before = (text and parse_time(text) for text in (query.created_after, query.created_before))
+    after, before = (parse_time(text) if text else None for text in (query.created_after, query.created_before))
     narrow = TaskFilter(query.status, query.platform, query.task_type, query.group_id, query.labels or {}, after,
                         before)
     tasks, total = get_store().list_page(narrow, query.page, query.page_size)

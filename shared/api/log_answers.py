@@ -5,12 +5,12 @@ from typing import Annotated
 
 import flask
 from pydantic import Field
+from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
-from shared.api.ranges import object_response
 from shared.api.tasks import require_task
 from shared.deps import get_files
 from shared.documents import Status
-from shared.errors import NotFound
+from shared.errors import NotFound, RangeNotSatisfiable
 from shared.schema import StrictModel, TaskIdText
 from shared.settings import get_settings
 from shared.task_logs import MAX_LOG_BYTES, log_path
@@ -34,11 +34,36 @@ def log_response(query: LogQuery, request: flask.Request) -> flask.Response:
     stage = query.stage or task.stage
     if stage is None:
         raise _never_begun(task.status)
-    response = object_response(request, get_files(), log_path(get_settings(), task.id, stage),
-                               "text/plain; charset=utf-8", MAX_LOG_BYTES)
-    if response is None:
+    try:
+        info, content = get_files().read_range(log_path(get_settings(), task.id, stage), 0, MAX_LOG_BYTES)
+    except NotFound as error:
         raise NotFound(f"暂无日志: 阶段 {stage} 尚未运行, 或其结果来自缓存",
-                       f"no log: stage {stage} has not run yet, or its result came from the cache")
+                       f"no log: stage {stage} has not run yet, or its result came from the cache") from error
+    response = flask.Response(content, content_type="text/plain; charset=utf-8")
+    response.set_etag(info.etag)
+    response.headers["Cache-Control"] = "no-cache"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return _answer_in_part(response, request, len(content))
+
+
+def _answer_in_part(response: flask.Response, request: flask.Request, size_bytes: int) -> flask.Response:
+    """206 for one range of bytes, 304 for a client that has this log already.
+
+    Werkzeug makes the part. Before, three cases are put right that it answers otherwise than RFC 9110 allows or wants:
+    several ranges or a malformed one are ignored, a suffix longer than the log is all of it, and no range of an empty
+    log can be satisfied.
+    """
+    environ, wanted = dict(request.environ), request.range
+    if wanted is None or wanted.units != "bytes" or len(wanted.ranges) != 1:
+        environ.pop("HTTP_RANGE", None)
+    elif size_bytes == 0:
+        raise RangeNotSatisfiable(0)
+    elif wanted.ranges[0][0] < -size_bytes:
+        environ["HTTP_RANGE"] = "bytes=0-"
+    try:
+        response.make_conditional(environ, accept_ranges=True, complete_length=size_bytes)
+    except RequestedRangeNotSatisfiable as error:
+        raise RangeNotSatisfiable(size_bytes) from error
     return response
 
 

@@ -59,6 +59,13 @@ class ErrorEnvelope(BaseModel):
     data: None = None
 
 
+SchemaOf = tuple[type[BaseModel], Literal["validation", "serialization"]]
+
+
+def _envelope(data: type[BaseModel]) -> type[BaseModel]:
+    return Envelope[data]  # type: ignore[valid-type]  # a model that is known only here
+
+
 def build_document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
     ordered = sorted(endpoints, key=lambda about: (about.path, about.method))
     schemas, components = _schemas(ordered)
@@ -98,8 +105,8 @@ def _examples() -> dict[str, dict[str, Any]]:
 
 def _schemas(endpoints: Sequence[Endpoint]) -> tuple[dict[Any, dict[str, Any]], dict[str, Any]]:
     """References by (model, mode), and the schemas that they refer to. Answers have the schema of their JSON text."""
-    inputs = {(about.request, "validation") for about in endpoints if about.request}
-    outputs = {(Envelope[data], "serialization") for about in endpoints for data in about.answers}
+    inputs: set[SchemaOf] = {(about.request, "validation") for about in endpoints if about.request}
+    outputs: set[SchemaOf] = {(_envelope(data), "serialization") for about in endpoints for data in about.answers}
     outputs.add((ErrorEnvelope, "serialization"))
     wanted = sorted(inputs | outputs, key=lambda pair: pair[0].__name__)
     schemas, definitions = models_json_schema(wanted, ref_template=REF_TEMPLATE)
@@ -137,7 +144,7 @@ def _success(about: Endpoint, data: dict[str, Any] | None, schemas: dict[Any, di
     messages = list(about.answers.values()) or [about.title]
     content: dict[str, Any] = {}
     if about.answers:
-        kinds = [schemas[Envelope[kind], "serialization"] for kind in about.answers]
+        kinds = [schemas[_envelope(kind), "serialization"] for kind in about.answers]
         content |= _json(kinds[0] if len(kinds) == 1 else {"oneOf": kinds}, data and {
             "success": True, "message": messages[0].zh.format_map(data), "data": data})
     if about.media_type:

@@ -92,7 +92,7 @@ InputShape = Annotated[
 class CommonParameters(StrictModel):
     """Parameters that have the same name and spelling for every target that has them."""
 
-    precision: Literal["fp32", "fp16"] = "fp16"
+    precision: Literal["fp32", "fp16", "int8", "int16"] | None = "fp16"  # each target narrows it
     input_shape: InputShape | None = None
     auto_input_shape: bool = Field(True, description="take from the model what input_shape leaves open")
     verify: Verify = Verify()

@@ -63,7 +63,8 @@ class HuaweiParameters(CommonParameters):
             return sent
         values = dict(sent)
         if isinstance(values.get("extra_params"), dict):
-            values["extra_params"] = extra = dict(values["extra_params"])
+            extra: dict[str, Any] = dict(values["extra_params"])
+            values["extra_params"] = extra
             for name in [name for name in _OWN_FIELDS if name in extra]:
                 _put_once(values, name, extra.pop(name), f"extra_params.{name}")
             for name in extra:
@@ -72,8 +73,8 @@ class HuaweiParameters(CommonParameters):
         if values.get("chip") is not None:
             _put_once(values, "soc_version", values["chip"], "chip")
         if "precision_mode" not in values:
-            extra = values.get("extra_params")
-            if isinstance(extra, dict) and extra.get("precision_mode_v2") is not None:
+            options = values.get("extra_params")
+            if isinstance(options, dict) and options.get("precision_mode_v2") is not None:
                 values["precision_mode"] = None
             elif isinstance(precision := values.get("precision"), str) and precision in _MODE_OF:
                 values["precision_mode"] = _MODE_OF[precision]

@@ -37,13 +37,16 @@ Truth = Annotated[Literal["true", "false"], BeforeValidator(_as_text)]
 Number = Annotated[str, Field(pattern=r"^\d{1,9}$"), BeforeValidator(_as_text)]
 
 
-def _text(pattern: str, example: str) -> Any:
-    return Annotated[str, Field(max_length=4096, pattern=rf"^(?:{pattern})$", examples=[example])]
+def _matches(pattern: str, example: str) -> Any:
+    """A field's metadata: its text matches the pattern."""
+    return Field(max_length=4096, pattern=rf"^(?:{pattern})$", examples=[example])
 
 
-Names = _text(r"[^;\s]+(?:;[^;\s]+)*", "input1;input2")
-Truths = _text(r"(?:true|false)(?:,(?:true|false))*", "true,false")
-Gears = _text(r"\d+(?:,\d+)*(?:;\d+(?:,\d+)*)*", "416,416;832,832")
+Names = Annotated[str, _matches(r"[^;\s]+(?:;[^;\s]+)*", "input1;input2")]
+Truths = Annotated[str, _matches(r"(?:true|false)(?:,(?:true|false))*", "true,false")]
+OutputTypes = Annotated[str, _matches(
+    rf"(?:{_TYPES})|[^;\s]+:\d+:(?:{_TYPES})(?:;[^;\s]+:\d+:(?:{_TYPES}))*", "FP16")]
+Gears = Annotated[str, _matches(r"\d+(?:,\d+)*(?:;\d+(?:,\d+)*)*", "416,416;832,832")]
 
 PrecisionModeV2 = Literal["fp16", "origin", "cube_fp16in_fp32out", "mixed_float16", "mixed_bfloat16", "mixed_hif8",
                           "cube_hif8"]
@@ -54,25 +57,25 @@ class ExtraParams(StrictModel):
 
     input_format: Literal["NCHW", "ND", "NCDHW"] | None = Field(None, description="of the model's inputs")
     out_nodes: Names | None = Field(None, description="node:index, or a tensor's name, separated by ;")
-    output_type: _text(rf"(?:{_TYPES})|[^;\s]+:\d+:(?:{_TYPES})(?:;[^;\s]+:\d+:(?:{_TYPES}))*", "FP16") | None = Field(
+    output_type: OutputTypes | None = Field(
         None, description="a type for all outputs, or node:index:type separated by ;")
     input_fp16_nodes: Names | None = Field(None, description="inputs that take float16, separated by ;")
     is_input_adjust_hw_layout: Truths | None = Field(
         None, description="for each of input_fp16_nodes whether it takes NC1HWC0")
     is_output_adjust_hw_layout: Truths | None = Field(
         None, description="for each of out_nodes whether it gives NC1HWC0")
-    dynamic_batch_size: _text(r"\d+(?:,\d+)*", "1,2,4,8") | None = Field(
+    dynamic_batch_size: Annotated[str, _matches(r"\d+(?:,\d+)*", "1,2,4,8")] | None = Field(
         None, description="input_shape then says what the other dimensions are")
-    dynamic_image_size: _text(r"\d+,\d+(?:;\d+,\d+)*", "416,416;832,832") | None = Field(
+    dynamic_image_size: Annotated[str, _matches(r"\d+,\d+(?:;\d+,\d+)*", "416,416;832,832")] | None = Field(
         None, description="height,width of each gear")
     dynamic_dims: Gears | None = Field(None, description="for each gear a value for every open dimension of the model")
-    input_shape_range: _text(rf"{_SHAPE}(?:;{_SHAPE})*", "images:1~8,3,640,640") | None = Field(
+    input_shape_range: Annotated[str, _matches(rf"{_SHAPE}(?:;{_SHAPE})*", "images:1~8,3,640,640")] | None = Field(
         None, description="ranges (1~8) or -1 for any; goes to --input_shape, which atc has put in its place")
     precision_mode_v2: PrecisionModeV2 | None = Field(None, description="in the place of precision_mode")
     op_select_implmode: Literal["high_precision", "high_performance", "high_precision_for_all",
                                 "high_performance_for_all"] | None = Field(
         None, description="precise or fast implementations of operators")
-    optypelist_for_implmode: _text(r"\w+(?:,\w+)*", "Pooling,SoftmaxV2") | None = Field(
+    optypelist_for_implmode: Annotated[str, _matches(r"\w+(?:,\w+)*", "Pooling,SoftmaxV2")] | None = Field(
         None, description="the operator types that op_select_implmode is for")
     allow_hf32: Truth | None = Field(None, description="FP32 as HF32 inside operators")
     enable_small_channel: Switch | None = Field(
@@ -86,7 +89,8 @@ class ExtraParams(StrictModel):
     enable_compress_weight: Truth | None = Field(None, description="compress weights")
     enable_attr_compression: Truth | None = Field(None, description="compress attributes in the artefact")
     sparsity: Switch | None = Field(None, description="4-to-2 structured sparsity of a model that has it")
-    aicore_num: _text(r"\d+(?:\|\d*)?", "24|48") | None = Field(None, description="AI cores, or cube|vector cores")
+    aicore_num: Annotated[str, _matches(r"\d+(?:\|\d*)?", "24|48")] | None = Field(
+        None, description="AI cores, or cube|vector cores")
     core_type: Literal["AiCore", "VectorCore"] | None = Field(None, description="vector cores only, or AI cores")
     virtual_type: Switch | None = Field(None, description="the artefact may run on virtual devices")
     deterministic: Switch | None = Field(None, description="the same result at each run")

@@ -5,7 +5,7 @@ Options and their values are those of the QNN execution provider (its documentat
 """
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -13,9 +13,10 @@ from shared.platforms.base import CommonParameters, Platform, Preprocessing, Qua
 from shared.platforms.qualcomm_chips import CHIPS, PART_NUMBERS
 from shared.schema import wrong
 
-# Two spellings of one chip are one and the same result in the cache.
-ChipName = Annotated[Literal[tuple(PART_NUMBERS)],  # type: ignore[valid-type]
-                     AfterValidator(PART_NUMBERS.__getitem__)]
+if TYPE_CHECKING:
+    ChipName = str
+else:  # two spellings of one chip are one and the same result in the cache
+    ChipName = Annotated[Literal[tuple(PART_NUMBERS)], AfterValidator(PART_NUMBERS.__getitem__)]
 
 
 class QualcommParameters(Preprocessing, Quantized, CommonParameters):

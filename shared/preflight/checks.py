@@ -73,8 +73,8 @@ def check_model(path: str, files: Files, settings: Settings, deadline: float) ->
         return CheckedModel(info, None, findings)
     try:
         facts = get_headers().read(info, files, deadline)
-    except Refusal as problem:
-        findings.add(problem, _MODEL)
+    except Refusal as refusal:
+        findings.add(refusal, _MODEL)
         return CheckedModel(info, None, findings)
     except Incomplete as error:
         findings.not_all(error, "the model", _MODEL)

@@ -8,7 +8,7 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from shared.errors import Busy, NotFound
 from shared.files import FileInfo, Files
@@ -38,12 +38,19 @@ def read_objects(kind: str, infos: list[FileInfo], files: Files, deadline: float
     except OSError as error:
         raise Busy("暂时无法校验: 无法启动进程", "cannot be checked just now: no process can be started",
                    _RETRY_AFTER_S) from error
+    requests, answers = child.stdout, child.stdin
+    assert requests and answers  # since they are pipes
     late = threading.Event()
-    timer = threading.Timer(max(0.0, deadline - time.monotonic()), lambda: (late.set(), child.kill()))
+
+    def end_late() -> None:
+        late.set()
+        child.kill()
+
+    timer = threading.Timer(max(0.0, deadline - time.monotonic()), end_late)
     timer.daemon = True
     timer.start()
     try:
-        outcome = _serve(child, kind, infos, files)
+        outcome = _serve(requests, answers, kind, infos, files)
     except (OSError, ValueError) as error:  # it ended in the middle of it
         raise Incomplete("it takes longer than a check may" if late.is_set()
                          else "it takes more memory or time than a check may") from error
@@ -51,8 +58,8 @@ def read_objects(kind: str, infos: list[FileInfo], files: Files, deadline: float
         timer.cancel()
         child.kill()
         with suppress(OSError):
-            child.stdin.close()
-        child.stdout.close()
+            answers.close()
+        requests.close()
         child.wait()
     if "problem" in outcome:
         raise Refusal(*outcome["problem"])
@@ -61,9 +68,9 @@ def read_objects(kind: str, infos: list[FileInfo], files: Files, deadline: float
     return outcome["facts"]
 
 
-def _serve(child: subprocess.Popen[bytes], kind: str, infos: list[FileInfo], files: Files) -> dict[str, Any]:
+def _serve(requests: IO[bytes], answers: IO[bytes], kind: str, infos: list[FileInfo],
+           files: Files) -> dict[str, Any]:
     """Answer what the child asks for until it is done; its outcome."""
-    requests, answers = child.stdout, child.stdin
     job = {"kind": kind, "sizes": [info.size_bytes for info in infos]}
     _write(answers, json.dumps(job).encode() + b"\n")
     left = MAX_READ_BYTES
@@ -84,12 +91,12 @@ def _serve(child: subprocess.Popen[bytes], kind: str, infos: list[FileInfo], fil
         _write(answers, b"%d\n%s" % (len(content), content))
 
 
-def _outcome(requests: BinaryIO, length: int) -> dict[str, Any]:
+def _outcome(requests: IO[bytes], length: int) -> dict[str, Any]:
     if not 0 < length <= _LARGEST_OUTCOME:
         raise ValueError("no length of an outcome")
     return json.loads(requests.read(length))
 
 
-def _write(answers: BinaryIO, content: bytes) -> None:
+def _write(answers: IO[bytes], content: bytes) -> None:
     answers.write(content)
     answers.flush()

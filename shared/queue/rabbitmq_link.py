@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -85,7 +86,7 @@ class Link:
         """Close politely, without waiting; what is still unconfirmed fails."""
         self.opened.add_done_callback(lambda opened: opened.exception() or self._submit(self._close))
 
-    def _submit(self, callback: partial[None], future: Future[None] | None = None) -> bool:
+    def _submit(self, callback: Callable[[], None], future: Future[None] | None = None) -> bool:
         """Let the owning thread call `callback`, unless the link is lost."""
         with self._lock:
             if self._lost:

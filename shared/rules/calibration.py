@@ -82,7 +82,7 @@ def group(names, inputs):
         raise no_sample()
     if len(inputs) == 1:
         return [[name] for name in names]
-    by_input = {item: {} for item in inputs}
+    by_input: dict[str, dict[str, str]] = {item: {} for item in inputs}
     for name in names:
         owners = [item for item in inputs if name.startswith(item + "/")]
         if not owners:

@@ -50,7 +50,8 @@ class MongoStore:
                     return
                 except DuplicateKeyError as error:
                     key = task.idempotency_key
-                    existing = _task_or_none(key and database.tasks.find_one({"idempotency_key": key}, _fields()))
+                    same_key = database.tasks.find_one({"idempotency_key": key}, _fields()) if key else None
+                    existing = _task_or_none(same_key)
                     if existing and existing.id != task.id:
                         raise DuplicateKey(existing) from error
                     if database.tasks.find_one({"_id": task.id}, _fields()):
@@ -99,8 +100,8 @@ class MongoStore:
             total = tasks.count_documents(query) if query else tasks.estimated_document_count()
             if skip >= total:
                 return [], total
-            page = tasks.find(query, _fields()).sort(NEWEST_FIRST).skip(skip).limit(page_size)
-            return [_task(doc) for doc in page], total
+            found = tasks.find(query, _fields()).sort(NEWEST_FIRST).skip(skip).limit(page_size)
+            return [_task(doc) for doc in found], total
 
     def waiting(self, platforms: list[str], *, limit: int, unannounced: bool = False) -> list[Task]:
         query: dict[str, Any] = {"owner": None, "status": {"$in": list(map(str, WAITING))},
@@ -162,7 +163,8 @@ class MongoStore:
             import pymongo
 
             # `w` is left to the URL and the server: 1 on a standalone, a majority on a replica set.
-            made = pymongo.MongoClient(self._url, connectTimeoutMS=int(self._timeout_s * 1000), journal=True,
+            made: MongoClient[dict[str, Any]] = pymongo.MongoClient(
+                self._url, connectTimeoutMS=int(self._timeout_s * 1000), journal=True,
                                        retryWrites=False, appname="model-convert")
             client = self._clients.setdefault(pid, made)
             if client is not made:  # another thread was first

@@ -224,7 +224,7 @@ def _condition(field: str, wanted: Any) -> Condition:
 def _narrowing(narrow: TaskFilter) -> list[Condition]:
     fields = {"status": narrow.status, "platform": narrow.platform, "task_type": narrow.task_type,
               GROUP: narrow.group_id}
-    conditions = [(f"{name} = ?", [value]) for name, value in fields.items() if value is not None]
+    conditions: list[Condition] = [(f"{name} = ?", [value]) for name, value in fields.items() if value is not None]
     conditions += [("json_extract(doc, ?) = ?", [f'$.labels."{key}"', value]) for key, value in narrow.labels.items()]
     if narrow.created_after is not None:
         conditions.append(("created_at > ?", [narrow.created_after]))

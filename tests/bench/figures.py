@@ -81,8 +81,8 @@ class Line:
 
     def as_json(self) -> dict[str, Any]:
         def side(series: Series | None) -> dict[str, Any] | None:
-            return series and {"value": series.value, "quantile": series.quantile, "spread": series.spread,
-                               "samples": series.samples}
+            return None if series is None else {"value": series.value, "quantile": series.quantile,
+                                                "spread": series.spread, "samples": series.samples}
 
         return {"row": self.row, "what": self.what, "unit": self.unit, "ours": side(self.ours), "against": self.against,
                 "other": side(self.other), "ratio": self.ratio, "bound": self.bound and str(self.bound),

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import shared.queue
 import shared.store
@@ -44,7 +44,7 @@ def install() -> None:
     shared.queue.open_queue = lambda *args, **kwargs: JournaledQueue(open_queue(*args, **kwargs))
 
     def init(self: Lease, store: Store, task: Task, control: TaskControl) -> None:
-        init_lease(self, JournaledStore(store._store, task.epoch), task, control)
+        init_lease(self, JournaledStore(cast(JournaledStore, store)._store, task.epoch), task, control)
 
     Lease.__init__ = init
 

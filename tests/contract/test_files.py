@@ -239,7 +239,7 @@ def test_of_many_processes_that_write_if_absent_one_wins(files: Files, store: Ca
         f"{bucket}/a", b"%02d" % number + bytes(padding), condition=IfAbsent())) and number)
     winners = [result for result in results if result != "PreconditionFailed"]
     assert len(winners) == 1
-    assert read(files, f"{bucket}/a", tmp_path)[:2] == b"%02d" % winners[0]
+    assert read(files, f"{bucket}/a", tmp_path)[:2] == f"{winners[0]:02}".encode()
     assert len(list(files.find(bucket))) == 1
 
 

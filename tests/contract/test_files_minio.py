@@ -60,8 +60,16 @@ def test_a_server_that_is_away_is_unavailable(tmp_path: Path, name: str) -> None
     assert caught.value.dependency == "files" and not (tmp_path / "target").exists()
 
 
-class Overloaded(BaseHTTPRequestHandler):
+class OverloadedServer(ThreadingHTTPServer):
     """Answers every request with 503, after a while."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Overloaded)
+        self.requests: list[str] = []
+
+
+class Overloaded(BaseHTTPRequestHandler):
+    server: OverloadedServer
 
     def answer(self) -> None:
         self.server.requests.append(self.command)
@@ -76,9 +84,8 @@ class Overloaded(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def overloaded() -> Iterator[ThreadingHTTPServer]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Overloaded) as server:
-        server.requests = []
+def overloaded() -> Iterator[OverloadedServer]:
+    with OverloadedServer() as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         yield server
@@ -86,7 +93,7 @@ def overloaded() -> Iterator[ThreadingHTTPServer]:
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_a_request_is_repeated_by_one_layer_only(overloaded: ThreadingHTTPServer, tmp_path: Path, name: str) -> None:
+def test_a_request_is_repeated_by_one_layer_only(overloaded: OverloadedServer, tmp_path: Path, name: str) -> None:
     """Each attempt and each pause counts against one limit: with three attempts in each of two layers it were nine."""
     files = MinioFiles(f"minio://some-key:some-secret@127.0.0.1:{overloaded.server_port}", TIMEOUT_S)
     with pytest.raises(Unavailable):
@@ -207,6 +214,8 @@ class BadLine(ThreadingHTTPServer):
 
 
 class Relay(BaseHTTPRequestHandler):
+    server: BadLine
+
     def handle_one_request(self) -> None:
         self.close_connection = True
         self.raw_requestline = self.rfile.readline(65537)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -107,17 +108,19 @@ def test_parts_of_another_log_than_the_clients_are_not_mixed(call: Caller, task:
 def test_a_part_is_never_cut_from_another_log_than_was_measured(
         alone: Caller, task: Task, files: Files, write: Callable[..., FileInfo],
         monkeypatch: pytest.MonkeyPatch) -> None:
-    """The worker stores the log anew between the look at its size and the reading."""
-    stat, contents = type(files).stat, [b"%d" % size * size for size in range(9, 1, -1)]
+    """The worker stores the log anew with each access to it."""
+    contents = [b"%d" % size * size for size in range(9, 1, -1)]
+    for name in ("stat", "read_range"):
+        real = getattr(type(files), name)
 
-    def stat_and_lose(self: Files, path: str) -> FileInfo | None:
-        found = stat(self, path)
-        write(task, "compile", contents.pop())
-        return found
+        def lose(self: Files, *arguments: Any, real: Callable[..., Any] = real) -> Any:
+            write(task, "compile", contents.pop())
+            return real(self, *arguments)
 
-    monkeypatch.setattr(type(files), "stat", stat_and_lose)
+        monkeypatch.setattr(type(files), name, lose)
     answer = get(alone, task, Range="bytes=1-")
-    assert (answer.status, answer.body) == (200, b"4444")
+    size = int(answer.headers["Content-Range"].rpartition("/")[2])
+    assert (answer.status, answer.body) == (206, b"%d" % size * (size - 1))
 
 
 def test_an_empty_log_is_a_log(call: Caller, task: Task, write: Callable[..., FileInfo]) -> None:

@@ -32,6 +32,7 @@ def request(target: str, **parameters: Any) -> dict[str, Any]:
 
 def quantised(target: str, **parameters: Any) -> dict[str, Any]:
     model = get_platforms()[target].parameters
+    assert issubclass(model, Quantized)
     offered = model.model_json_schema()["properties"]["precision"]["enum"]
     precision = next(name for name in offered if name in model.quantized_precisions)
     return request(target, **{"precision": precision, **parameters})

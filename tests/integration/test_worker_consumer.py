@@ -36,7 +36,7 @@ from worker.plan import Plan
 from worker.process import ToolHost
 from worker.sweeper import Announcer
 
-RunConsumer = Callable[..., Consumer]
+RunConsumer = Callable[..., tuple[Consumer, threading.Thread]]
 
 
 @pytest.fixture

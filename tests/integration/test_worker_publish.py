@@ -127,8 +127,9 @@ def own_output(bench: Bench) -> Task:
     """A task that named no output: its folder is its own."""
     task = bench.submit()
     path = f"out/{task.id}/model{TARGET.artefact_suffix}"
-    assert bench.store.update(task.id, transitions.Change({}, {"output_path": path}))
-    return bench.store.get(task.id)
+    moved = bench.store.update(task.id, transitions.Change({}, {"output_path": path}))
+    assert moved
+    return moved
 
 
 def test_what_an_earlier_claim_takes_back_from_the_tasks_own_folder_is_no_conflict(
@@ -212,13 +213,13 @@ class FilesByContent(FilesThat):
         info = super().stat(path)
         return info and replace(info, etag=hashlib.md5((self._root / path).read_bytes()).hexdigest())
 
-    def upload(self, source: Path, path: str, *, condition: Condition = None) -> FileInfo:
+    def upload(self, source: Path, path: str, *, condition: Condition = None, **options: Any) -> FileInfo:
         if isinstance(condition, IfMatch):
             there = self.stat(path)
             if there is None or there.etag != condition.etag:
                 raise PreconditionFailed(path)
             condition = None
-        info = super().upload(source, path, condition=condition)
+        info = super().upload(source, path, condition=condition, **options)
         return replace(info, etag=hashlib.md5(source.read_bytes()).hexdigest())
 
     def download(self, path: str, target: Path, **options: Any) -> FileInfo:

@@ -43,7 +43,7 @@ class CalibratedBench(Bench):
         task = self.run(self.submit(parameters=self.parameters(
             precision="int8", calibration=calibration, channel_order="rgb", auto_input_shape=True,
             verify={"enabled": True, "samples": 1, "min_cosine": None}, **parameters)))
-        assert may_fail or task.status is Status.COMPLETED, task.error
+        assert task and (may_fail or task.status is Status.COMPLETED), task and task.error
         return task
 
     def put(self, prefix: str, files: dict[str, bytes]) -> None:

@@ -117,8 +117,8 @@ class Bench:
                  **settings: Any) -> None:
         self.folder = folder
         self.settings = make_settings(folder, **settings)
-        self.files = LocalFiles(folder / "buckets")
-        self.store = open_store(folder)
+        self.files: Any = LocalFiles(folder / "buckets")  # or a FilesThat
+        self.store: Any = open_store(folder)  # or one that a test breaks
         self.counter = folder / "counter"
         cache = StageCache(cache_dir or self.settings.cache_dir, self.settings.cache_bytes, self.files,
                            self.settings.cache_bucket)

@@ -31,7 +31,7 @@ def first_problem(model: onnx.ModelProto | bytes) -> tuple[str, str, str] | None
         found = next(judge_model(read_here(model)), None)
     except Refusal as problem:
         found = problem
-    return found and (found.code, found.message, found.hint)
+    return (found.code, found.message, found.hint) if found else None
 
 
 def refusal_of_inspect(folder, model) -> tuple[str, str, str] | None:

@@ -32,7 +32,7 @@ IDS = models.embedding()
 
 def npy(*shape: int, dtype: Any = np.float32, order: str = "C", version: tuple[int, int] | None = None) -> bytes:
     buffer = io.BytesIO()
-    np.lib.format.write_array(buffer, np.zeros(shape, dtype, order), version)
+    np.lib.format.write_array(buffer, np.zeros(shape, dtype, order="F" if order == "F" else "C"), version)
     return buffer.getvalue()
 
 

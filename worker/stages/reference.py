@@ -73,13 +73,13 @@ def run(job):
             report(100 * (number + 1) / len(plan), f"{number + 1} of {len(plan)} samples")
     if all(sample["not_finite"] for sample in samples):
         warnings.append("the model itself gives NaN or infinity for every sample")
-    outputs = [{"name": value.name, "dtype": value.type[len("tensor("):-1], "max_abs": _round(largest[index])}
-               for index, value in enumerate(session.get_outputs())]
+    described = [{"name": value.name, "dtype": value.type[len("tensor("):-1], "max_abs": _round(largest[index])}
+                 for index, value in enumerate(session.get_outputs())]
     if calibration and len(samples) > 1 and not reacts and _sees_pictures(session, names, inputs):
-        outputs = [dict(entry, blind=True) for entry in outputs]
+        described = [dict(entry, blind=True) for entry in described]
         warnings.append("the model answers the very same to every sample, though it tells plain pictures apart: see "
                         "mean, std and the calibration set's values")
-    return {"skipped": False, "samples": samples, "inputs": inputs, "outputs": outputs, "warnings": warnings}
+    return {"skipped": False, "samples": samples, "inputs": inputs, "outputs": described, "warnings": warnings}
 
 
 def _differ(outputs, others):

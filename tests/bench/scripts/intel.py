@@ -4,7 +4,7 @@ The vendor's calls, then the accuracy check. Knows nothing of this project.
 """
 import sys
 
-import check
+import check  # type: ignore[import-not-found]  # the file beside it, where it runs
 
 # OpenVINO's telemetry starts a process at import; without it this side is the faster one.
 sys.modules.setdefault("openvino_telemetry", None)

@@ -7,7 +7,7 @@ import ctypes
 import os
 import sys
 
-import check
+import check  # type: ignore[import-not-found]  # the file beside it, where it runs
 import onnx
 import onnxruntime as ort
 import onnxruntime_qnn as qnn

@@ -5,7 +5,7 @@ The vendor's calls, its simulator for the accuracy check. Knows nothing of this 
 import os
 import sys
 
-import check
+import check  # type: ignore[import-not-found]  # the file beside it, where it runs
 import pkg_resources  # noqa: F401  these two are what the first conversion would import
 import rknn.api.rknn_base  # noqa: F401
 import torch

@@ -64,7 +64,7 @@ def _make_feed(mm, entry, position, item, parameters):
 
     indices = entry["facts"]["quantize"]
 
-    class CalibData(mm.CalibDataInterface):
+    class CalibData(mm.CalibDataInterface):  # type: ignore[name-defined]  # known where the toolkit is
         def __init__(self):
             super().__init__()
             self.used = 0

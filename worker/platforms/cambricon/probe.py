@@ -44,15 +44,15 @@ def count_devices(mm):
 
 
 def main():
-    told = {"python": list(sys.version_info[:2])}
+    told, failure = {"python": list(sys.version_info[:2])}, {}
     try:
         import magicmind
         import magicmind.python.runtime as mm
         import numpy  # noqa: F401
         told.update(magicmind=find_version(magicmind), devices=count_devices(mm))
     except Exception as error:
-        told["error"] = type(error).__name__ + ": " + str(error)
-    print("\n" + json.dumps(told))
+        failure["error"] = type(error).__name__ + ": " + str(error)
+    print("\n" + json.dumps({**told, **failure}))
 
 
 if __name__ == "__main__":

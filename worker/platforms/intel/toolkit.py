@@ -6,7 +6,7 @@ that it is.
 """
 import sys
 
-sys.modules.setdefault("openvino_telemetry", None)
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None is how Python says: not there
 
 import openvino as ov  # noqa: E402
 

@@ -57,7 +57,7 @@ def _make_reader(base, entry, model):
     names = [value.name for value in onnx.load(model, load_external_data=False).graph.input]
     indices = entry["facts"]["quantize"]
 
-    class Reader(base):
+    class Reader(base):  # type: ignore[misc, valid-type]  # the vendor's class, imported late
         def __init__(self):
             self.given = 0
 

@@ -71,12 +71,12 @@ def convert(job):
     target = os.path.join(job["output_dir"], ARTEFACT)
     toolkit.call("export_rknn", export_path=ARTEFACT)
     os.replace(ARTEFACT, target)
-    facts = {"commands": toolkit.commands, "figures": None, "details": {}}
+    figures, details = None, {}
     if not job["inputs"]["reference"]["facts"]["skipped"]:
-        facts["figures"], first = _simulate(toolkit, job, part)
+        figures, first = _simulate(toolkit, job, part)
         if parameters["error_analysis"]:
-            facts["details"]["layers"] = _analyse(toolkit, job["output_dir"], first)
-    return facts
+            details["layers"] = _analyse(toolkit, job["output_dir"], first)
+    return {"commands": toolkit.commands, "figures": figures, "details": details}
 
 
 def _limit_threads(count):
@@ -154,10 +154,10 @@ def _analyse(toolkit, output_dir, inputs):
     for file, array in zip(files, inputs):
         np.save(file, array, allow_pickle=False)
     toolkit.call("accuracy_analysis", inputs=files, output_dir="snapshot")
-    with open(os.path.join("snapshot", ANALYSIS), encoding="utf-8") as file:
-        text = file.read()
-    with open(os.path.join(output_dir, ANALYSIS), "w", encoding="utf-8") as file:
-        file.write(text)
+    with open(os.path.join("snapshot", ANALYSIS), encoding="utf-8") as source:
+        text = source.read()
+    with open(os.path.join(output_dir, ANALYSIS), "w", encoding="utf-8") as copy:
+        copy.write(text)
     return [{"type": kind, "name": name, "cosine": float(cosine), "euclidean": float(distance),
              "own_cosine": float(own), "own_euclidean": float(own_distance)}
             for kind, name, cosine, distance, own, own_distance in _LAYER.findall(text)]
