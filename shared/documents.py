@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from shared.rules.error_codes import ERRORS, describe
+from shared.rules.refusal import Refusal
 from shared.schema import Model
 
 
@@ -46,15 +46,22 @@ class StageRecord(Model):
     peak_memory_bytes: int | None = None
 
 
-class TaskFailure(Model):
-    """Why a task failed. `code` is stable; cancel is `cancelled`."""
+class StoredFailure(Model):
+    """Why a task failed. `code` is stable; cancel is `cancelled`. `message` and `hint` are English; the Chinese ones
+    are empty in a document of a version that had none."""
 
-    code: str = Field(description=describe(ERRORS))
+    code: str
     stage: str | None = None
     vendor_code: str | None = None
     message: str
     hint: str = ""
     log_tail: str = ""
+    message_zh: str = ""
+    hint_zh: str = ""
+
+    @classmethod
+    def of(cls, refusal: Refusal, stage: str | None = None, log_tail: str = "") -> StoredFailure:
+        return cls(**refusal.to_json(), stage=stage, log_tail=log_tail)
 
 
 class TaskResult(Model):
@@ -133,7 +140,7 @@ class Task(Model):
     finished_at: float | None = None  # when it became completed or failed
 
     # How it ended.
-    error: TaskFailure | None = None  # of a failed task, and no other
+    error: StoredFailure | None = None  # of a failed task, and no other
     result: TaskResult | None = None  # of a completed task, and no other
 
 

@@ -22,7 +22,7 @@ errors are wrapped with `raise … from`, so that no caller has to know which ad
 """
 from __future__ import annotations
 
-from shared.rules.error_codes import check_code
+from shared.rules.refusal import Refusal
 from shared.texts import Text
 
 
@@ -144,12 +144,22 @@ class PreconditionFailed(AppError):
 
 
 class ConversionFailed(AppError):
-    """A stage failed for good. `code` is one of `shared.rules.error_codes`, `hint` says what to change."""
+    """A stage failed for good, by the `refusal`. `stage` is empty where it is the running one."""
 
-    def __init__(self, code: str, message: str, hint: str = "", *, stage: str = "", log_tail: str = "") -> None:
-        super().__init__(message, message)
-        self.code = check_code(code)
-        self.hint = hint
+    def __init__(self, refusal: Refusal, *, stage: str = "", log_tail: str = "") -> None:
+        super().__init__(refusal.message_zh, refusal.message)
+        self.refusal = refusal
         self.stage = stage
         self.log_tail = log_tail
-        self.vendor_code: str | None = None
+
+    @property
+    def code(self) -> str:
+        return self.refusal.code
+
+    @property
+    def hint(self) -> str:
+        return self.refusal.hint
+
+    @property
+    def vendor_code(self) -> str | None:
+        return self.refusal.vendor_code

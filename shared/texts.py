@@ -7,15 +7,18 @@ from typing import Any, Literal
 from pydantic import BaseModel, GetCoreSchemaHandler, SerializationInfo
 from pydantic_core import CoreSchema, core_schema
 
+from shared.rules.bilingual import Bilingual
+
 Language = Literal["zh", "en"]
 
 
 @dataclass(frozen=True)
-class Text:
-    """One text in Chinese and English; `{name}` stands for a field that `fill` puts in."""
+class Text(Bilingual):
+    """A text that an answer may hold; `{name}` stands for a field that `fill` puts in."""
 
-    zh: str
-    en: str
+    @classmethod
+    def of(cls, text: Bilingual) -> Text:
+        return cls(text.zh, text.en)
 
     def say(self, language: Language) -> str:
         return self.en if language == "en" else self.zh

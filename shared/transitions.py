@@ -17,7 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.documents import Event, OwnersWait, StageRecord, Status, Task, TaskFailure, TaskResult
+from shared import reasons
+from shared.documents import Event, OwnersWait, StageRecord, Status, StoredFailure, Task, TaskResult
 
 WAITING = (Status.PENDING, Status.RUNNING)
 
@@ -157,7 +158,7 @@ def complete(owner: str, epoch: int, result: TaskResult, stages: Sequence[StageR
                 *_finished(stages[-1:], now), _event("completed", now))
 
 
-def fail(owner: str, epoch: int, error: TaskFailure) -> Change:
+def fail(owner: str, epoch: int, error: StoredFailure) -> Change:
     """Misses while the task is paused. The owner then parks, and the stage runs again after resume."""
     now = _now()
     return _end(_owned(owner, epoch, Status.RUNNING), Status.FAILED, now, {"error": error.model_dump(mode="json")},
@@ -188,7 +189,7 @@ def resume() -> Change:
 
 def cancel() -> Change:
     now = _now()
-    error = TaskFailure(code="cancelled", message="cancelled by a client")
+    error = StoredFailure.of(reasons.CANCELLED())
     return _end({"status": OneOf((Status.PENDING, Status.RUNNING, Status.PAUSED))}, Status.FAILED, now,
                 {"error": error.model_dump(mode="json")}, _event("cancelled", now))
 
@@ -213,8 +214,7 @@ def reap(seen: Any, *, max_retries: int, delay_s: float) -> Change:
     lost = seen.status == Status.RUNNING
     reaped = _event("reaped", now, worker=seen.owner, retries=seen.retries + lost)
     if lost and seen.retries >= max_retries:
-        error = TaskFailure(code="worker_lost", message=f"its worker died {seen.retries + 1} times in this stage",
-                            hint="the stage may need more memory than the worker has")
+        error = StoredFailure.of(reasons.WORKER_LOST(count=seen.retries + 1))
         return _end(where, Status.FAILED, now, {"announced": -1, "error": error.model_dump(mode="json")},
                     reaped, _event("failed", now, code=error.code, stage=error.stage))
     if lost:

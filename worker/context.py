@@ -8,6 +8,7 @@ from typing import Any
 
 from shared.documents import StageRecord, Task
 from shared.files import Files
+from shared.rules.bilingual import Bilingual
 from shared.settings import Settings
 from worker.cache import StageResult
 from worker.plan import Stage
@@ -16,6 +17,10 @@ from worker.toolchains import Toolchain
 
 class InputChanged(Exception):
     """The model or a file beside it is not the one any more that the stage's key speaks of."""
+
+    def __init__(self, text: Bilingual) -> None:
+        super().__init__(text.en)
+        self.text = text
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from shared import transitions
-from shared.documents import OwnersWait, StageRecord, Status, Task, TaskFailure, TaskResult
+from shared.documents import OwnersWait, StageRecord, Status, StoredFailure, Task, TaskResult
 from shared.errors import Unavailable
 from shared.store import Store
 from shared.transitions import Change
@@ -111,7 +111,7 @@ class Lease:
         return self._end(transitions.complete(self.owner, self.epoch, result, stages),
                          lambda task: task.status is Status.COMPLETED)
 
-    def fail(self, error: TaskFailure) -> bool:
+    def fail(self, error: StoredFailure) -> bool:
         return self._end(transitions.fail(self.owner, self.epoch, error),
                          lambda task: task.status is Status.FAILED and task.error == error)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.errors import ConversionFailed
-from worker import toolhost
+from worker import reasons, toolhost
 from worker.control import TaskControl
 from worker.process_trees import Group, find_started_in, kill
 from worker.toolchains import ROOT
@@ -122,8 +122,7 @@ class ToolHost:
                     env=self._environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
             except OSError as error:
                 ours.close()
-                raise ConversionFailed("toolchain_broken", f"the toolchain {self.name} cannot be started: {error}",
-                                       "install it again (make toolchains)") from error
+                raise ConversionFailed(reasons.CANNOT_START(name=self.name, said=error)) from error
             finally:
                 theirs.close()
             self._host = host = _Host(process, ours)
@@ -148,8 +147,7 @@ class ToolHost:
                     return host
             host.process.kill()  # it is ending, or deaf
             host.process.wait()
-        raise ConversionFailed("toolchain_broken", f"the toolchain {self.name} does not start",
-                               "see the worker's log; install it again (make toolchains)")
+        raise ConversionFailed(reasons.DOES_NOT_START(name=self.name))
 
     def _listen(self, host: _Host) -> None:
         try:

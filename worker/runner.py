@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared.documents import OwnersWait, StageRecord, Task, TaskFailure, TaskResult
+from shared.documents import OwnersWait, StageRecord, StoredFailure, Task, TaskResult
 from shared.errors import AppError, ConversionFailed, NotFound, Unavailable
 from shared.files import Files
 from shared.outputs import artefact_paths, own_folder, paths_beside
+from shared.rules.bilingual import Bilingual
 from shared.settings import Settings
+from worker import reasons
 from worker.cache import StageCache, StageResult, describe_files, place_files, seal
 from worker.context import CoreContext, InputChanged
 from worker.control import TaskControl, Wanted
@@ -45,6 +47,10 @@ AGAIN_LIMIT = 5  # how often a task's input may change, or its cached results be
 
 class ResultLost(Exception):
     """A finished stage's files are in no cache any more: the stage has to run again."""
+
+    def __init__(self, text: Bilingual) -> None:
+        super().__init__(text.en)
+        self.text = text
 
 
 @dataclass(frozen=True)
@@ -87,20 +93,17 @@ class TaskRunner:
             self._folder.mkdir(parents=True)
             self._run_to_an_end()
         except ConversionFailed as error:
-            self._fail(TaskFailure(code=error.code, stage=error.stage or self._stage, vendor_code=error.vendor_code,
-                                   message=str(error), hint=error.hint, log_tail=error.log_tail))
+            self._fail(error)
         except Unavailable as error:
             log.warning("a dependency is away, the task is given back: %s", error, extra=self._labels())
             self._give_back("files" if error.dependency == "files" else None)
         except Exception as error:
             log.exception("the stage failed inside the worker", extra=self._labels())
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                self._fail(TaskFailure(code="disk_full", stage=self._stage, message="the worker's disk is full",
-                                       hint="make room there, then retry"))
+                self._fail(ConversionFailed(reasons.DISK_FULL()))
             else:
-                text = error.en if isinstance(error, AppError) else type(error).__name__
-                self._fail(TaskFailure(code="internal_error", stage=self._stage, message=f"internal error: {text}",
-                                       hint="the worker's log has the details"))
+                what = error.text if isinstance(error, AppError) else type(error).__name__
+                self._fail(ConversionFailed(reasons.INTERNAL_ERROR(what=what)))
         finally:
             self._recorder.close()
             if self._control.wanted is Wanted.STOP and self._lease.was_dropped():
@@ -142,8 +145,7 @@ class TaskRunner:
             except (ResultLost, InputChanged) as reason:
                 self._times_again += 1
                 if self._times_again > AGAIN_LIMIT:
-                    raise ConversionFailed("input_unstable", f"gave up after {AGAIN_LIMIT} new starts: {reason}",
-                                           "retry when nobody writes to the model or the stage cache") from reason
+                    raise ConversionFailed(reasons.INPUT_UNSTABLE(count=AGAIN_LIMIT, why=reason.text)) from reason
                 log.warning("starting again: %s", reason, extra=self._labels())
 
     # --- one stage --------------------------------------------------------------------------------------------------
@@ -235,7 +237,7 @@ class TaskRunner:
         except NotFound as error:
             for known in (self._recorded, self._results, self._held):
                 known.pop(result.stage, None)
-            raise ResultLost(error.en) from error
+            raise ResultLost(error.text) from error
 
     def _run_core(self, stage: Stage, out: Path, input_dirs: dict[str, Path]) -> StageRun:
         def call(entry: str, folders: dict[str, Path]) -> dict[str, Any]:
@@ -280,7 +282,8 @@ class TaskRunner:
                 if error.code != "killed":
                     raise
                 if attempt == KILLED_ATTEMPTS:
-                    error.code = "out_of_memory" if count_oom_kills() > oom_kills else error.code
+                    if count_oom_kills() > oom_kills:
+                        raise ConversionFailed(reasons.KILLED_FOR_MEMORY(), log_tail=error.log_tail) from error
                     raise
                 log.warning("a stage was killed from outside, it runs again", extra=self._labels())
 
@@ -346,11 +349,12 @@ class TaskRunner:
         while not self._lease.complete(result, records):
             self._check_boundary()
 
-    def _fail(self, error: TaskFailure) -> None:
-        log.info("the task failed: %s", error.message, extra=self._labels() | {"code": error.code})
+    def _fail(self, error: ConversionFailed) -> None:
+        log.info("the task failed: %s", error, extra=self._labels() | {"code": error.code})
         self._recorder.settle()
         self._withdraw_while_ours()
-        while not self._lease.fail(error):
+        failure = StoredFailure.of(error.refusal, error.stage or self._stage, error.log_tail)
+        while not self._lease.fail(failure):
             if self._leave():
                 return
 

@@ -168,6 +168,7 @@ def enter(job, progress_fd):
 
 def run_stage(job):
     """{"facts": …} or {"error": …}."""
+    from worker import reasons
     from worker.stage_api import StageError, is_out_of_memory
     with open(os.path.join(job["dir"], "job.json"), encoding="utf-8") as file:
         arguments = json.load(file)
@@ -175,17 +176,14 @@ def run_stage(job):
     try:
         return {"facts": getattr(importlib.import_module(module), function)(arguments)}
     except StageError as error:
-        return {"error": {"code": error.code, "message": error.message[:2000], "hint": error.hint,
-                          "vendor_code": error.vendor_code}}
+        return {"error": error.to_json()}
     except Exception as error:
         traceback.print_exc()
         if is_out_of_memory(error):
-            return {"error": {"code": "out_of_memory", "message": "the stage needed more memory than its limit",
-                              "hint": "raise limits.stage_memory_bytes, or send a smaller model or shape"}}
+            return {"error": reasons.NO_MEMORY_LEFT().to_json()}
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return {"error": {"code": "disk_full", "message": "the worker's disk is full",
-                              "hint": "make room there, then retry"}}
-        return {"error": {"code": "stage_crashed", "message": "%s: %s" % (type(error).__name__, str(error)[:2000])}}
+            return {"error": reasons.DISK_FULL().to_json()}
+        return {"error": reasons.RAISED(kind=type(error).__name__, said=str(error)[:2000]).to_json()}
 
 
 def write_result(folder, result):

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from shared.errors import ConversionFailed
+from shared.rules.refusal import Refusal
+from worker import reasons
 from worker.control import TaskControl, Wanted
 from worker.process_trees import Group
 from worker.stage_log import read_last_lines, read_tail, size_bytes
@@ -134,15 +136,11 @@ class Watch:
         resident = group.resident_bytes()
         self._peak_bytes = max(self._peak_bytes, resident)
         if self._ran_s > self._limits.time_s:
-            self._broken = ConversionFailed("timeout", f"the stage ran longer than {self._limits.time_s:g} s",
-                                            "raise limits.stage_time_s, or send a smaller model")
+            self._broken = ConversionFailed(reasons.RAN_TOO_LONG(seconds=f"{self._limits.time_s:g}"))
         elif resident > self._limits.memory_bytes:
-            self._broken = ConversionFailed(
-                "out_of_memory", f"the stage used more than {self._limits.memory_bytes >> 20} MiB",
-                "raise limits.stage_memory_bytes, or send a smaller model or shape")
+            self._broken = ConversionFailed(reasons.USED_TOO_MUCH_MEMORY(mib=self._limits.memory_bytes >> 20))
         elif _size_bytes(self._folder) > self._limits.disk_bytes:
-            self._broken = ConversionFailed("disk_full",
-                                            f"the stage wrote more than {self._limits.disk_bytes >> 20} MiB")
+            self._broken = ConversionFailed(reasons.WROTE_TOO_MUCH(mib=self._limits.disk_bytes >> 20))
         if self._broken:
             group.kill()
 
@@ -162,34 +160,31 @@ class Watch:
                 if "facts" in told:
                     return StageRun(dict(told["facts"]), round(self._ran_s, 3),
                                     max(self._peak_bytes, self._exit["peak_memory_bytes"]))
-                told = told["error"]
-                error = ConversionFailed(_text(told["code"]), _text(told["message"]), _text(told.get("hint") or ""))
-                error.vendor_code = _text(told.get("vendor_code") or "") or None
+                error = ConversionFailed(Refusal.from_json(
+                    {name: _text(value) for name, value in dict(told["error"]).items() if value is not None}))
             except FileNotFoundError:
-                error = _died(self._exit)
+                error = ConversionFailed(_died(self._exit))
             except (ValueError, TypeError, KeyError, RecursionError, OSError) as reason:
-                error = ConversionFailed("stage_crashed", f"the stage left no readable result: {reason}")
+                error = ConversionFailed(reasons.UNREADABLE_RESULT(said=reason))
         # Who cannot write cannot say so either: tools just end, each in its own way.
         if error.code == "stage_crashed" and shutil.disk_usage(self._folder).free < FULL_BELOW_BYTES:
-            error = ConversionFailed("disk_full", "the worker's disk is full", "make room there, then retry")
+            error = ConversionFailed(reasons.DISK_FULL())
         error.log_tail = read_tail(self._log, self._folder)
         raise error
 
 
-def _died(event: dict[str, Any]) -> ConversionFailed:
+def _died(event: dict[str, Any]) -> Refusal:
     """The child ended without a result: by which signal, or with which code."""
     number = event["signal"]
     if number == signal.SIGXCPU:
-        return ConversionFailed("timeout", "the stage used up its CPU time", "raise limits.stage_time_s")
+        return reasons.NO_CPU_TIME_LEFT()
     if number == signal.SIGXFSZ:
-        return ConversionFailed("disk_full", "the stage wrote a file above its limit")
+        return reasons.FILE_TOO_LARGE()
     if number == signal.SIGKILL:
-        return ConversionFailed("killed", "the stage was killed from outside",
-                                "most often the machine ran out of memory: give it more, or fewer slots")
+        return reasons.KILLED()
     if number is not None:
-        return ConversionFailed("stage_crashed", f"the tool crashed with {signal.Signals(number).name}",
-                                "the log shows the last step; a crash is the tool's own fault")
-    return ConversionFailed("stage_crashed", f"the tool ended with code {event['code']} and without a result")
+        return reasons.CRASHED(signal=signal.Signals(number).name)
+    return reasons.ENDED_WITHOUT_RESULT(code=event["code"])
 
 
 def read_result(path: Path) -> dict[str, Any]:

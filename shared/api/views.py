@@ -5,8 +5,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from shared.documents import Priority, Status, Task, TaskFailure, TaskResult
+from shared.documents import Priority, Status, StoredFailure, Task, TaskResult
+from shared.rules.error_codes import ERRORS, describe
 from shared.schema import Model, StrictModel, TaskIdText
+from shared.texts import Text
 from shared.times import format_time
 
 WaitsFor = Literal["worker", "slot", "delay", "stage", "files", "store"]
@@ -14,6 +16,17 @@ WaitsFor = Literal["worker", "slot", "delay", "stage", "files", "store"]
 
 class TaskRef(StrictModel):
     task_id: TaskIdText
+
+
+class TaskFailure(Model):
+    """Why a task failed. Message and hint are in the client's language."""
+
+    code: str = Field(description=describe(ERRORS))
+    stage: str | None = None
+    vendor_code: str | None = None
+    message: Text
+    hint: Text = Text("", "")
+    log_tail: str = ""
 
 
 class StageView(Model):
@@ -53,6 +66,14 @@ class TaskView(Model):
     finished_at: str | None
 
 
+def view_failure(error: StoredFailure | None) -> TaskFailure | None:
+    """A document without the Chinese texts shows the English ones."""
+    return None if error is None else TaskFailure(
+        code=error.code, stage=error.stage, vendor_code=error.vendor_code,
+        message=Text(error.message_zh or error.message, error.message),
+        hint=Text(error.hint_zh or error.hint, error.hint), log_tail=error.log_tail)
+
+
 def view_task(task: Task, waits_for: WaitsFor | None = None) -> TaskView:
     stages = [StageView(name=s.name, status=s.status, seconds=s.seconds, cached=s.cached) for s in task.stages]
     if task.stage and not any(s.name == task.stage for s in task.stages):
@@ -64,5 +85,5 @@ def view_task(task: Task, waits_for: WaitsFor | None = None) -> TaskView:
         priority=task.priority, labels=task.labels, group_id=task.group_id,
         waits_for=waits_for, progress=round(task.progress, 1), stage=task.stage,
         log_lines=task.log_lines, stages=stages,
-        error=task.error, result=task.result, updated_at=format_time(task.updated_at),
+        error=view_failure(task.error), result=task.result, updated_at=format_time(task.updated_at),
         started_at=format_time(task.started_at), finished_at=format_time(task.finished_at))

@@ -11,8 +11,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from shared.deps import get_admission, get_files
 from shared.documents import Task
 from shared.errors import AppError, InvalidRequest
+from shared.preflight import reasons
 from shared.preflight.checks import MAY_COME_LATER, check_model, check_target
 from shared.preflight.views import Finding
+from shared.rules.bilingual import Bilingual
 from shared.settings import Settings
 from shared.validation_messages import printable
 
@@ -37,10 +39,11 @@ def refuse_hopeless(tasks: list[Task], settings: Settings, several: bool) -> Non
     index, finding = found
     own = several and finding.field != "input_path"
     where = f"targets[{index}].{finding.field}" if own else finding.field
-    message, hint = (printable(text, _MAX_CHARS) for text in (finding.message, finding.hint))
+    message, hint = (Bilingual(printable(text.zh, _MAX_CHARS), printable(text.en, _MAX_CHARS))
+                     for text in (finding.message, finding.hint))
     of_target = f"targets[{index}]: " if several and not own else ""
-    raise InvalidRequest(f"{where} 无法转换 ({finding.code}): {of_target}{message}; {hint}",
-                         f"{where} cannot be converted ({finding.code}): {of_target}{message}; {hint}")
+    said = reasons.HOPELESS(where=where, code=finding.code, target=of_target, message=message, hint=hint)
+    raise InvalidRequest(said.zh, said.en)
 
 
 class Admission:

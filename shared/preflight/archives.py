@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from typing import Any
 
-from shared.preflight import arrays
+from shared.preflight import arrays, reasons
 from shared.preflight.limits import MAX_ARRAYS, MAX_RANGE_BYTES, MAX_READ_BYTES, Incomplete
 from shared.preflight.wire import Ask
 
@@ -40,7 +40,7 @@ class _RangeFile(io.RawIOBase):
         length = max(0, min(len(buffer), MAX_RANGE_BYTES, self._size - self._at))
         self._left -= length
         if self._left < 0:
-            raise Incomplete(f"its directory takes more than {MAX_READ_BYTES >> 20} MiB")
+            raise Incomplete(reasons.DIRECTORY_TOO_LARGE(mib=MAX_READ_BYTES >> 20))
         data = self._ask(self._at, length) if length else b""
         buffer[:len(data)] = data
         self._at += len(data)

@@ -10,6 +10,8 @@ from typing import Any
 
 from shared.preflight.limits import MAX_LISTED
 from shared.preflight.wire import Ask
+from shared.rules.bilingual import Bilingual
+from shared.rules.reasons import calibration as reasons
 
 FIRST_BYTES = 4096
 
@@ -21,21 +23,22 @@ _NAMES = {"f": "float", "i": "int", "u": "uint", "c": "complex"}
 
 
 def read_array(ask: Ask, size: int) -> dict[str, Any]:
-    """`{"error"}`, or `{"kind", "dtype", "shape", "missing_bytes"}`; `{}` where the header is of an unusual form."""
+    """`{"error"}` (Chinese, English), or `{"kind", "dtype", "shape", "missing_bytes"}`; `{}` where the header is of an
+    unusual form."""
     return parse_array(ask(0, min(FIRST_BYTES, size)) if size else b"", size)
 
 
 def parse_array(start: bytes, size: int) -> dict[str, Any]:
     """The same from the first bytes of a file of `size` bytes."""
     if start[:len(_MAGIC)] != _MAGIC or len(start) < 8:
-        return {"error": "it is no .npy file: the magic string is not correct"}
+        return _no_array(reasons.NO_MAGIC)
     version = (start[6], start[7])
     if version not in _VERSIONS:
-        return {"error": f"it is no .npy file: version {version} of the format is not known"}
+        return _no_array(reasons.UNKNOWN_VERSION(version=version))
     begin = 8 + _VERSIONS[version]
     end = begin + int.from_bytes(start[8:begin], "little")
     if end > size:
-        return {"error": "it is no .npy file: its header is cut off"}
+        return _no_array(reasons.HEADER_CUT)
     header = start[begin:end].decode("latin-1")
     descr, shape = _DESCR.search(header), _SHAPE.search(header)
     if not descr or not shape:
@@ -48,6 +51,11 @@ def parse_array(start: bytes, size: int) -> dict[str, Any]:
     missing = end + prod(dims) * item_bytes - size if kind in "fiub" else 0
     return {"kind": kind, "dtype": _dtype_name(order, kind, item_bytes), "shape": dims,
             "missing_bytes": max(0, missing)}
+
+
+def _no_array(said: Bilingual) -> dict[str, Any]:
+    text = reasons.NOT_NPY(said=said)
+    return {"error": [text.zh, text.en]}
 
 
 def _dtype_name(order: str, kind: str, item_bytes: int) -> str:

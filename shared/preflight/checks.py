@@ -9,14 +9,19 @@ from shared.documents import Task
 from shared.files import FileInfo, Files
 from shared.platforms import get_platforms
 from shared.platforms.shapes import parse_input_shape
+from shared.preflight import reasons
 from shared.preflight.judge import judge_model, judge_operators, judge_shapes, warn_of_model
 from shared.preflight.limits import Incomplete
 from shared.preflight.sets import check_set
 from shared.preflight.views import Finding, ModelView, TargetVerdict
 from shared.rules import models as rules
+from shared.rules.bilingual import Bilingual
+from shared.rules.error_codes import check_code
 from shared.rules.models import shown
+from shared.rules.reasons import model as models
 from shared.rules.refusal import Refusal
 from shared.settings import Settings
+from shared.texts import Text
 
 _MODEL, _SHAPE, _SET, _TARGET = "input_path", "parameters.input_shape", "parameters.calibration", "platform"
 _MAX_COMPANIONS = 64  # external data files that are looked for
@@ -31,13 +36,14 @@ class Findings:
     warnings: list[Finding] = field(default_factory=list)
 
     def add(self, problem: Refusal, where: str) -> None:
-        self.problems.append(Finding(code=problem.code, message=problem.message, hint=problem.hint, field=where))
+        self.problems.append(Finding(code=problem.code, message=Text.of(problem.text), hint=Text.of(problem.advice),
+                                     field=where))
 
-    def warn(self, code: str, message: str, where: str) -> None:
-        self.warnings.append(Finding(code=code, message=message, field=where))
+    def warn(self, code: str, message: Bilingual, where: str) -> None:
+        self.warnings.append(Finding(code=check_code(code), message=Text.of(message), field=where))
 
-    def not_all(self, error: Incomplete, what: str, where: str) -> None:
-        self.warn("preflight_incomplete", f"{what} was not checked as a whole: {error}", where)
+    def not_all(self, error: Incomplete, what: Bilingual, where: str) -> None:
+        self.warn("preflight_incomplete", reasons.NOT_ALL(what=what, why=error.text), where)
 
 
 @dataclass(frozen=True)
@@ -65,8 +71,7 @@ def check_model(path: str, files: Files, settings: Settings, deadline: float) ->
     findings = Findings()
     info = files.stat(path)
     if info is None:
-        findings.add(Refusal("input_not_found", f"there is no object {path}",
-                             "upload the model first"), _MODEL)
+        findings.add(reasons.NO_MODEL(path=path), _MODEL)
         return CheckedModel(None, None, findings)
     if info.size_bytes > settings.max_model_bytes:
         findings.add(_too_large(settings), _MODEL)
@@ -77,7 +82,7 @@ def check_model(path: str, files: Files, settings: Settings, deadline: float) ->
         findings.add(refusal, _MODEL)
         return CheckedModel(info, None, findings)
     except Incomplete as error:
-        findings.not_all(error, "the model", _MODEL)
+        findings.not_all(error, reasons.THE_MODEL, _MODEL)
         return CheckedModel(info, None, findings)
     for problem in judge_model(facts):
         findings.add(problem, _MODEL)
@@ -106,7 +111,7 @@ def check_target(model: CheckedModel, task: Task, files: Files, deadline: float)
         except Refusal as problem:
             findings.add(problem, _SET)
         except Incomplete as error:
-            findings.not_all(error, "the calibration set", _SET)
+            findings.not_all(error, reasons.THE_SET, _SET)
     return TargetVerdict(platform=task.platform, task_type=task.task_type, valid=not findings.problems,
                          problems=findings.problems, warnings=findings.warnings)
 
@@ -114,7 +119,7 @@ def check_target(model: CheckedModel, task: Task, files: Files, deadline: float)
 def _check_operators(facts: dict[str, Any], task: Task, findings: Findings) -> None:
     operators = get_platforms()[task.platform].operators
     if operators is None:
-        findings.warn("operators_not_checked", "there is no list of the operators that this target takes", _TARGET)
+        findings.warn("operators_not_checked", reasons.NO_LIST, _TARGET)
         return
     problem, warnings = judge_operators(facts, operators, task.parameters)
     if problem:
@@ -143,9 +148,7 @@ def _check_companions(info: FileInfo, facts: dict[str, Any], files: Files, setti
     for location, end, name in facts["external"][:_MAX_COMPANIONS]:
         found = files.stat(f"{folder}/{location}")
         if found is None:
-            findings.add(Refusal("external_data_missing",
-                                 f"the model's external data file {location!r} is not beside it",
-                                 f"upload it as {folder}/{location}"), _MODEL)
+            findings.add(models.DATA_MISSING(location=location, path=f"{folder}/{location}"), _MODEL)
             return
         try:
             rules.check_end(name, end, location, found.size_bytes)
@@ -156,9 +159,8 @@ def _check_companions(info: FileInfo, facts: dict[str, Any], files: Files, setti
     if left < 0:
         findings.add(_too_large(settings), _MODEL)
     if len(facts["external"]) > _MAX_COMPANIONS:
-        findings.not_all(Incomplete(f"it has more than {_MAX_COMPANIONS} files of external data"), "the model", _MODEL)
+        findings.not_all(Incomplete(reasons.TOO_MANY_DATA_FILES(limit=_MAX_COMPANIONS)), reasons.THE_MODEL, _MODEL)
 
 
 def _too_large(settings: Settings) -> Refusal:
-    return Refusal("model_too_large", f"the model and its data are larger than {settings.max_model_bytes >> 20} MiB",
-                   "raise MODEL_CONVERT_MAX_MODEL_BYTES on the workers")
+    return models.TOO_LARGE(limit_mib=settings.max_model_bytes >> 20)

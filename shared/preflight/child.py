@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
+from shared.preflight import reasons
 from shared.preflight.limits import CHILD_CPU_S, CHILD_MEMORY_BYTES, Incomplete
 from shared.preflight.wire import Ask
 from shared.rules.refusal import Refusal
@@ -53,8 +54,8 @@ def _run(read: Callable[[Ask, int], Any], sizes: list[int], requests: BinaryIO, 
     try:
         return {"facts": [read(asking(index), size) for index, size in enumerate(sizes)]}
     except Refusal as problem:
-        return {"problem": [problem.code, problem.message, problem.hint]}
+        return {"problem": problem.to_json()}
     except Incomplete as error:
-        return {"incomplete": str(error)}
+        return {"incomplete": [error.text.zh, error.text.en]}
     except (MemoryError, RecursionError):
-        return {"incomplete": "it takes more memory than a check may"}
+        return {"incomplete": [reasons.TOO_MUCH_MEMORY.zh, reasons.TOO_MUCH_MEMORY.en]}

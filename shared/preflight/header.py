@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from shared.preflight import reasons
 from shared.preflight.limits import MAX_LISTED, Incomplete
 from shared.preflight.remaining import Node, remaining_operators
 from shared.preflight.tensors import Tensor, check_tensor, read_tensor, read_value
@@ -84,7 +85,7 @@ class _Header:
             raise rules.no_graph()
         rules.check_nodes(self._nodes)
         if len(self._used) > MAX_LISTED:
-            raise Incomplete(f"it has more than {MAX_LISTED} kinds of operators")
+            raise Incomplete(reasons.TOO_MANY_KINDS(limit=MAX_LISTED))
         inputs = [entry for entry in main.inputs if entry["name"] not in main.initialised]
         return {
             "ir_version": ir_version, "opsets": self._opsets,
@@ -95,8 +96,7 @@ class _Header:
                 main.nodes, {entry["name"] for entry in inputs}, {entry["name"] for entry in main.outputs}))),
             "nodes": self._nodes, "tensor_elements": self._elements,
             "external": [[location, *rest] for location, rest in sorted(self._external.items())],
-            "problems": [[problem.code, problem.message, problem.hint]
-                         for problem in (self._value_problem, self._tensor_problem) if problem],
+            "problems": [problem.to_json() for problem in (self._value_problem, self._tensor_problem) if problem],
         }
 
     def _fields(self, start: int, end: int) -> Any:
@@ -116,7 +116,7 @@ class _Header:
                 version = signed(first)
         self._opsets[domain or "ai.onnx"] = version
         if len(self._opsets) > MAX_LISTED:
-            raise Incomplete(f"it imports more than {MAX_LISTED} operator sets")
+            raise Incomplete(reasons.TOO_MANY_OPSETS(limit=MAX_LISTED))
 
     def _function(self, start: int, end: int) -> None:
         texts = {FUNCTION["name"]: "", FUNCTION["domain"]: ""}
@@ -146,7 +146,7 @@ class _Header:
                     listed = graph.inputs if name == "input" else graph.outputs
                     listed.append(value)
                     if len(listed) > MAX_LISTED:
-                        raise Incomplete(f"it has more than {MAX_LISTED} {name}s")
+                        raise Incomplete(reasons.TOO_MANY_VALUES[name](limit=MAX_LISTED))
             elif name == "initializer":
                 tensor = read_tensor(self._source, first, last)
                 graph.initialised.add(tensor.name)

@@ -36,7 +36,7 @@ class Headers:
                 while len(self._kept) > _KEPT:
                     self._kept.popitem(last=False)
         if isinstance(found, Refusal):
-            raise Refusal(found.code, found.message, found.hint)
+            raise Refusal.from_json(found.to_json())
         return found
 
     def close(self) -> None:

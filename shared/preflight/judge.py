@@ -6,9 +6,11 @@ from itertools import islice
 from typing import Any
 
 from shared.platforms.base import Operators
+from shared.preflight import reasons
 from shared.preflight.limits import MAX_IR_VERSION, MAX_OPSET
 from shared.preflight.onnx_operators import is_runtimes_own, is_standard
 from shared.rules import models as rules
+from shared.rules.bilingual import Bilingual
 from shared.rules.models import shown
 from shared.rules.refusal import Refusal
 from shared.rules.shapes import choose_shapes
@@ -24,7 +26,7 @@ def judge_model(facts: dict[str, Any]) -> Iterator[Refusal]:
                     None)
     if versions:
         yield versions
-    yield from (Refusal(*problem) for problem in facts["problems"])
+    yield from (Refusal.from_json(problem) for problem in facts["problems"])
     if not versions:
         yield from _unknown_operators(facts)
     if not facts["outputs"]:
@@ -33,14 +35,14 @@ def judge_model(facts: dict[str, Any]) -> Iterator[Refusal]:
         yield from _refused(rules.check_type, entry)
 
 
-def warn_of_model(facts: dict[str, Any]) -> Iterator[str]:
+def warn_of_model(facts: dict[str, Any]) -> Iterator[Bilingual]:
     extra = [shown(domain, name) for domain, name in _foreign(facts) if is_runtimes_own(domain, name)]
     if extra:
         yield rules.beyond_standard(extra)
 
 
 def judge_operators(facts: dict[str, Any], operators: Operators, parameters: dict[str, Any]
-                    ) -> tuple[Refusal | None, list[str]]:
+                    ) -> tuple[Refusal | None, list[Bilingual]]:
     """A problem with those operators that the target refuses, and what else is to be said of them."""
     defined = {tuple(function) for function in facts["functions"]}
     used = {shown(domain, name) for domain, name, _ in facts["operators"] if (domain, name) not in defined}
@@ -51,18 +53,17 @@ def judge_operators(facts: dict[str, Any], operators: Operators, parameters: dic
     if not operators.is_certain(parameters):
         maybe, in_the_way = sorted({*maybe, *in_the_way}), []
     if maybe:
-        warnings.append("the target's compiler may refuse, where it meets them: " + ", ".join(maybe))
+        warnings.append(reasons.MAY_BE_REFUSED(names=", ".join(maybe)))
     unknown = sorted(used - operators.refused - operators.known - _NO_OPERATOR)
     if unknown:
-        warnings.append("not known whether the target's compiler takes: " + ", ".join(unknown))
+        warnings.append(reasons.NOT_KNOWN(names=", ".join(unknown)))
     if not in_the_way:
         return None, warnings
-    return Refusal("unsupported_operator", "the target's compiler does not take: " + ", ".join(in_the_way),
-                   "replace them by operators that it takes, or end the model before them"), warnings
+    return reasons.OPERATORS_REFUSED(names=", ".join(in_the_way)), warnings
 
 
 def judge_shapes(facts: dict[str, Any], wanted: dict[str, list[int]], auto: bool
-                 ) -> tuple[dict[str, list[int]], list[str]]:
+                 ) -> tuple[dict[str, list[int]], list[Bilingual]]:
     """`({input: dimensions}, warnings)`.
 
     Raises:

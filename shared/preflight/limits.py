@@ -2,6 +2,8 @@
 stands in `shared.rules`."""
 from __future__ import annotations
 
+from shared.rules.bilingual import Bilingual
+
 MAX_IR_VERSION = 14
 MAX_OPSET = 28
 
@@ -16,4 +18,8 @@ CHILD_CPU_S = 10
 
 
 class Incomplete(Exception):
-    """The check stopped at one of its own bounds; what it did not see may be good or bad."""
+    """The check stopped at one of its own bounds, `text` says which; what it did not see may be good or bad."""
+
+    def __init__(self, text: Bilingual) -> None:
+        super().__init__(text.en)
+        self.text = text

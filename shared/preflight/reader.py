@@ -12,7 +12,9 @@ from typing import IO, Any
 
 from shared.errors import Busy, NotFound
 from shared.files import FileInfo, Files
+from shared.preflight import reasons
 from shared.preflight.limits import MAX_RANGE_BYTES, MAX_READ_BYTES, Incomplete
+from shared.rules.bilingual import Bilingual
 from shared.rules.refusal import Refusal
 
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
@@ -52,8 +54,7 @@ def read_objects(kind: str, infos: list[FileInfo], files: Files, deadline: float
     try:
         outcome = _serve(requests, answers, kind, infos, files)
     except (OSError, ValueError) as error:  # it ended in the middle of it
-        raise Incomplete("it takes longer than a check may" if late.is_set()
-                         else "it takes more memory or time than a check may") from error
+        raise Incomplete(reasons.TOO_SLOW if late.is_set() else reasons.TOO_EXPENSIVE) from error
     finally:
         timer.cancel()
         child.kill()
@@ -62,9 +63,9 @@ def read_objects(kind: str, infos: list[FileInfo], files: Files, deadline: float
         requests.close()
         child.wait()
     if "problem" in outcome:
-        raise Refusal(*outcome["problem"])
+        raise Refusal.from_json(outcome["problem"])
     if "incomplete" in outcome:
-        raise Incomplete(outcome["incomplete"])
+        raise Incomplete(Bilingual(*outcome["incomplete"]))
     return outcome["facts"]
 
 
@@ -85,9 +86,9 @@ def _serve(requests: IO[bytes], answers: IO[bytes], kind: str, infos: list[FileI
         try:
             now, content = files.read_range(infos[index].path, start, length)
         except NotFound as error:
-            raise Incomplete("it was removed meanwhile") from error
+            raise Incomplete(reasons.REMOVED) from error
         if now.etag != infos[index].etag:
-            raise Incomplete("it was written to meanwhile")
+            raise Incomplete(reasons.WRITTEN)
         _write(answers, b"%d\n%s" % (len(content), content))
 
 

@@ -9,7 +9,8 @@ from shared.files import FileInfo, Files
 from shared.preflight.limits import MAX_ARRAYS
 from shared.preflight.reader import read_objects
 from shared.rules import calibration as rules
-from shared.rules.refusal import Refusal
+from shared.rules.bilingual import Bilingual
+from shared.rules.reasons import calibration as reasons
 
 
 def check_set(path: str, inputs: list[dict[str, Any]], files: Files, deadline: float) -> None:
@@ -46,12 +47,10 @@ def _find(path: str, files: Files) -> list[FileInfo]:
         if info.path.endswith("/"):  # some tools store an empty object for a folder
             continue
         if len(below) == rules.MAX_FILES:
-            raise Refusal("too_many_files", f"more than {rules.MAX_FILES} objects lie below {path}",
-                          f"parameters.calibration takes {rules.MAX_FILES} at most; a zip holds them in one")
+            raise reasons.TOO_MANY_OBJECTS(path=path, limit=rules.MAX_FILES, parameter="calibration")
         below.append(info)
     if not below:
-        raise Refusal("input_not_found", f"parameters.calibration: no object {path}, and none below it",
-                      "upload it first")
+        raise reasons.NO_OBJECT_YET(path=path, parameter="calibration")
     return below
 
 
@@ -68,16 +67,17 @@ def _check_file(name: str, header: dict[str, Any] | None, item: dict[str, Any]) 
     if suffix in rules.IMAGES:
         problem = rules.image_problem(item)
     elif suffix == ".npy":
-        problem = _array_problem(header, item) if header else ""
+        problem = _array_problem(header, item) if header else None
     else:
         raise rules.neither(name)
     if problem:
         raise rules.bad_file(name, problem)
 
 
-def _array_problem(header: dict[str, Any], item: dict[str, Any]) -> str:
+def _array_problem(header: dict[str, Any], item: dict[str, Any]) -> Bilingual | None:
     if "error" in header:
-        return header["error"]
+        return Bilingual(*header["error"])
     problem = rules.array_problem(header["kind"], header["dtype"], header["shape"], item)
-    return problem or (
-        f"it is cut off: {header['missing_bytes']} bytes are missing" if header["missing_bytes"] else "")
+    if problem or not header["missing_bytes"]:
+        return problem
+    return reasons.CUT_OFF(said=reasons.BYTES_MISSING(count=header["missing_bytes"]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from shared.preflight import reasons
 from shared.preflight.limits import MAX_LISTED, Incomplete
 from shared.preflight.wire import BYTES, VARINT, Source, signed
 from shared.rules import models as rules
@@ -63,7 +64,7 @@ def read_tensor(source: Source, start: int, end: int) -> Tensor:
             name, bits = _COUNTED[number]
             tensor.counts[name] = tensor.counts.get(name, 0) + (last - first) * 8 // bits
         if len(tensor.dims) > MAX_LISTED or len(tensor.entries) > MAX_LISTED:
-            raise Incomplete("a tensor in it has too many parts")
+            raise Incomplete(reasons.TENSOR_TOO_SPLIT)
     return tensor
 
 
@@ -114,7 +115,7 @@ def _read_tensor_type(source: Source, start: int, end: int) -> tuple[str, list[i
                       for dim, dim_kind, dim_first, dim_last in source.fields(first, last)
                       if dim == 1 and dim_kind == BYTES]
             if len(shape) > MAX_LISTED:
-                raise Incomplete("a shape in it has too many dimensions")
+                raise Incomplete(reasons.TOO_MANY_DIMENSIONS)
     name = TYPES[type_number].lower() if type_number in TYPES else (
         "undefined" if type_number == 0 else str(type_number))
     return name, shape

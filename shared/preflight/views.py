@@ -7,6 +7,7 @@ from pydantic import Field
 
 from shared.rules.error_codes import CODES, PREFLIGHT, describe
 from shared.schema import Model
+from shared.texts import Text
 
 
 class Finding(Model):
@@ -14,8 +15,8 @@ class Finding(Model):
 
     code: str = Field(description=describe(
         {code: row for code, row in CODES.items() if PREFLIGHT in row.raised_by}))
-    message: str
-    hint: str = ""
+    message: Text
+    hint: Text = Text("", "")
     field: str = Field(description="of the request; what to change")
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from shared.preflight import reasons
 from shared.preflight.limits import MAX_READ_BYTES, MAX_TEXT_BYTES, Incomplete
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
@@ -44,10 +45,10 @@ class Source:
         wanted = min(max(length, self._block), self.size - start)
         self._left -= wanted
         if self._left < 0:
-            raise Incomplete(f"its outline takes more than {MAX_READ_BYTES >> 20} MiB")
+            raise Incomplete(reasons.OUTLINE_TOO_LARGE(mib=MAX_READ_BYTES >> 20))
         self._data, self._base = self._ask(start, wanted), start
         if len(self._data) != wanted:
-            raise Incomplete("it was written to meanwhile")
+            raise Incomplete(reasons.WRITTEN)
         return 0
 
     def varint(self, position: int, end: int) -> tuple[int, int]:
@@ -93,7 +94,7 @@ class Source:
 
     def text(self, first: int, last: int) -> str:
         if last - first > MAX_TEXT_BYTES:
-            raise Incomplete(f"a name in it is longer than {MAX_TEXT_BYTES} bytes")
+            raise Incomplete(reasons.NAME_TOO_LONG(limit=MAX_TEXT_BYTES))
         return self.take(first, last - first).decode(errors="replace")
 
     def integers(self, kind: int, first: int, last: int) -> list[int]:
@@ -101,7 +102,7 @@ class Source:
         if kind == VARINT:
             return [signed(first)]
         if last - first > MAX_TEXT_BYTES:
-            raise Incomplete(f"a shape in it is longer than {MAX_TEXT_BYTES} bytes")
+            raise Incomplete(reasons.SHAPE_TOO_LONG(limit=MAX_TEXT_BYTES))
         values = []
         while first < last:
             value, first = self.varint(first, last)

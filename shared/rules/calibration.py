@@ -2,7 +2,8 @@
 import posixpath
 import re
 
-from shared.rules.refusal import Refusal
+from shared.rules.bilingual import as_it_is
+from shared.rules.reasons import calibration as reasons
 
 LIST = "dataset.txt"
 IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
@@ -14,17 +15,21 @@ _IGNORED = re.compile(r"(^|/)(\.[^/]*|__MACOSX|Thumbs\.db|desktop\.ini)(/|$)", r
 _DTYPES = {"float": "float32", "double": "float64"}  # ONNX's names that are not NumPy's
 
 
-def invalid(what, hint):
-    return Refusal("calibration_invalid", "the calibration set cannot be used: " + what, hint)
+class Unusable(ValueError):
+    """What is wrong with one file: `text`, in both languages."""
+
+    def __init__(self, text):
+        super().__init__(text.en)
+        self.text = text
 
 
-def bad_zip(what):
-    return Refusal("calibration_invalid", "the calibration set's zip cannot be used: " + what,
-                   "make it anew, with .npy arrays or images")
+def bad_zip(said):
+    """`said` are the words of Python's own reader."""
+    return reasons.BAD_ZIP(problem=as_it_is(said))
 
 
 def no_sample():
-    return invalid("it holds no sample", "a zip or a prefix with .npy arrays or images, 100 or so")
+    return reasons.NO_SAMPLE()
 
 
 def kept(names):
@@ -45,16 +50,16 @@ class Members:
             Refusal: `calibration_invalid`.
         """
         if name != posixpath.normpath(name) or name.startswith(("/", "../")) or name == ".." or "\\" in name:
-            raise bad_zip(f"its member {name!r} lies outside of it")
+            raise reasons.BAD_ZIP(problem=reasons.MEMBER_OUTSIDE(name=name))
         if not kept([name]):
             return False
         if is_link:
-            raise bad_zip(f"its member {name!r} is a link")
+            raise reasons.BAD_ZIP(problem=reasons.MEMBER_LINK(name=name))
         if name in self.names:
-            raise bad_zip(f"it holds {name!r} twice")
+            raise reasons.BAD_ZIP(problem=reasons.MEMBER_TWICE(name=name))
         self._bytes += size
         if self._bytes > MAX_BYTES or len(self.names) == MAX_FILES:
-            raise bad_zip(f"it holds more than {MAX_FILES} files or {MAX_BYTES >> 30} GiB")
+            raise reasons.BAD_ZIP(problem=reasons.ZIP_TOO_LARGE(files=MAX_FILES, gib=MAX_BYTES >> 30))
         self.names.add(name)
         return True
 
@@ -86,19 +91,17 @@ def group(names, inputs):
     for name in names:
         owners = [item for item in inputs if name.startswith(item + "/")]
         if not owners:
-            raise invalid(f"{name} lies in no input's folder, the model has several inputs: {', '.join(inputs)}",
-                          f"put each input's files into a folder of its name, or list the samples in {LIST}")
+            raise reasons.NO_OWNER(name=name, inputs=", ".join(inputs), list=LIST)
         item = max(owners, key=len)  # a name of an input may have slashes in it
         key = posixpath.splitext(name[len(item) + 1:])[0]
         if key in by_input[item]:
-            raise invalid(f"{by_input[item][key]} and {name} would be the same sample", "remove one of them")
+            raise reasons.SAME_SAMPLE(one=by_input[item][key], other=name)
         by_input[item][key] = name
     keys = set().union(*by_input.values())
     for item, files in by_input.items():
         lacking = sorted(keys - set(files))
         if lacking:
-            raise invalid(f"input {item!r} has no file for the sample {lacking[0]!r}",
-                          "files of one sample have the same name in each input's folder")
+            raise reasons.LACKS_SAMPLE(input=item, sample=lacking[0])
     return [[by_input[item][key] for item in inputs] for key in sorted(keys)]
 
 
@@ -107,12 +110,12 @@ def suffix(name):
 
 
 def neither(name):
-    return invalid(f"{name} is neither .npy nor an image ({', '.join(sorted(IMAGES))})", "remove it from the set")
+    return reasons.NEITHER(name=name, suffixes=", ".join(sorted(IMAGES)))
 
 
 def bad_file(name, problem):
-    return invalid(f"{name}: {problem}", "mend or remove this file, and send a new task: "
-                                         "a retry goes on with the set as it was read")
+    """`problem` in both languages."""
+    return reasons.BAD_FILE(name=name, problem=problem)
 
 
 def numpy_name(dtype):
@@ -121,23 +124,23 @@ def numpy_name(dtype):
 
 
 def image_problem(item):
-    """Why an input, `{name, dtype, shape}`, takes no image; "" where it does."""
+    """Why an input, `{name, dtype, shape}`, takes no image, in both languages; None where it does."""
     shape, dtype = list(item["shape"]), numpy_name(item["dtype"])
     if len(shape) != 4 or shape[0] != 1 or not {shape[1], shape[3]} & set(MODES):
-        return f"input {item['name']!r} of shape {shape} takes no image; send .npy"
+        return reasons.NO_IMAGE_OF_SHAPE(name=item["name"], shape=shape)
     if not dtype.startswith("float") and dtype != "uint8":
-        return f"input {item['name']!r} of type {dtype} takes no image; send .npy"
-    return ""
+        return reasons.NO_IMAGE_OF_TYPE(name=item["name"], dtype=dtype)
+    return None
 
 
 def array_problem(kind, dtype, shape, item):
-    """Why an array does not fit an input; `kind` and `dtype` as NumPy names them. Its first dimension may be left out
-    where it is 1."""
+    """Why an array does not fit an input, in both languages; None where it does. `kind` and `dtype` are as NumPy names
+    them. Its first dimension may be left out where it is 1."""
     shape, wanted, wanted_dtype = list(shape), list(item["shape"]), numpy_name(item["dtype"])
     if kind == "O":
-        return "it holds Python objects, not numbers"
+        return reasons.OBJECTS
     if shape != wanted and not (wanted[:1] == [1] and shape == wanted[1:]):
-        return f"its shape is {shape}, input {item['name']!r} has {wanted}"
+        return reasons.OTHER_SHAPE(shape=shape, name=item["name"], wanted=wanted)
     if kind not in "fiub" or (kind == "f" and not wanted_dtype.startswith("float")):
-        return f"its type is {dtype}, input {item['name']!r} has {wanted_dtype}"
-    return ""
+        return reasons.OTHER_TYPE(dtype=dtype, name=item["name"], wanted=wanted_dtype)
+    return None

@@ -1,7 +1,7 @@
 """What a model file may hold, and how it is refused."""
 import posixpath
 
-from shared.rules.refusal import Refusal
+from shared.rules.reasons import model as reasons
 
 MODEL = "model.onnx"
 STANDARD = ("", "ai.onnx")
@@ -23,21 +23,21 @@ NUMERIC = ("float16", "float", "double", "int8", "int16", "int32", "int64", "uin
            "bool")
 LONGEST_MAGIC = 16  # this many first bytes tell another format
 _OTHER_FORMATS = (
-    (0, b"PK\x03\x04", "a zip archive (PyTorch and Keras save such)"),
-    (0, b"\x80\x02", "a Python pickle (PyTorch saves such)"),
-    (0, b"\x80\x03", "a Python pickle"),
-    (0, b"\x80\x04", "a Python pickle"),
-    (0, b"\x80\x05", "a Python pickle"),
-    (0, b"\x93NUMPY", "a NumPy array"),
-    (0, b"\x89HDF", "an HDF5 file (Keras saves such)"),
-    (0, b"\x1f\x8b", "a gzip archive"),
-    (0, b"RKNN", "an RKNN model"),
-    (0, b"GGUF", "a GGUF model"),
-    (0, b"\x7fELF", "a program"),
-    (0, b"<", "an XML or HTML document"),
-    (0, b"{", "a JSON document"),
-    (4, b"TFL3", "a TFLite model"),
-    (8, b"{\"", "a safetensors file"),
+    (0, b"PK\x03\x04", reasons.ZIP),
+    (0, b"\x80\x02", reasons.TORCH_PICKLE),
+    (0, b"\x80\x03", reasons.PICKLE),
+    (0, b"\x80\x04", reasons.PICKLE),
+    (0, b"\x80\x05", reasons.PICKLE),
+    (0, b"\x93NUMPY", reasons.NPY),
+    (0, b"\x89HDF", reasons.HDF5),
+    (0, b"\x1f\x8b", reasons.GZIP),
+    (0, b"RKNN", reasons.RKNN),
+    (0, b"GGUF", reasons.GGUF),
+    (0, b"\x7fELF", reasons.PROGRAM),
+    (0, b"<", reasons.XML),
+    (0, b"{", reasons.JSON),
+    (4, b"TFL3", reasons.TFLITE),
+    (8, b"{\"", reasons.SAFETENSORS),
 )
 # ONNX Runtime takes the location "*/_ORT_MEM_ADDR_/*" for an address in its own memory.
 _FORBIDDEN = "\\*\0"
@@ -51,10 +51,9 @@ def check_size(size):
         Refusal: `model_empty`, `model_too_large`.
     """
     if size == 0:
-        raise Refusal("model_empty", "the model file is empty (0 bytes)", "upload the file again")
+        raise reasons.EMPTY()
     if size > MAX_PROTO_BYTES:
-        raise Refusal("model_too_large", f"{MODEL} has {size} bytes; one ONNX file holds at most 2 GiB",
-                      "save the model with external data: onnx.save(model, path, save_as_external_data=True)")
+        raise reasons.PROTO_TOO_LARGE(file=MODEL, size=size)
 
 
 def check_format(start):
@@ -63,32 +62,26 @@ def check_format(start):
     Raises:
         Refusal: `model_not_onnx`.
     """
-    for offset, magic, what in _OTHER_FORMATS:
+    for offset, magic, name in _OTHER_FORMATS:
         if start[offset:offset + len(magic)] == magic:
-            raise Refusal("model_not_onnx", f"the file is {what}, not an ONNX model",
-                          "export the model to ONNX (for PyTorch: torch.onnx.export) and send the .onnx file")
+            raise reasons.OTHER_FORMAT(format=name)
 
 
 def unreadable(size):
     """The error for `size` bytes that do not parse."""
-    return Refusal("model_unreadable", f"the {size} bytes are no readable ONNX model: truncated or damaged",
-                   "compare size and checksum with the original and upload it again; "
-                   "onnx.checker.check_model(path) tells whether the original itself is sound")
+    return reasons.UNREADABLE(size=size)
 
 
 def no_graph():
-    return Refusal("model_not_onnx", "the file has no ONNX graph in it",
-                   "export the model to ONNX and send the .onnx file")
+    return reasons.NO_GRAPH()
 
 
 def too_deep():
-    return Refusal("model_too_complex", f"subgraphs are nested more than {MAX_NESTING} deep",
-                   "flatten the model's If, Loop and Scan bodies")
+    return reasons.TOO_DEEP(limit=MAX_NESTING)
 
 
 def too_many_entries():
-    return Refusal("model_too_complex", f"the model has more than {MAX_ENTRIES} nodes and tensors",
-                   "split the model, or simplify it before the conversion")
+    return reasons.TOO_MANY_ENTRIES(limit=MAX_ENTRIES)
 
 
 def check_nodes(count):
@@ -96,8 +89,7 @@ def check_nodes(count):
         Refusal: `model_too_complex`.
     """
     if count > MAX_NODES:
-        raise Refusal("model_too_complex", f"the model has {count} nodes; at most {MAX_NODES} are converted",
-                      "split the model, or simplify it before the conversion")
+        raise reasons.TOO_MANY_NODES(count=count, limit=MAX_NODES)
 
 
 # --- versions, operators, inputs and outputs ------------------------------------------------------------------------
@@ -109,16 +101,12 @@ def check_versions(ir_version, opsets, newest_ir_version, newest_opset):
     Raises:
         Refusal: `opset_unsupported`, `model_invalid` (no opset at all).
     """
-    hint = f"export the model again with an opset of at most {newest_opset}; 17 is understood everywhere"
     if ir_version > newest_ir_version:
-        raise Refusal("opset_unsupported", f"the model's IR version is {ir_version}; "
-                                           f"this service reads up to {newest_ir_version}", hint)
+        raise reasons.IR_TOO_NEW(version=ir_version, newest=newest_ir_version, newest_opset=newest_opset)
     if opsets.get("ai.onnx", 1) > newest_opset:
-        raise Refusal("opset_unsupported", f"the model's opset is {opsets['ai.onnx']}; "
-                                           f"this service reads up to {newest_opset}", hint)
+        raise reasons.OPSET_TOO_NEW(version=opsets["ai.onnx"], newest_opset=newest_opset)
     if not opsets:
-        raise Refusal("model_invalid", "the model names no opset: its end is missing, or its exporter is at fault",
-                      "compare the file with the original, or export it again")
+        raise reasons.NO_OPSET()
 
 
 def shown(domain, name):
@@ -127,18 +115,16 @@ def shown(domain, name):
 
 
 def unknown_operators(names, opsets):
-    return Refusal("unsupported_operator",
-                   f"no known operators in opset {opsets.get('ai.onnx', 1)}: {', '.join(names)}",
-                   "replace them by standard ONNX operators, or export with an opset that has them")
+    return reasons.UNKNOWN_OPERATORS(opset=opsets.get("ai.onnx", 1), names=", ".join(names))
 
 
 def beyond_standard(names):
-    """The warning about operators that only ONNX Runtime defines."""
-    return "outside the ONNX standard, so it depends on the target: " + ", ".join(names)
+    """The warning about operators that only ONNX Runtime defines, in both languages."""
+    return reasons.BEYOND_STANDARD(names=", ".join(names))
 
 
 def no_output():
-    return Refusal("model_invalid", "the model has no output", "export it with at least one output")
+    return reasons.NO_OUTPUT()
 
 
 def check_type(entry):
@@ -148,8 +134,7 @@ def check_type(entry):
         Refusal: `unsupported_type`.
     """
     if entry["dtype"] not in NUMERIC:
-        raise Refusal("unsupported_type", f"{entry['name']!r} is of type {entry['dtype']}, which no target takes",
-                      "convert the part of the model that works on numbers")
+        raise reasons.TYPE_NOT_TAKEN(name=entry["name"], dtype=entry["dtype"])
 
 
 # --- tensors --------------------------------------------------------------------------------------------------------
@@ -164,19 +149,15 @@ def count_elements(name, dims):
     count = 1
     for dim in dims:
         if dim < 0:
-            raise Refusal("model_invalid", f"tensor {name!r} has a negative dimension: {list(dims)}",
-                          "export the model again")
+            raise reasons.NEGATIVE_DIMENSION(name=name, dims=list(dims))
         count *= dim
     if count > MAX_TENSOR_ELEMENTS:
-        raise Refusal("tensor_too_large", f"tensor {name!r} of shape {list(dims)} has {count} elements; "
-                                          f"at most {MAX_TENSOR_ELEMENTS} are converted",
-                      "split such a tensor, or convert the model with smaller dimensions")
+        raise reasons.TOO_MANY_ELEMENTS(name=name, dims=list(dims), count=count, limit=MAX_TENSOR_ELEMENTS)
     return count
 
 
 def unknown_type(name, number):
-    return Refusal("model_invalid", f"tensor {name!r} has the unknown data type {number}",
-                   "export the model again, or with an older ONNX opset")
+    return reasons.UNKNOWN_DATA_TYPE(name=name, number=number)
 
 
 def size_bytes(type_name, count):
@@ -191,9 +172,8 @@ def check_data(name, dims, type_name, have, want, unit):
         Refusal: `model_invalid`.
     """
     if have != want:
-        raise Refusal("model_invalid", f"tensor {name!r} of shape {list(dims)} needs {want} {unit} of {type_name} "
-                                       f"and holds {have}",
-                      "the file is damaged, or its exporter is at fault: export the model again")
+        raise reasons.WRONG_LENGTH(name=name, dims=list(dims), want=want, unit=reasons.UNITS[unit],
+                                   type=type_name, have=have)
 
 
 # --- external data --------------------------------------------------------------------------------------------------
@@ -208,20 +188,16 @@ def check_location(location):
     normal = posixpath.normpath(location) if location else ""
     if (not location or len(location) > 1024 or location.startswith("/") or ".." in location.split("/")
             or location[1:2] == ":" or any(char in location for char in _FORBIDDEN) or normal in (".", MODEL)):
-        raise outside(location, "is not a plain path below the model's folder")
+        raise reasons.DATA_OUTSIDE(location=location[:200], why=reasons.NOT_PLAIN)
     return normal
 
 
-def outside(location, why):
-    return Refusal("external_data_outside", f"the external data file {location[:200]!r} {why}",
-                   "save the model again so that its data lies beside it: "
-                   "onnx.save(model, path, save_as_external_data=True, location=\"weights.bin\")")
+def behind_a_link(location):
+    return reasons.DATA_OUTSIDE(location=location[:200], why=reasons.BEHIND_A_LINK)
 
 
 def too_many_files(count):
-    return Refusal("model_too_complex", f"the model names {count} external data files; "
-                                        f"at most {MAX_EXTERNAL_FILES} are fetched",
-                   "save the weights in one file: onnx.save(…, all_tensors_to_one_file=True)")
+    return reasons.TOO_MANY_DATA_FILES(count=count, limit=MAX_EXTERNAL_FILES)
 
 
 def external_range(name, dims, entries, size):
@@ -235,10 +211,8 @@ def external_range(name, dims, entries, size):
     except ValueError:
         offset = length = -1
     if offset < 0 or length != size:
-        raise Refusal("model_invalid", f"tensor {name!r} of shape {list(dims)} names bytes of "
-                                       f"{entries.get('location', '')!r} that do not fit its shape: offset "
-                                       f"{entries.get('offset', 0)}, length {entries.get('length')}",
-                      "export the model again")
+        raise reasons.WRONG_RANGE(name=name, dims=list(dims), location=entries.get("location", ""),
+                                  offset=entries.get("offset", 0), length=entries.get("length"))
     return offset, length
 
 
@@ -249,6 +223,4 @@ def check_end(name, end, location, size):
         Refusal: `external_data_missing`.
     """
     if end > size:
-        raise Refusal("external_data_missing", f"tensor {name!r} ends at byte {end} of {location!r}, "
-                                               f"which has only {size}",
-                      "the file is cut or belongs to another model: upload it again")
+        raise reasons.DATA_CUT(name=name, end=end, location=location, size=size)

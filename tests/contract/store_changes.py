@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from shared import transitions
-from shared.documents import StageRecord, Status, TaskFailure, TaskResult
+from shared.documents import StageRecord, Status, StoredFailure, TaskResult
 from shared.store import Claim
 from shared.transitions import Change
 
@@ -15,8 +15,9 @@ PUBLISH = StageRecord(name="publish", key="k2", output_digest="d2", seconds=1.5,
 RESULT = TaskResult(path="results/out.xml", files=["results/out.xml", "results/out.bin"], sha256="ab" * 32,
                     size_bytes=1 << 40, manifest_path="results/manifest.json", toolchain={"openvino": "2026.4"},
                     accuracy={"sigmoid_0.tmp_0": {"cosine": 0.99999}, "$out": {"": None}, "%2E": [1, 2.5, "输出"]})
-FAILURE = TaskFailure(code="unsupported_operator", stage="compile", message="不支持的算子: NonZero", hint="replace it",
-                      log_tail="line 1\nline 2\t\u001b[31m \"quoted\" \\")
+FAILURE = StoredFailure(code="unsupported_operator", stage="compile", message="no such operator: NonZero",
+                        message_zh="不支持的算子: NonZero", hint="replace it", hint_zh="替换该算子",
+                        log_tail="line 1\nline 2\t\u001b[31m \"quoted\" \\")
 LOG_LINES = ["正在编译 \U0001f642", "tuning: 43%|####2 | \"quoted\" \\ $where", ""]
 
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from infra.servers.base import Server
-from shared.documents import StageRecord, Status, Task, TaskFailure
+from shared.documents import StageRecord, Status, StoredFailure, Task
 from shared.errors import Unavailable
 from shared.store import Store
 from shared.transitions import Change
@@ -48,7 +48,7 @@ def test_a_task_that_has_not_ended_is_cancelled(call: Caller, store: Store, add:
 def test_a_failed_task_is_retried_and_keeps_its_finished_stages(call: Caller, store: Store,
                                                                 add: Callable[..., Task]) -> None:
     task = add(status="failed", epoch=3, announced=3, retries=2, stages=[FETCH], finished_at=5.0,
-               error=TaskFailure(code="timeout", message="too slow"))
+               error=StoredFailure(code="timeout", message="too slow"))
     answer = act(call, "retry", {"task_id": task.id})
     assert answer.message == "任务重试成功"
     assert list(answer.data.items()) == [("task_id", task.id), ("status", "pending")]

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 from shared import transitions
-from shared.documents import StageRecord, Task, TaskFailure
+from shared.documents import StageRecord, StoredFailure, Task
 from shared.store import KEPT_EVENTS, Store
 from shared.times import format_time
 from shared.transitions import Change
@@ -33,7 +33,7 @@ def test_a_created_task_has_told_of_its_creation(call: Caller, store: Store) -> 
 
 def test_a_tasks_whole_life_is_told_in_order(call: Caller, store: Store, add: Callable[..., Task]) -> None:
     task = add()
-    failure = TaskFailure(code="timeout", stage="verify", message="too slow")
+    failure = StoredFailure(code="timeout", stage="verify", message="too slow")
     for change in (transitions.claim("w"), transitions.begin_stage("w", 1, "compile", 10.04, time.time()),
                    transitions.pause(), transitions.resume(),
                    transitions.commit_stages("w", 1, [COMPILED], 60.04, "verify", finished=[COMPILED]),

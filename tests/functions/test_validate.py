@@ -43,9 +43,13 @@ def put(files: Files, tmp_path: Path) -> Put:
     return put
 
 
-def validate(call: Caller, path: str, **fields: Any) -> dict[str, Any]:
-    answer = call("validate_task", "POST", "/tasks/validate", json=TARGET | {"input_path": path} | fields)
-    assert answer.status == 200 and answer.message == "校验完成", answer.body.decode()
+ENGLISH = {"Accept-Language": "en"}
+
+
+def validate(call: Caller, path: str, headers: dict[str, str] | None = None, **fields: Any) -> dict[str, Any]:
+    answer = call("validate_task", "POST", "/tasks/validate", json=TARGET | {"input_path": path} | fields,
+                  headers=headers)
+    assert answer.status == 200 and (headers or answer.message == "校验完成"), answer.body.decode()
     return answer.data
 
 
@@ -53,8 +57,8 @@ def codes(data: dict[str, Any], target: int = 0) -> list[str]:
     return [problem["code"] for problem in data["targets"][target]["problems"]]
 
 
-def create(call: Caller, path: str, **fields: Any) -> Answer:
-    return call("create_task", "POST", "/tasks/create", json=TARGET | {"input_path": path} | fields)
+def create(call: Caller, path: str, headers: dict[str, str] | None = None, **fields: Any) -> Answer:
+    return call("create_task", "POST", "/tasks/create", json=TARGET | {"input_path": path} | fields, headers=headers)
 
 
 def npy(*shape: int, dtype: Any = np.float32) -> bytes:
@@ -126,11 +130,12 @@ def test_what_is_certain_to_fail_is_told_and_not_created(call: Caller, put: Put,
                                                          parameters: dict[str, Any], code: str, field: str,
                                                          mention: str) -> None:
     path = put(model)
-    data = validate(call, path, parameters=parameters)
+    data = validate(call, path, ENGLISH, parameters=parameters)
     problem = data["targets"][0]["problems"][0]
     assert not data["valid"] and (problem["code"], problem["field"]) == (code, field) and problem["hint"]
     assert mention in problem["message"]
-    create(call, path, parameters=parameters).assert_error(400, field, code, mention, "无法转换")
+    create(call, path, ENGLISH, parameters=parameters).assert_error(400, field, code, mention, "cannot be converted")
+    create(call, path, parameters=parameters).assert_error(400, field, code, "无法转换")
     assert store.list_page(TaskFilter(), 1, 1) == ([], 0)
 
 
@@ -202,7 +207,7 @@ def test_a_calibration_set_that_cannot_be_used_is_refused(call: Caller, put: Put
         for name, data in content.items():
             put(data, f"{folder}/{name}")
     parameters = {"precision": "int8", "calibration": f"{folder}{'.zip' if packed == 'zip' else '/'}"}
-    problem, = validate(call, path, parameters=parameters)["targets"][0]["problems"]
+    problem, = validate(call, path, ENGLISH, parameters=parameters)["targets"][0]["problems"]
     assert (problem["code"], problem["field"]) == ("calibration_invalid", "parameters.calibration")
     assert mention in problem["message"]
     create(call, path, parameters=parameters).assert_error(400, "parameters.calibration", "calibration_invalid")

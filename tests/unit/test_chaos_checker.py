@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.documents import StageRecord, Status, StoredEvent, Task, TaskFailure, TaskResult
+from shared.documents import StageRecord, Status, StoredEvent, StoredFailure, Task, TaskResult
 from tests.chaos.checker import check
 from tests.chaos.history import Call, History, Listing
 from tests.chaos.plan import STAGE_NAMES
@@ -86,8 +86,8 @@ def gone(*calls: Call, **changes: Any) -> History:
                     "listings": [Listing("", [], 0)], "objects": {}, **changes})
 
 
-def failed(code: str) -> TaskFailure:
-    return TaskFailure(code=code, message="")
+def failed(code: str) -> StoredFailure:
+    return StoredFailure(code=code, message="")
 
 
 def test_a_right_history_is_accepted():

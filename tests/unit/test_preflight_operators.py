@@ -76,14 +76,14 @@ def test_only_what_certainly_meets_the_compiler_is_a_problem() -> None:
     assert problem.code == "unsupported_operator" and "Det, If" in problem.message and not warnings
     for parameters in (SENT | {"precision": "int8"}, SENT | {"outputs": ["a"]}):
         problem, warnings = judge_operators(facts(["Conv", "Det"]), LIST, parameters)
-        assert problem is None and "Det" in warnings[0]
+        assert problem is None and "Det" in warnings[0].en
     problem, warnings = judge_operators(facts(["Conv"], folded=["Det"]), LIST, SENT)
-    assert problem is None and "Det" in warnings[0]
+    assert problem is None and "Det" in warnings[0].en
 
 
 def test_what_is_on_no_list_is_a_warning_and_what_the_model_defines_itself_is_none() -> None:
     problem, warnings = judge_operators(facts(["Conv", "Mystery", "Own"], functions=[["", "Own"]]), LIST, SENT)
-    assert problem is None and "Mystery" in warnings[0] and "Own" not in warnings[0]
+    assert problem is None and "Mystery" in warnings[0].en and "Own" not in warnings[0].en
     assert judge_operators(facts(["Conv"], folded=["Constant"]), LIST, SENT) == (None, [])
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from shared import transitions
-from shared.documents import StageRecord, Status, Task, TaskFailure, TaskResult
+from shared.documents import StageRecord, Status, StoredFailure, Task, TaskResult
 from shared.errors import Unavailable
 from tests.integration.worker_kit import LossyStore, claim, make_task, open_store, wait_until
 from worker.control import Wanted
@@ -17,7 +17,7 @@ from worker.lease import Beater, Lease
 
 RECORD = StageRecord(name="fetch", key="k", output_digest="d", seconds=1.0, cached=False)
 RESULT = TaskResult(path="out/m.xml", files=["out/m.xml"], sha256="0" * 64, size_bytes=1, manifest_path="out/m.json")
-FAILURE = TaskFailure(code="timeout", message="too slow")
+FAILURE = StoredFailure(code="timeout", message="too slow")
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,8 @@ artefact will be fed with.
 import os
 
 from shared.rules import calibration as rules
+from shared.rules.bilingual import as_it_is
+from shared.rules.reasons import calibration as reasons
 from worker.stage_api import report
 from worker.stages.calibration_files import load_array, load_image, unpack
 
@@ -96,14 +98,11 @@ def _listed(path, names, count):
             parts = [os.path.normpath(part) for part in ([line] if whole else line.split())]
             missing = [part for part in parts if part not in names]
             if missing:
-                raise rules.invalid(f"{rules.LIST} line {number} names {missing[0][:200]!r}, which is not in the set",
-                                    "paths are relative to the folder of the list")
+                raise reasons.NOT_IN_SET(list=rules.LIST, line=number, name=missing[0][:200])
             if len(parts) != count:
-                raise rules.invalid(
-                    f"{rules.LIST} line {number} names {len(parts)} files, the model has {count} inputs",
-                    "one sample a line, a path for each input")
+                raise reasons.OTHER_COUNT(list=rules.LIST, line=number, count=len(parts), inputs=count)
             if len(samples) == _MAX_SAMPLES:
-                raise rules.invalid(f"{rules.LIST} lists more than {_MAX_SAMPLES} samples", "100 or so do")
+                raise reasons.TOO_MANY_LISTED(list=rules.LIST, limit=_MAX_SAMPLES)
             samples.append(parts)
     return samples
 
@@ -115,6 +114,8 @@ def _load(root, name, item, channel_order):
             return load_array(path, item)
         if rules.suffix(name) in rules.IMAGES:
             return load_image(path, item, channel_order or "rgb")
-    except ValueError as error:
-        raise rules.bad_file(name, error) from error
+    except rules.Unusable as error:
+        raise rules.bad_file(name, error.text) from error
+    except ValueError as error:  # of NumPy or Pillow
+        raise rules.bad_file(name, as_it_is(error)) from error
     raise rules.neither(name)

@@ -6,6 +6,7 @@ import zipfile
 import zlib
 
 from shared.rules import calibration as rules
+from shared.rules.reasons import calibration as reasons
 from worker.stages.samples import numpy_dtype
 
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP")  # whatever the name says: Pillow knows formats that run programs
@@ -16,7 +17,7 @@ def load_array(path, item):
     """A `.npy` in the input's shape (its first dimension may be left out where it is 1) and dtype.
 
     Raises:
-        ValueError: what is wrong with it.
+        Unusable: what is wrong with it.
     """
     import numpy as np
 
@@ -25,24 +26,26 @@ def load_array(path, item):
             version = np.lib.format.read_magic(file)
             read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
             if version not in read_header:
-                raise ValueError(f"version {version} of the format is not known")
+                raise rules.Unusable(reasons.UNKNOWN_VERSION(version=version))
             shape, _, dtype = read_header[version](file)
+        except rules.Unusable as error:
+            raise rules.Unusable(reasons.NOT_NPY(said=error.text)) from None
         except Exception as error:  # a header is read as Python's literals, which fails in as many ways
-            raise ValueError(f"it is no .npy file: {str(error)[:200]}") from None
+            raise rules.Unusable(reasons.NOT_NPY(said=str(error)[:200])) from None
     problem = rules.array_problem("O" if dtype.hasobject else dtype.kind, dtype, shape, item)
     if problem:
-        raise ValueError(problem)
+        raise rules.Unusable(problem)
     wanted, wanted_dtype = tuple(item["shape"]), numpy_dtype(item["dtype"])
     try:
         array = np.load(path, allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f"it is cut off: {error}") from None
+        raise rules.Unusable(reasons.CUT_OFF(said=str(error))) from None
     with np.errstate(over="ignore", invalid="ignore"):  # what came of it is looked at next
         cast = array.astype(wanted_dtype).reshape(wanted)
     if cast.dtype.kind == "f" and not np.isfinite(cast).all():
-        raise ValueError("it holds NaN, or values beyond its type")
+        raise rules.Unusable(reasons.NOT_FINITE)
     if cast.dtype.kind in "iub" and not np.array_equal(cast, array.reshape(wanted)):
-        raise ValueError(f"it holds values beyond {wanted_dtype}")
+        raise rules.Unusable(reasons.BEYOND_TYPE(dtype=wanted_dtype))
     return cast
 
 
@@ -51,7 +54,7 @@ def load_image(path, item, channel_order):
     (bilinear) without keeping its ratio.
 
     Raises:
-        ValueError: what is wrong with it.
+        Unusable: what is wrong with it.
     """
     import numpy as np
     from PIL import Image, ImageOps, UnidentifiedImageError
@@ -59,20 +62,22 @@ def load_image(path, item, channel_order):
     shape, dtype = item["shape"], numpy_dtype(item["dtype"])
     problem = rules.image_problem(item)
     if problem:
-        raise ValueError(problem)
+        raise rules.Unusable(problem)
     channels_first = shape[1] in rules.MODES
     channels, height, width = (shape[1], *shape[2:]) if channels_first else (shape[3], *shape[1:3])
     try:
         with Image.open(path, formats=_FORMATS) as image:
             if image.width * image.height > _MAX_PIXELS:
-                raise ValueError(f"it has {image.width} x {image.height} pixels, {_MAX_PIXELS} at most are read")
+                raise rules.Unusable(reasons.TOO_MANY_PIXELS(width=image.width, height=image.height,
+                                                             limit=_MAX_PIXELS))
             upright = ImageOps.exif_transpose(_in_eight_bits(image))
             upright = upright.convert(rules.MODES[channels])
             pixels = np.asarray(upright.resize((width, height), Image.Resampling.BILINEAR))
     except UnidentifiedImageError:  # it would name this machine's folders
-        raise ValueError(f"it cannot be read as an image: it is none of {', '.join(_FORMATS)}, or damaged") from None
+        raise rules.Unusable(reasons.NOT_AN_IMAGE(
+            said=reasons.NO_KNOWN_FORMAT(formats=", ".join(_FORMATS)))) from None
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"it cannot be read as an image: {error}") from None
+        raise rules.Unusable(reasons.NOT_AN_IMAGE(said=str(error))) from None
     pixels = pixels.reshape(height, width, channels)
     if channel_order == "bgr" and channels >= 3:
         pixels = pixels[:, :, [2, 1, 0, *range(3, channels)]]

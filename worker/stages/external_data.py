@@ -41,4 +41,4 @@ def check_inside(folder, location):
     for part in location.split("/"):
         path = os.path.join(path, part)
         if os.path.islink(path):
-            raise rules.outside(location, "is or lies behind a link")
+            raise rules.behind_a_link(location)

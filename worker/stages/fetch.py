@@ -8,7 +8,9 @@ from typing import Any
 
 from shared.errors import ConversionFailed, NotFound, PayloadTooLarge
 from shared.files import Files
+from shared.rules.reasons import model as models
 from worker.context import CoreContext, InputChanged
+from worker.stages import reasons
 
 MODEL = "model.onnx"
 
@@ -48,7 +50,7 @@ def run(context: CoreContext) -> dict[str, Any]:
     except PayloadTooLarge as error:
         raise _too_large(context.settings.max_model_bytes) from error
     if model.etag != context.origin["etag"]:
-        raise InputChanged(f"{path} was written to meanwhile")
+        raise InputChanged(reasons.WRITTEN_MEANWHILE(path=path))
     left -= model.size_bytes
     context.report(60, "downloaded")
     found = context.call("worker.stages.external_data:run", {"model": out})
@@ -60,23 +62,19 @@ def run(context: CoreContext) -> dict[str, Any]:
         try:
             info = files.download(f"{folder}/{location}", target, max_bytes=left)
         except NotFound as error:
-            raise ConversionFailed("external_data_missing",
-                                   f"the model's external data file {location!r} is not beside it",
-                                   f"upload it as {folder}/{location}") from error
+            raise ConversionFailed(models.DATA_MISSING(location=location, path=f"{folder}/{location}")) from error
         except PayloadTooLarge as error:
             raise _too_large(context.settings.max_model_bytes) from error
         left -= info.size_bytes
         companions[location] = info.etag
     if context.origin["companions"] not in ({}, companions):
-        raise InputChanged(f"a file beside {path} was written to meanwhile")
+        raise InputChanged(reasons.COMPANION_WRITTEN(path=path))
     return {"companions": companions}
 
 
 def _missing(path: str) -> ConversionFailed:
-    return ConversionFailed("input_not_found", f"there is no object {path}",
-                            "upload the model first, then retry the task")
+    return ConversionFailed(reasons.NO_MODEL(path=path))
 
 
 def _too_large(limit_bytes: int) -> ConversionFailed:
-    return ConversionFailed("model_too_large", f"the model and its data are larger than {limit_bytes >> 20} MiB",
-                            "raise MODEL_CONVERT_MAX_MODEL_BYTES on the workers")
+    return ConversionFailed(models.TOO_LARGE(limit_mib=limit_bytes >> 20))

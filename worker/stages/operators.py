@@ -40,7 +40,7 @@ def check_operators(model, opsets):
         (extra if standard and (domain, name) in _runtime_operators() else unknown).append(rules.shown(domain, name))
     if unknown:
         raise rules.unknown_operators(unknown, opsets)
-    warnings = [rules.beyond_standard(extra)] if extra else []
+    warnings = [rules.beyond_standard(extra).en] if extra else []
     return {rules.shown(*operator): count for operator, count in sorted(used.items())}, warnings
 
 

@@ -29,8 +29,8 @@ def run(job):
     source = job["inputs"]["fetch"]["dir"]
     inspected = job["inputs"]["inspect"]["facts"]
     parameters = job["parameters"]
-    shapes, warnings = choose_shapes(inspected["inputs"], parameters["input_shape"] or {},
-                                     parameters["auto_input_shape"])
+    shapes, chosen = choose_shapes(inspected["inputs"], parameters["input_shape"] or {}, parameters["auto_input_shape"])
+    warnings = [warning.en for warning in chosen]
     model = onnx.load(os.path.join(source, MODEL), load_external_data=False)  # inspect found it within all limits
     changed = _fix_inputs(model, shapes)
     check_value_shapes(model_inputs(model))

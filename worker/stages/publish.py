@@ -17,6 +17,7 @@ from shared.outputs import MANIFEST, REPORT, REPORT_PAGE, artefact_suffixes, own
 from worker.context import CoreContext
 from worker.manifest import make_manifest
 from worker.report import make_report, render
+from worker.stages import reasons
 
 
 def run(context: CoreContext) -> dict[str, Any]:
@@ -32,10 +33,8 @@ def run(context: CoreContext) -> dict[str, Any]:
     beside = paths_beside(context.task)
     names = published_names(context.task, artefact.files)
     if context.task.output_path not in names:
-        raise ConversionFailed("artefact_missing",
-                               f"stage {artefact_stage} left no {artefact_suffixes(context.task)[0]} file, "
-                               f"only: {', '.join(artefact.files) or 'nothing'}",
-                               "report this: the toolchain said that it succeeded")
+        raise ConversionFailed(reasons.NO_ARTEFACT(stage=artefact_stage, suffix=artefact_suffixes(context.task)[0],
+                                                   files=", ".join(artefact.files) or reasons.NO_FILE))
     report = make_report(context, artefact, names)
     contents = {MANIFEST: json.dumps(make_manifest(context, artefact, names), indent=2, ensure_ascii=False),
                 REPORT: report.model_dump_json(indent=2), REPORT_PAGE: render(report)}
@@ -78,8 +77,7 @@ def _put(context: CoreContext, source: Path, path: str) -> None:
     try:
         context.published[path] = _upload_over(context, source, path, condition)
     except PreconditionFailed as error:
-        raise ConversionFailed("output_conflict", f"{path} was written by somebody else while the task ran",
-                               "give each task an output_path of its own, then retry") from error
+        raise ConversionFailed(reasons.OUTPUT_CONFLICT(path=path)) from error
 
 
 def _upload_over(context: CoreContext, source: Path, path: str, condition: Condition) -> str:

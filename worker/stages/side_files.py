@@ -12,7 +12,9 @@ from typing import Any
 
 from shared.errors import ConversionFailed, NotFound, PayloadTooLarge
 from shared.files import FileInfo, Files
+from shared.rules.reasons import calibration as objects
 from worker.context import CoreContext, InputChanged
+from worker.stages import reasons
 
 MAX_FILES = 10_000
 _AT_ONCE = 8  # downloads of small files are round trips
@@ -60,18 +62,16 @@ def _download(context: CoreContext, max_bytes: int, parameter: str, path: str, e
     try:
         info = context.files.download(path, target, max_bytes=max_bytes)
     except NotFound as error:
-        raise InputChanged(f"{path} was removed meanwhile") from error
+        raise InputChanged(reasons.REMOVED_MEANWHILE(path=path)) from error
     except PayloadTooLarge as error:
         raise _too_large(parameter, context.settings.max_model_bytes) from error
     if info.etag != etag:
-        raise InputChanged(f"{path} was written to meanwhile")
+        raise InputChanged(reasons.WRITTEN_MEANWHILE(path=path))
     return info.size_bytes
 
 
 def _too_large(parameter: str, limit_bytes: int) -> ConversionFailed:
-    return ConversionFailed("input_too_large",
-                            f"the files of parameters.{parameter} are larger than {limit_bytes >> 20} MiB",
-                            "send fewer, or raise MODEL_CONVERT_MAX_MODEL_BYTES on the workers")
+    return ConversionFailed(reasons.FILES_TOO_LARGE(parameter=parameter, limit_mib=limit_bytes >> 20))
 
 
 def _find(files: Files, parameter: str, path: str) -> list[FileInfo]:
@@ -82,12 +82,10 @@ def _find(files: Files, parameter: str, path: str) -> list[FileInfo]:
         if info.path.endswith("/"):  # some tools store an empty object for a folder
             continue
         if len(below) == MAX_FILES:
-            raise ConversionFailed("too_many_files", f"more than {MAX_FILES} objects lie below {path}",
-                                   f"parameters.{parameter} takes {MAX_FILES} at most; a zip holds them in one")
+            raise ConversionFailed(objects.TOO_MANY_OBJECTS(path=path, limit=MAX_FILES, parameter=parameter))
         below.append(info)
     if not below:
-        raise ConversionFailed("input_not_found", f"parameters.{parameter}: no object {path}, and none below it",
-                               "upload it first, then retry the task")
+        raise ConversionFailed(objects.NO_OBJECT(path=path, parameter=parameter))
     _check_names([_name_below(info.path, path) for info in below], parameter)
     return below
 
@@ -101,10 +99,7 @@ def _check_names(names: list[str], parameter: str) -> None:
     folders = {str(parent) for name in names for parent in PurePosixPath(name).parents}
     for name in names:
         if name in folders or not _is_plain(name):
-            raise ConversionFailed("object_name_invalid",
-                                   f"an object below parameters.{parameter} cannot be a file: {name!r}",
-                                   "no part of a name may be empty, '.', '..' or longer than 255 bytes, and no object "
-                                   "may have the name of a folder of others")
+            raise ConversionFailed(reasons.NAME_INVALID(parameter=parameter, name=name))
 
 
 def _is_plain(name: str) -> bool:

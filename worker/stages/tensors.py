@@ -2,7 +2,7 @@
 import os
 
 from shared.rules import models as rules
-from worker.stage_api import StageError
+from shared.rules.reasons import model as reasons
 from worker.stages.external_data import check_inside
 from worker.stages.onnx_model import external_entries, is_external, walk_tensors
 
@@ -65,9 +65,7 @@ def _check_external(name, tensor, size, folder, files):
     path = os.path.join(folder, location)
     if location not in files:
         if not os.path.isfile(path):
-            raise StageError("external_data_missing",
-                             f"tensor {name!r} lies in {location!r}, which is not beside the model",
-                             "upload the external data files into the model's folder, under the names that it uses")
+            raise reasons.TENSORS_DATA_MISSING(name=name, location=location)
         files[location] = os.path.getsize(path)
     offset, length = rules.external_range(name, tensor.dims, entries, size)
     rules.check_end(name, offset + length, location, files[location])

@@ -50,7 +50,7 @@ def run_apart(function):
     with open(_RESULT, encoding="utf-8") as file:
         result = json.load(file)
     if "stage_error" in result:
-        return Outcome(error=StageError(*result["stage_error"]))
+        return Outcome(error=StageError.from_json(result["stage_error"]))
     if "memory" in result:
         raise MemoryError(result["memory"])
     return Outcome(result.get("value"), failure=result.get("failure", ""))
@@ -65,7 +65,7 @@ def _run_child(function):
         try:
             result = {"value": function()}
         except StageError as error:
-            result = {"stage_error": [error.code, error.message, error.hint, error.vendor_code]}
+            result = {"stage_error": error.to_json()}
         except Exception as error:  # whatever the toolkit raises is its verdict on the model
             traceback.print_exc()
             kind = "memory" if is_out_of_memory(error) or "MemoryError" in _last_line(error) else "failure"

@@ -1,0 +1,47 @@
+"""The catalogue of what the worker itself says of a stage. Standard library only: the toolhost says some of it too."""
+from shared.rules.refusal import Reason
+
+# --- limits
+RAN_TOO_LONG = Reason("timeout", "阶段运行超过 {seconds} 秒", "the stage ran longer than {seconds} s",
+                      "提高 limits.stage_time_s, 或发送更小的模型",
+                      "raise limits.stage_time_s, or send a smaller model")
+NO_CPU_TIME_LEFT = Reason("timeout", "阶段已用完 CPU 时间", "the stage used up its CPU time",
+                          "提高 limits.stage_time_s", "raise limits.stage_time_s")
+_LESS_MEMORY = ("提高 limits.stage_memory_bytes, 或发送更小的模型或形状",
+                "raise limits.stage_memory_bytes, or send a smaller model or shape")
+USED_TOO_MUCH_MEMORY = Reason("out_of_memory", "阶段使用的内存超过 {mib} MiB", "the stage used more than {mib} MiB",
+                              *_LESS_MEMORY)
+NO_MEMORY_LEFT = Reason("out_of_memory", "阶段需要的内存超出其上限", "the stage needed more memory than its limit",
+                        *_LESS_MEMORY)
+WROTE_TOO_MUCH = Reason("disk_full", "阶段写入超过 {mib} MiB", "the stage wrote more than {mib} MiB")
+FILE_TOO_LARGE = Reason("disk_full", "阶段写入的文件超出上限", "the stage wrote a file above its limit")
+DISK_FULL = Reason("disk_full", "worker 的磁盘已满", "the worker's disk is full", "清理磁盘后重试",
+                   "make room there, then retry")
+
+# --- the stage's end
+_KILLED = ("阶段被外部终止", "the stage was killed from outside",
+           "多为机器内存不足: 增加内存, 或减少并发",
+           "most often the machine ran out of memory: give it more, or fewer slots")
+KILLED = Reason("killed", *_KILLED)
+KILLED_FOR_MEMORY = Reason("out_of_memory", *_KILLED)
+CRASHED = Reason("stage_crashed", "工具因信号 {signal} 崩溃", "the tool crashed with {signal}",
+                 "日志中有最后一步; 崩溃是工具自身的错误",
+                 "the log shows the last step; a crash is the tool's own fault")
+ENDED_WITHOUT_RESULT = Reason("stage_crashed", "工具以退出码 {code} 结束, 没有留下结果",
+                              "the tool ended with code {code} and without a result")
+RAISED = Reason("stage_crashed", "{kind}: {said}", "{kind}: {said}")
+UNREADABLE_RESULT = Reason("stage_crashed", "阶段没有留下可读的结果: {said}",
+                           "the stage left no readable result: {said}")
+
+# --- the toolchain, and the rest
+CANNOT_START = Reason("toolchain_broken", "工具链 {name} 无法启动: {said}",
+                      "the toolchain {name} cannot be started: {said}",
+                      "重新安装 (make toolchains)", "install it again (make toolchains)")
+DOES_NOT_START = Reason("toolchain_broken", "工具链 {name} 未能启动", "the toolchain {name} does not start",
+                        "查看 worker 的日志; 重新安装 (make toolchains)",
+                        "see the worker's log; install it again (make toolchains)")
+INPUT_UNSTABLE = Reason("input_unstable", "重新开始 {count} 次后放弃: {why}",
+                        "gave up after {count} new starts: {why}",
+                        "停止写入模型和阶段缓存后重试", "retry when nobody writes to the model or the stage cache")
+INTERNAL_ERROR = Reason("internal_error", "内部错误: {what}", "internal error: {what}", "详情见 worker 的日志",
+                        "the worker's log has the details")
