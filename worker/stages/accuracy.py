@@ -2,7 +2,8 @@
 import os
 from math import isfinite
 
-from worker.stage_api import StageError
+from shared.rules.bilingual import as_it_is, join
+from worker.stages import reasons
 from worker.stages.feeds import CALIBRATION, raw_inputs
 from worker.stages.samples import OUTPUTS, inputs_digest, output_name
 
@@ -15,8 +16,6 @@ _COLLAPSED = 0.8
 # an absolute one for outputs that are nothing but zeros.
 _NEGLIGIBLE = 2.0**-10
 _NEGLIGIBLE_ABS = 1e-6
-_TRY = "try a higher precision, more and better calibration samples, or a lower verify.min_cosine"
-_SEE = "send mean and std that the model was trained with, and a calibration set of values as it will get them"
 
 
 def read_samples(job):
@@ -34,8 +33,7 @@ def read_samples(job):
         for number, sample in enumerate(facts["samples"]):
             feed = raw_inputs(facts["inputs"], sample, job["parameters"], calibration)
             if inputs_digest(feed) != sample["inputs_sha256"]:
-                raise StageError("verify_failed", "the reference's inputs cannot be made again by this NumPy",
-                                 "the toolchain's environment needs a NumPy whose seeded generators agree with ours")
+                raise reasons.OTHER_INPUTS()
             outputs = [arrays[output_name(number, index)] for index in range(len(facts["outputs"]))]
             yield sample["kind"], list(feed.values()), outputs
 
@@ -56,10 +54,7 @@ class _Output:
         import numpy as np
 
         if [dim for dim in expected.shape if dim != 1] != [dim for dim in actual.shape if dim != 1]:
-            raise StageError("accuracy_too_low",
-                             f"output {self.name!r} of the artefact has the shape {list(actual.shape)}, "
-                             f"the model's {list(expected.shape)}",
-                             "an output whose shape depends on the data cannot be compared; end the model before it")
+            raise reasons.OTHER_SHAPE(name=self.name, actual=list(actual.shape), expected=list(expected.shape))
         a, b = expected.ravel().astype(np.float64), actual.ravel().astype(np.float64)
         sums = [float(a @ b), float(a @ a), float(b @ b)]
         if not np.isfinite(sums).all():
@@ -116,8 +111,7 @@ class Gate:
             StageError: `accuracy_too_low`: another number of outputs, or another shape.
         """
         if len(expected) != len(actual):
-            raise StageError("accuracy_too_low", f"the artefact has {len(actual)} outputs, the model {len(expected)}",
-                             "report this: the conversion lost or added an output")
+            raise reasons.OTHER_COUNT(actual=len(actual), expected=len(expected))
         group = self._groups.setdefault(kind == CALIBRATION, [_Output(entry) for entry in self._entries])
         for index, output in enumerate(group):
             output.add(expected[index], actual[index])
@@ -152,14 +146,12 @@ def judge(figures, parameters):
     outputs = figures["calibrated"] or figures["seeded"]
     seeded = figures["seeded"] if figures["calibrated"] else []
     blind = any(entry.get("blind") for entry in outputs)
-    failed = [entry for entry in outputs if _misses(entry, bound) or entry.get("blind")] + [
-        dict(entry, name=entry["name"] + " on seeded inputs") for entry in seeded
-        if _misses(entry, min(bound, _COLLAPSED))]
+    failed = [(as_it_is(entry["name"]), entry) for entry in outputs if _misses(entry, bound) or entry.get("blind")] + [
+        (reasons.ON_SEEDED(name=entry["name"]), entry) for entry in seeded if _misses(entry, min(bound, _COLLAPSED))]
     if failed and not parameters["accept_accuracy"]:
-        raise StageError("accuracy_too_low",
-                         f"{len(failed)} of {len(outputs) + len(seeded)} outputs fail the accuracy check "
-                         f"(least cosine allowed: {bound:g}): {'; '.join(map(_tell, failed[:5]))}",
-                         (_SEE if blind else _TRY) + "; accept_accuracy = true takes the artefact as it is")
+        raise reasons.TOO_FAR(failed=len(failed), total=len(outputs) + len(seeded), bound=bound,
+                              outputs=join("; ", (_tell(name, entry) for name, entry in failed[:5])),
+                              advice=reasons.SEE_VALUES if blind else reasons.TRY_HIGHER)
     facts = {"skipped": False, "samples": figures["samples"], "min_cosine": bound, "passed": not failed,
              "accepted": bool(failed), "outputs": outputs}
     return dict(facts, seeded_outputs=seeded) if seeded else facts
@@ -173,13 +165,13 @@ def _rounded_all(outputs):
     return [{key: _rounded(value) for key, value in entry.items()} for entry in outputs]
 
 
-def _tell(entry):
-    text = f"{entry['name']}: cosine {entry['cosine']:.6f}, greatest error {entry['max_abs_error']:.3g}"
+def _tell(name, entry):
+    parts = [reasons.FIGURES(name=name, cosine=entry["cosine"], error=entry["max_abs_error"])]
     if entry["not_finite_mismatch"]:
-        text += f", {entry['not_finite_mismatch']} values are NaN or infinite on one side only"
+        parts.append(reasons.NOT_FINITE(count=entry["not_finite_mismatch"]))
     if entry.get("blind"):
-        text += ", the same for every sample: mean, std or the calibration set leave the model nothing to see"
-    return text
+        parts.append(reasons.SAME_FOR_ALL)
+    return join(", ", parts)
 
 
 def _rounded(value):

@@ -2,7 +2,7 @@
 import os
 
 from shared.rules import models as rules
-from worker.stage_api import StageError
+from shared.rules.reasons import model as reasons
 from worker.stages.messages import tidy
 from worker.stages.onnx_model import drop_weights, model_inputs, read_model, walk_values
 from worker.stages.operators import check_operators, check_versions
@@ -81,8 +81,7 @@ def _check_structure(model, path, job):
     try:
         onnx.checker.check_model(path)
     except onnx.checker.ValidationError as error:
-        raise StageError("model_invalid", "the model breaks ONNX's rules: " + tidy(error, job),
-                         "export the model again; onnx.checker.check_model(path) shows the same error") from error
+        raise reasons.BREAKS_RULES(said=tidy(error, job)) from error
     return []
 
 

@@ -5,7 +5,8 @@ from collections import Counter
 
 from shared.rules.models import MODEL, shown
 from shared.rules.shapes import choose_shapes
-from worker.stage_api import StageError, report
+from worker.stage_api import report
+from worker.stages import reasons
 from worker.stages.inspect import check_inferred_shapes
 from worker.stages.messages import raise_if_out_of_memory, tidy
 from worker.stages.onnx_model import model_inputs, walk_nodes
@@ -104,11 +105,8 @@ def _simplify(data, source, target, outside, job):
     except (errors.Fail, errors.InvalidGraph, errors.InvalidProtobuf, errors.InvalidArgument) as error:
         raise_if_out_of_memory(error)
         if "ShapeInferenceError" in str(error):
-            raise StageError("input_shape_mismatch", "the model does not fit its input shapes: " + tidy(error, job),
-                             "send an input_shape that the model can work with, such as the one it was trained with; "
-                             "many networks need multiples of 32") from error
-        raise StageError("model_invalid", "ONNX Runtime refuses the model: " + tidy(error, job),
-                         "export the model again and see that onnxruntime.InferenceSession(path) loads it") from error
+            raise reasons.DOES_NOT_FIT(said=tidy(error, job)) from error
+        raise reasons.REFUSED(said=tidy(error, job)) from error
     except (errors.NotImplemented, errors.RuntimeException) as error:
         raise_if_out_of_memory(error)
         return "ONNX Runtime cannot run it: " + tidy(error, job, 300), []

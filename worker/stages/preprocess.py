@@ -2,7 +2,7 @@
 
 `parameters` are a stage's; `mean` and `std` are None, a list with a number a channel, or `{input: list}`.
 """
-from worker.stage_api import StageError
+from worker.stages import reasons
 
 _FLOATS = ("float", "float16", "double")
 
@@ -22,13 +22,12 @@ def constants(parameters, entry):
     axis = channel_axis(entry["shape"])
     if axis is None or entry["dtype"] not in _FLOATS:
         if any(entry["name"] in parameters[kind] for kind in _named(parameters)):
-            raise _mismatch(f"mean and std are for images of floating-point numbers, input {entry['name']!r} is "
-                            f"{entry['dtype']} {entry['shape']}")
+            raise reasons.NOT_AN_IMAGE(name=entry["name"], dtype=entry["dtype"], shape=entry["shape"])
         return None
     channels = entry["shape"][axis]
     for kind, values in (("mean", mean), ("std", std)):
         if values is not None and len(values) != channels:
-            raise _mismatch(f"{kind} has {len(values)} numbers, input {entry['name']!r} has {channels} channels")
+            raise reasons.OTHER_CHANNELS(kind=kind, count=len(values), name=entry["name"], channels=channels)
     return mean or [0.0] * channels, std or [1.0] * channels
 
 
@@ -42,10 +41,10 @@ def check(parameters, inputs):
     for kind in _named(parameters):
         unknown = sorted(set(parameters[kind]) - set(names))
         if unknown:
-            raise _mismatch(f"{kind} names the input {unknown[0]!r}, the model has: {', '.join(names)}")
+            raise reasons.UNKNOWN_INPUT(kind=kind, name=unknown[0], names=", ".join(names))
     used = [constants(parameters, entry) for entry in inputs]
     if not any(used) and any(parameters.get(kind) for kind in ("mean", "std")):
-        raise _mismatch("mean and std are for images of floating-point numbers, and no input is one")
+        raise reasons.NO_IMAGE()
 
 
 def channel_axis(shape):
@@ -65,11 +64,6 @@ def to_model(parameters, entry, raw):
 def to_raw(parameters, entry, values):
     """The raw values of which the model gets `values`."""
     return _apply(parameters, entry, values, lambda x, mean, std: x * std + mean)
-
-
-def _mismatch(what):
-    return StageError("preprocessing_mismatch", what,
-                      "send a number for each channel, or {input: numbers} where inputs differ")
 
 
 def _named(parameters):

@@ -90,10 +90,10 @@ SEE_VALUES = Bilingual(
 FIGURES = Template("{name}: 余弦 {cosine:.6f}, 最大误差 {error:.3g}",
                    "{name}: cosine {cosine:.6f}, greatest error {error:.3g}")
 ON_SEEDED = Template("{name} (随机输入)", "{name} on seeded inputs")
-NOT_FINITE = Template(", {count} 个值仅在一侧为 NaN 或无穷大", ", {count} values are NaN or infinite on one side only")
+NOT_FINITE = Template("{count} 个值仅在一侧为 NaN 或无穷大", "{count} values are NaN or infinite on one side only")
 SAME_FOR_ALL = Bilingual(
-    ", 对所有样本都相同: mean, std 或校准集使模型无法区分输入",
-    ", the same for every sample: mean, std or the calibration set leave the model nothing to see")
+    "对所有样本都相同: mean, std 或校准集使模型无法区分输入",
+    "the same for every sample: mean, std or the calibration set leave the model nothing to see")
 
 # --- publish
 NO_ARTEFACT = Reason(

@@ -6,7 +6,8 @@ import os
 import zipfile
 
 from shared.rules.models import MODEL
-from worker.stage_api import StageError, report
+from worker.stage_api import report
+from worker.stages import reasons
 from worker.stages.feeds import CALIBRATION, raw_inputs
 from worker.stages.messages import raise_if_out_of_memory, tidy
 from worker.stages.preprocess import check, constants, to_model
@@ -51,7 +52,7 @@ def run(job):
             except Exception as error:  # ONNX Runtime's errors share no base class
                 raise_if_out_of_memory(error)
                 if kind not in _EDGES:
-                    raise _failed("run", error, job) from error
+                    raise reasons.NOT_RUN(said=tidy(error, job)) from error
                 warnings.append(f"sample {kind!r} left out, the model itself fails on it: {tidy(error, job, 200)}")
                 continue
             size = sum(array.nbytes for array in [*feed.values(), *outputs])
@@ -116,8 +117,7 @@ def _check_finite(feed):
 
     for name, array in feed.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise StageError("preprocessing_mismatch", f"mean and std make infinity or NaN of the input {name!r}",
-                             "send those that the model was trained with")
+            raise reasons.MAKES_INFINITY(name=name)
 
 
 def _warn_of_images(job, inputs, calibration):
@@ -138,13 +138,7 @@ def _open(path, job):
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's errors share no base class
         raise_if_out_of_memory(error)
-        raise _failed("load", error, job) from error
-
-
-def _failed(what, error, job):
-    return StageError("reference_failed", f"ONNX Runtime cannot {what} the model: {tidy(error, job)}",
-                      "see that onnxruntime.InferenceSession(path) loads and runs it with the shapes asked for; "
-                      "verify.enabled = false converts without comparing")
+        raise reasons.NOT_LOADED(said=tidy(error, job)) from error
 
 
 def _round(value):

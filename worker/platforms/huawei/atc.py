@@ -6,7 +6,8 @@ import signal
 import subprocess
 import threading
 
-from worker.stage_api import StageError, is_out_of_memory, report
+from worker.platforms.huawei import reasons
+from worker.stage_api import is_out_of_memory, report
 
 FAILURE = "ATC run failed"  # source: GE, api/atc/main_impl.cc
 
@@ -44,8 +45,7 @@ def run_atc(options, threads, doing, first=0.0, last=100.0):
         process = subprocess.Popen(command(options), env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                    stderr=subprocess.STDOUT)
     except OSError as error:
-        raise StageError("toolchain_broken", f"atc cannot be started: {error.strerror}",
-                         "install CANN's toolkit on the worker again, then retry") from error
+        raise reasons.CANNOT_START(said=error.strerror) from error
     reader = _Reader(process.stdout, doing, first, last)
     reader.start()
     code = process.wait()
@@ -70,7 +70,7 @@ def _die_of(number, output):
     if number not in (signal.SIGKILL, signal.SIGSTOP):
         signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
-    raise StageError("stage_crashed", f"atc was ended by signal {number}")  # one that ends nobody
+    raise reasons.ENDED_BY_SIGNAL(number=number)  # one that ends nobody
 
 
 def _raise_if_out_of_memory(output):

@@ -4,10 +4,10 @@ import os
 import shlex
 import struct
 
+from worker.platforms.huawei import reasons
 from worker.platforms.huawei.atc import command, run_atc
 from worker.platforms.huawei.errors import explain, read_warnings
 from worker.platforms.huawei.source import file_options, input_dims, model_options
-from worker.stage_api import StageError
 
 OM = "model.om"
 # Source: GE, framework/common/types.h, ModelFileHeader: 256 bytes; magic, its size, version, a checksum of 64 bytes,
@@ -15,7 +15,6 @@ OM = "model.om"
 _MAGIC = b"IMOD"
 _HEADER_BYTES = 256
 _LENGTH_AT = 76
-_AGAIN = "try again; if it persists, see the log for what atc could not write"
 _DTYPES = {"FP32": "float", "FP16": "float16", "DOUBLE": "double"}
 
 
@@ -47,18 +46,15 @@ def _find():
     """The artefact. With open dimensions atc adds the system's name to its own (model_linux_x86_64.om)."""
     found = glob.glob("model*.om")
     if len(found) != 1:
-        what = "several .om: " + ", ".join(sorted(found)) if found else "no .om"
-        raise StageError("compile_failed", "atc reported success but wrote " + what, _AGAIN)
+        raise reasons.SEVERAL_OM(names=", ".join(sorted(found))) if found else reasons.NO_OM()
     size = os.path.getsize(found[0])
     with open(found[0], "rb") as file:
         header = file.read(_HEADER_BYTES)
     if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):
-        raise StageError("compile_failed", "atc reported success but what it wrote is no offline model: it begins with "
-                         f"{header[:4]!r} and has {size} bytes", _AGAIN)
+        raise reasons.NO_OFFLINE_MODEL(start=header[:4], size=size)
     length = struct.unpack_from("<I", header, _LENGTH_AT)[0]
     if size < length + _HEADER_BYTES:
-        raise StageError("compile_failed", f"atc reported success but the .om is cut: {size} of "
-                         f"{length + _HEADER_BYTES} bytes", _AGAIN)
+        raise reasons.OM_CUT(size=size, wanted=length + _HEADER_BYTES)
     return found[0]
 
 

@@ -2,15 +2,14 @@
 import os
 import re
 
+from worker.platforms.huawei import reasons
 from worker.platforms.huawei.atc import command, run_atc
 from worker.platforms.huawei.compile import OM
 from worker.platforms.huawei.errors import explain
-from worker.stage_api import StageError
 
 # Source: ATC user guide, "--display_model_info": "resource info: memory_size[24123392 B], weight_size[…], …".
 _LINE = re.compile(r"^(system|resource|om)\s+info:(.*)$", re.MULTILINE)
 _ENTRY = re.compile(r"(\w+)\[([^\]]*)\]")
-_AGAIN = "try again; if it persists, report the model"
 _NOT_VERIFIED = ("not compared with ONNX Runtime: CANN has no simulator for .om; run it on the chip before you rely on "
                  "its accuracy")
 
@@ -29,12 +28,11 @@ def run(job):
         error = explain(finished, job)
         if error.code == "toolchain_broken":
             raise error
-        raise StageError("compile_failed", "atc cannot read the .om that it wrote: " + error.message, _AGAIN,
-                         error.vendor_code)
+        raise reasons.CANNOT_READ_OM(said=error.text, vendor_code=error.vendor_code)
     told = {name: value for _, line in _LINE.findall(finished.output) for name, value in _ENTRY.findall(line)}
     memory = {name: int(value[:-2]) for name, value in told.items() if re.fullmatch(r"\d+ B", value)}
     if not memory:
-        raise StageError("compile_failed", "atc does not describe the .om that it wrote", _AGAIN)
+        raise reasons.NOT_DESCRIBED()
     warnings = [_NOT_VERIFIED]
     wanted = job["parameters"]["soc_version"]
     if told.get("soc_version", wanted) != wanted:

@@ -4,10 +4,10 @@ import os
 import shlex
 from collections import Counter
 
+from worker.platforms.huawei import reasons
 from worker.platforms.huawei.atc import command, run_atc
 from worker.platforms.huawei.errors import explain, shown_type, unsupported
 from worker.platforms.huawei.source import model_options
-from worker.stage_api import StageError
 
 RESULT = "check_result.json"  # source: ATC user guide, "--check_report"
 
@@ -27,8 +27,7 @@ def run(job):
     if not finished.succeeded:
         raise explain(finished, job)
     if checked is None:
-        raise StageError("toolchain_broken", "atc reported success but wrote no readable " + RESULT,
-                         "see the log; install CANN's toolkit on the worker again")
+        raise reasons.NO_CHECK_RESULT(file=RESULT)
     os.rename(RESULT, os.path.join(job["output_dir"], RESULT))
     return {"checked": checked, "commands": [" ".join(map(shlex.quote, command(options)))]}
 

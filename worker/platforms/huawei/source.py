@@ -2,7 +2,7 @@
 import os
 
 from shared.rules.models import MODEL
-from worker.stage_api import StageError
+from worker.platforms.huawei import reasons
 
 # Which axes of an input each option fills. Source: ATC user guide, the sections of these options.
 _GEARS = {"dynamic_batch_size": (0,), "dynamic_image_size": (2, 3), "dynamic_dims": tuple(range(16))}
@@ -45,8 +45,7 @@ def input_dims(job):
         dims = text.strip("[]").split(",")
         if len(dims) != len(inputs.get(name, ())):
             has = ", ".join(f"{known}:{','.join(shape)}" for known, shape in inputs.items())
-            raise StageError("input_shape_mismatch", f"input_shape_range {part!r} does not fit the model",
-                             "its inputs are " + has)
+            raise reasons.RANGE_DOES_NOT_FIT(part=part, inputs=has)
         inputs[name] = dims
     return inputs
 
@@ -61,8 +60,7 @@ def file_options(job):
     options = {}
     for option, names in sorted(entry["facts"].items()):
         if len(names) != 1:
-            raise StageError("option_invalid", f"{option} is one file, and {len(names)} objects lie below that path",
-                             "name the object itself")
+            raise reasons.NOT_ONE_FILE(option=option, count=len(names))
         path = os.path.join(entry["dir"], option, names[0])
         if option == "compression_optimize_conf":
             _refuse_calibration(path)
@@ -82,13 +80,11 @@ def _open_axes(job, option):
         found += [(entry["name"], axis) for axis, dim in enumerate(declared)
                   if not isinstance(dim, int) and axis in _GEARS[option]]
     if not found:
-        raise StageError("input_shape_mismatch", f"{option} has nothing to fill: the model leaves no such dimension "
-                         "open", f"export the model with an open dimension there, or leave {option} out")
+        raise reasons.NOTHING_TO_FILL(option=option)
     gear = len(text.split(";")[0].split(","))
     if option == "dynamic_dims" and gear != len(found):
         places = ", ".join(f"{name}[{axis}]" for name, axis in found)
-        raise StageError("input_shape_mismatch", f"each gear of dynamic_dims has {gear} numbers, and the model leaves "
-                         f"{len(found)} dimensions open: {places}", "send one number for each of them in every gear")
+        raise reasons.OTHER_GEARS(count=gear, open=len(found), places=places)
     return found
 
 
@@ -102,9 +98,7 @@ def _refuse_calibration(path):
     """Source: ATC user guide, "--compression_optimize_conf": it runs the model on a device."""
     with open(path, encoding="utf-8", errors="replace") as file:
         if "calibration" in file.read():
-            raise StageError("option_invalid", "compression_optimize_conf asks for calibration, which runs the model "
-                             "on an NPU with data files beside it", "quantise the model with AMCT first, and send the "
-                             "deployment model; enable_first_layer_quantization alone is taken")
+            raise reasons.CALIBRATES()
 
 
 def _link(path, name):
