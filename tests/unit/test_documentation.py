@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,7 @@ CODE = re.compile(r"`([^`]+)`")
 def read_table(document: str, heading: str) -> Iterator[list[str]]:
     """The cells of each row of the tables below a heading, without the tables' own heads."""
     text = (ROOT / document).read_text().partition(f"\n{heading}\n")[2]
-    section = re.split(r"\n#{1,%d} " % len(heading.partition(" ")[0]), text)[0]
+    section = re.split(rf"\n#{{1,{heading.count('#')}}} ", text)[0]
     rows = [line for line in section.splitlines() if line.startswith("|")]
     heads = {index - 1 for index, line in enumerate(rows) if line.startswith("|---")}
     for index, line in enumerate(rows):
@@ -71,3 +72,21 @@ def test_the_protocols_table_has_the_statuses_of_the_code(name: str) -> None:
     if name != "reap":  # its filter has whichever status the reaper saw
         assert statuses(TRANSITIONS[name][2]) == filters
     assert statuses(TRANSITIONS[name][3]) == effects
+
+
+# --- ARCHITECTURE.md --------------------------------------------------------------------------------------------------
+
+
+def pieces(piece: str) -> set[str]:
+    """A piece's top-level modules and folders, as the map names them: modules without `.py`."""
+    tracked = subprocess.run(["git", "ls-files", "-z", "-co", "--exclude-standard", "--", piece], cwd=ROOT,
+                             capture_output=True, text=True, check=True).stdout
+    tops = {name.split("/")[1] for name in tracked.split("\0") if name and (ROOT / name).exists()}
+    return {top.removesuffix(".py") for top in tops} - {"__init__"}
+
+
+@pytest.mark.parametrize("piece", ["shared", "worker", "infra"])
+def test_the_map_names_every_file_and_folder_and_no_other(piece: str) -> None:
+    """A file that moves, or a new one, needs its words in the map of ARCHITECTURE.md."""
+    named = [name for row in read_table("ARCHITECTURE.md", f"### {piece}/") for name in CODE.findall(row[0])]
+    assert len(named) == len(set(named)) and set(named) == pieces(piece)
