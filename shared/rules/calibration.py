@@ -15,14 +15,6 @@ _IGNORED = re.compile(r"(^|/)(\.[^/]*|__MACOSX|Thumbs\.db|desktop\.ini)(/|$)", r
 _DTYPES = {"float": "float32", "double": "float64"}  # ONNX's names that are not NumPy's
 
 
-class Unusable(ValueError):
-    """What is wrong with one file: `text`, in both languages."""
-
-    def __init__(self, text):
-        super().__init__(text.en)
-        self.text = text
-
-
 def bad_zip(said):
     """`said` are the words of Python's own reader."""
     return reasons.BAD_ZIP(problem=as_it_is(said))

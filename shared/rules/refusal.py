@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared.rules.bilingual import NOTHING, Bilingual, Template, as_it_is
+from shared.rules.bilingual import NOTHING, Bilingual, Template
 from shared.rules.error_codes import check_code
 
 MAX_CHARS = 2000
@@ -19,9 +19,8 @@ class Refusal(Exception):
         ValueError: the table has no such code.
     """
 
-    def __init__(self, code: str, message: Bilingual | str, hint: Bilingual | str = NOTHING,
-                 vendor_code: str | None = None) -> None:
-        message, hint = (text if isinstance(text, Bilingual) else as_it_is(text) for text in (message, hint))
+    def __init__(self, code: str, message: Bilingual, hint: Bilingual = NOTHING, vendor_code: str | None = None
+                 ) -> None:
         super().__init__(message.en)
         self.code = check_code(code)
         self.message, self.message_zh = message.en, message.zh
@@ -49,6 +48,14 @@ class Refusal(Exception):
         """
         return cls(told["code"], Bilingual(told["message_zh"], told["message"]),
                    Bilingual(told["hint_zh"], told["hint"]), told.get("vendor_code") or None)
+
+
+class Unusable(ValueError):
+    """What is wrong with a file, `text`; who catches it knows which file that is."""
+
+    def __init__(self, text: Bilingual) -> None:
+        super().__init__(text.en)
+        self.text = text
 
 
 class Reason:

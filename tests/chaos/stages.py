@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 
+from shared.rules.bilingual import Bilingual
 from worker.stage_api import StageError
 
 COUNTER = "CHAOS_COUNTER"  # the environment variable that names the file
@@ -32,7 +33,7 @@ def compile_model(job):
 def verify(job):
     facts = _work(job, "compile", "model.bin")
     if _read(job, "compile", "model.bin")["refused"]:
-        raise StageError("accuracy_too_low", "the model says so")
+        raise StageError("accuracy_too_low", Bilingual("模型如此要求", "the model says so"))
     return facts
 
 

@@ -120,6 +120,7 @@ def test_a_refusal_carries_the_stages_code_message_hint_and_vendor_code(host: To
     error = fail(host, "refuse", tmp_path)
     assert (error.code, str(error), error.hint) == ("unsupported_operator", "no rule for Frobnicate", "remove it")
     assert error.vendor_code == "E10001"
+    assert (error.refusal.message_zh, error.refusal.hint_zh) == ("没有 Frobnicate 的规则", "去掉它")
 
 
 def test_a_refusal_that_no_store_could_hold_is_made_storable(host: ToolHost, tmp_path: Path) -> None:

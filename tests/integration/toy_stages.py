@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+from shared.rules.bilingual import Bilingual, as_it_is
 from worker import stage_api
 
 
@@ -56,7 +57,8 @@ def verify(job):
     count(job, "verify")
     wait_at_gate(job, "verify")
     if job["parameters"].get("reject"):
-        raise stage_api.StageError("accuracy_too_low", "the outputs differ", "use fp32")
+        raise stage_api.StageError("accuracy_too_low", Bilingual("输出不同", "the outputs differ"),
+                                   Bilingual("使用 fp32", "use fp32"))
     return {"skipped": True}
 
 
@@ -80,15 +82,16 @@ def show_descriptors(job):
 
 
 def refuse(job):
-    raise stage_api.StageError("unsupported_operator", "no rule for Frobnicate", "remove it", vendor_code="E10001")
+    raise stage_api.StageError("unsupported_operator", Bilingual("没有 Frobnicate 的规则", "no rule for Frobnicate"),
+                               Bilingual("去掉它", "remove it"), vendor_code="E10001")
 
 
 def refuse_strangely(job):
-    raise stage_api.StageError("compile_failed", "nul\0 and surrogate \udfff", vendor_code=17)
+    raise stage_api.StageError("compile_failed", as_it_is("nul\0 and surrogate \udfff"), vendor_code=17)
 
 
 def refuse_with_unknown_code(job):
-    error = stage_api.StageError("compile_failed", "no code of ours")
+    error = stage_api.StageError("compile_failed", as_it_is("no code of ours"))
     error.code = "odd\ud800"
     raise error
 
@@ -167,7 +170,7 @@ def write_many_files(job):
 def write_log(job):
     for number in range(2000):
         print(f"line {number}\rprogress")
-    raise stage_api.StageError("compile_failed", "see the log")
+    raise stage_api.StageError("compile_failed", as_it_is("see the log"))
 
 
 def leave_nan(job):

@@ -1,11 +1,13 @@
 """What MagicMind prints becomes operators' names and a reason."""
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from worker.platforms.cambricon import reasons
 from worker.platforms.cambricon.tool import LOG, Tool, refusals
 from worker.stage_api import StageError
 
@@ -37,7 +39,7 @@ def failing(tool: Tool, printed: str, answer: Any = None, **options: Any) -> Sta
             raise answer
         return answer
     with pytest.raises(StageError) as caught:
-        tool.call("parse()", call, "parse the model", **options)
+        tool.call("parse()", call, reasons.PARSE, **options)
     return caught.value
 
 
@@ -77,15 +79,17 @@ def test_an_operators_name_is_no_refusal_where_it_is_just_a_word(text: str) -> N
 
 def test_another_failure_keeps_the_tools_words_without_this_machines_folders(tool: Tool, tmp_path: Path) -> None:
     error = failing(tool, "2024-07-14 05:28:21.361150: ERROR:  magicmind/cc/internal/mm_builder.cc:212]  "
-                          f"Resource busy: cannot write {tmp_path}/out/model.mm\n", hint="do this")
-    assert (error.code, error.vendor_code, error.hint) == ("compile_failed", "Resource busy", "do this")
+                          f"Resource busy: cannot write {tmp_path}/out/model.mm\n", reason=reasons.CANNOT_QUANTISE)
+    assert (error.code, error.vendor_code) == ("compile_failed", "Resource busy")
+    assert error.hint.endswith("or try precision fp16")
     assert error.message == "MagicMind cannot parse the model: Resource busy: cannot write model.mm"
 
 
 def test_an_exception_of_the_bindings_is_its_verdict(tool: Tool) -> None:
-    error = failing(tool, "", RuntimeError("Invalid argument: nonsense"), code="option_refused")
+    error = failing(tool, "", RuntimeError("Invalid argument: nonsense"),
+                    reason=partial(reasons.CANNOT_TAKE_OPTION, parameter="layout"))
     assert (error.code, error.vendor_code) == ("option_refused", "Invalid argument")
-    assert "nonsense" in error.message
+    assert "nonsense" in error.message and "parameters.layout" in error.hint
 
 
 def test_silence_is_told_as_such(tool: Tool) -> None:
@@ -99,9 +103,9 @@ def test_a_failed_allocation_is_no_verdict_on_the_model(tool: Tool, how: str) ->
             raise RuntimeError("std::bad_alloc")
         Path(LOG).write_text(Path(LOG).read_text() + "2024-07-14 05:28:21.3: ERROR:  mm.cc:1]  std::bad_alloc\n")
     with pytest.raises(MemoryError):
-        tool.call("build()", call, "build the model")
+        tool.call("build()", call, reasons.BUILD)
 
 
 def test_what_succeeded_is_noted_in_order(tool: Tool) -> None:
-    assert tool.call("one", lambda: 1, "do it") + tool.call("two", lambda: 2, "do it") == 3
+    assert tool.call("one", lambda: 1, reasons.BUILD) + tool.call("two", lambda: 2, reasons.BUILD) == 3
     assert tool.commands == ["one", "two"]

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import pytest
 
+from shared.rules.bilingual import Bilingual
 from worker.platforms.rockchip.isolate import run_apart
 from worker.stage_api import StageError
 from worker.toolchains import ROOT
@@ -36,7 +37,7 @@ def raising(error: Exception) -> Callable[[], NoReturn]:
 
 def test_what_the_function_returns_comes_back() -> None:
     outcome = run_apart(lambda: {"pid": os.getpid(), "names": ["a"]})
-    assert outcome.failure == "" and outcome.value["names"] == ["a"] and outcome.value["pid"] != os.getpid()
+    assert outcome.failure is None and outcome.value["names"] == ["a"] and outcome.value["pid"] != os.getpid()
 
 
 @pytest.mark.parametrize(("function", "failure"), [
@@ -48,7 +49,7 @@ def test_what_the_function_returns_comes_back() -> None:
      "raised TypeError: no way")])
 def test_each_end_has_its_words(function: Callable[[], Any], failure: str) -> None:
     outcome = run_apart(function)
-    assert (outcome.value, outcome.failure) == (None, failure)
+    assert (outcome.value, str(outcome.failure)) == (None, failure)
 
 
 @pytest.mark.parametrize("error", [
@@ -61,9 +62,10 @@ def test_a_failed_allocation_is_no_verdict_on_the_model(error: Exception) -> Non
 
 def test_a_stages_own_refusal_comes_back_whole() -> None:
     """It is not raised: what the log shows may be the reason for it."""
-    outcome = run_apart(raising(StageError("tensor_not_found", "m", "h")))
+    outcome = run_apart(raising(StageError("tensor_not_found", Bilingual("消息", "m"), Bilingual("提示", "h"))))
     assert (outcome.error.code, outcome.error.message, outcome.error.hint) == ("tensor_not_found", "m", "h")
-    assert (outcome.value, outcome.failure) == (None, "")
+    assert (outcome.error.message_zh, outcome.error.hint_zh) == ("消息", "提示")
+    assert (outcome.value, outcome.failure) == (None, None)
 
 
 def test_what_c_code_printed_is_not_lost_with_the_process(tmp_path: Path) -> None:

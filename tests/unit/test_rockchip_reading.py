@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.rules.bilingual import as_it_is
 from worker.platforms.rockchip import compile as compile_stage
 from worker.platforms.rockchip.artefact import MAGIC, read_description
 from worker.platforms.rockchip.isolate import Outcome
@@ -120,7 +121,7 @@ def test_what_the_log_tells_comes_before_what_the_simulator_says(
     """An operator that was dropped makes the simulator's answers wrong too; it is the reason."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "log.txt").write_text(LOG)
-    told = StageError("accuracy_too_low", "the simulator answers something else")
+    told = StageError("accuracy_too_low", as_it_is("the simulator answers something else"))
     monkeypatch.setattr(compile_stage, "run_apart", lambda function: Outcome(error=told))
     with pytest.raises(StageError, match="CumSum") as caught:
         compile_stage.run({})

@@ -10,6 +10,7 @@ import os
 from shared.rules import calibration as rules
 from shared.rules.bilingual import as_it_is
 from shared.rules.reasons import calibration as reasons
+from shared.rules.refusal import Unusable
 from worker.stage_api import report
 from worker.stages.calibration_files import load_array, load_image, unpack
 
@@ -114,7 +115,7 @@ def _load(root, name, item, channel_order):
             return load_array(path, item)
         if rules.suffix(name) in rules.IMAGES:
             return load_image(path, item, channel_order or "rgb")
-    except rules.Unusable as error:
+    except Unusable as error:
         raise rules.bad_file(name, error.text) from error
     except ValueError as error:  # of NumPy or Pillow
         raise rules.bad_file(name, as_it_is(error)) from error

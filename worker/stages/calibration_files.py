@@ -7,6 +7,7 @@ import zlib
 
 from shared.rules import calibration as rules
 from shared.rules.reasons import calibration as reasons
+from shared.rules.refusal import Unusable
 from worker.stages.samples import numpy_dtype
 
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP")  # whatever the name says: Pillow knows formats that run programs
@@ -26,26 +27,26 @@ def load_array(path, item):
             version = np.lib.format.read_magic(file)
             read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
             if version not in read_header:
-                raise rules.Unusable(reasons.UNKNOWN_VERSION(version=version))
+                raise Unusable(reasons.UNKNOWN_VERSION(version=version))
             shape, _, dtype = read_header[version](file)
-        except rules.Unusable as error:
-            raise rules.Unusable(reasons.NOT_NPY(said=error.text)) from None
+        except Unusable as error:
+            raise Unusable(reasons.NOT_NPY(said=error.text)) from None
         except Exception as error:  # a header is read as Python's literals, which fails in as many ways
-            raise rules.Unusable(reasons.NOT_NPY(said=str(error)[:200])) from None
+            raise Unusable(reasons.NOT_NPY(said=str(error)[:200])) from None
     problem = rules.array_problem("O" if dtype.hasobject else dtype.kind, dtype, shape, item)
     if problem:
-        raise rules.Unusable(problem)
+        raise Unusable(problem)
     wanted, wanted_dtype = tuple(item["shape"]), numpy_dtype(item["dtype"])
     try:
         array = np.load(path, allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
-        raise rules.Unusable(reasons.CUT_OFF(said=str(error))) from None
+        raise Unusable(reasons.CUT_OFF(said=str(error))) from None
     with np.errstate(over="ignore", invalid="ignore"):  # what came of it is looked at next
         cast = array.astype(wanted_dtype).reshape(wanted)
     if cast.dtype.kind == "f" and not np.isfinite(cast).all():
-        raise rules.Unusable(reasons.NOT_FINITE)
+        raise Unusable(reasons.NOT_FINITE)
     if cast.dtype.kind in "iub" and not np.array_equal(cast, array.reshape(wanted)):
-        raise rules.Unusable(reasons.BEYOND_TYPE(dtype=wanted_dtype))
+        raise Unusable(reasons.BEYOND_TYPE(dtype=wanted_dtype))
     return cast
 
 
@@ -62,22 +63,22 @@ def load_image(path, item, channel_order):
     shape, dtype = item["shape"], numpy_dtype(item["dtype"])
     problem = rules.image_problem(item)
     if problem:
-        raise rules.Unusable(problem)
+        raise Unusable(problem)
     channels_first = shape[1] in rules.MODES
     channels, height, width = (shape[1], *shape[2:]) if channels_first else (shape[3], *shape[1:3])
     try:
         with Image.open(path, formats=_FORMATS) as image:
             if image.width * image.height > _MAX_PIXELS:
-                raise rules.Unusable(reasons.TOO_MANY_PIXELS(width=image.width, height=image.height,
+                raise Unusable(reasons.TOO_MANY_PIXELS(width=image.width, height=image.height,
                                                              limit=_MAX_PIXELS))
             upright = ImageOps.exif_transpose(_in_eight_bits(image))
             upright = upright.convert(rules.MODES[channels])
             pixels = np.asarray(upright.resize((width, height), Image.Resampling.BILINEAR))
     except UnidentifiedImageError:  # it would name this machine's folders
-        raise rules.Unusable(reasons.NOT_AN_IMAGE(
+        raise Unusable(reasons.NOT_AN_IMAGE(
             said=reasons.NO_KNOWN_FORMAT(formats=", ".join(_FORMATS)))) from None
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise rules.Unusable(reasons.NOT_AN_IMAGE(said=str(error))) from None
+        raise Unusable(reasons.NOT_AN_IMAGE(said=str(error))) from None
     pixels = pixels.reshape(height, width, channels)
     if channel_order == "bgr" and channels >= 3:
         pixels = pixels[:, :, [2, 1, 0, *range(3, channels)]]

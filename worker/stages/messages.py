@@ -1,6 +1,8 @@
 """What a vendor's error text becomes before a client reads it. Standard library only."""
 import re
 
+from shared.rules.bilingual import as_it_is
+from shared.rules.refusal import Unusable
 from worker.stage_api import is_out_of_memory
 
 
@@ -23,3 +25,8 @@ def tidy(error, job, limit=600):
     text = re.sub(r"/\S+/(?=[^/\s]+\.(?:cc|cpp|h|hpp)\b)", "", text)
     text = "\n".join(line.strip() for line in text.splitlines() if line.strip())
     return text if len(text) <= limit else text[:limit] + " …"
+
+
+def said_by(error, job):
+    """What an exception says, as a parameter of a reason: ours in both languages, another's words as they are."""
+    return error.text if isinstance(error, Unusable) else as_it_is(tidy(error, job))

@@ -1,5 +1,4 @@
 """A MagicMind model's file, read again."""
-from worker.stage_api import StageError
 from worker.stages.messages import raise_if_out_of_memory, tidy
 
 # mm.DataType's names -> NumPy's (magicmind_cloud, python_common/model_process.py, PARAM_DATA_TYPE_2_MM).
@@ -8,20 +7,20 @@ _DTYPES = {"FLOAT32": "float32", "FLOAT16": "float16", "INT8": "int8", "INT16": 
            "QINT8": "int8", "QINT16": "int16"}
 
 
-def load(mm, path, job, code):
+def load(mm, path, job, reason):
     """The model in the file.
 
     Raises:
-        StageError: `code`: MagicMind cannot read it.
+        StageError: by `reason`: MagicMind cannot read it.
     """
     model = mm.Model()
     try:
         status = model.deserialize_from_file(path)
     except Exception as error:  # the bindings raise what the libraries throw; they have no base class
         raise_if_out_of_memory(error)
-        raise _unreadable(code, tidy(error, job)) from error
+        raise reason(said=tidy(error, job)) from error
     if status is not None and not status.ok():
-        raise _unreadable(code, tidy(status.error_message(), job))
+        raise reason(said=tidy(status.error_message(), job))
     return model
 
 
@@ -41,8 +40,3 @@ def _describe(names, data_types, dimensions):
 def _dtype(data_type):
     name = str(data_type).rpartition(".")[2]  # an enumeration's member: "DataType.FLOAT32"
     return _DTYPES.get(name, name.lower())
-
-
-def _unreadable(code, why):
-    return StageError(code, f"MagicMind cannot read the artefact again: {why}",
-                      "retry; if it persists, report the model")

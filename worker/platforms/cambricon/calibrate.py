@@ -2,8 +2,8 @@
 import os
 from contextlib import contextmanager
 
-from worker.platforms.cambricon import device
-from worker.stage_api import StageError, report
+from worker.platforms.cambricon import device, reasons
+from worker.stage_api import report
 from worker.stages import calibration, preprocess
 
 REMOTE = "MODEL_CONVERT_CAMBRICON_REMOTE"
@@ -19,27 +19,21 @@ def quantise(mm, network, config, tool, job, inputs):
     """
     remote = os.environ.get(REMOTE)
     if not remote and device.card() == device.ABSENT:
-        precision = job["parameters"]["precision"]
-        raise StageError("calibration_needs_device", f"precision {precision} is calibrated on an MLU, and this worker "
-                                                     "has none",
-                         f"run a worker on a machine with an MLU, or set {REMOTE} on it to the HOST:PORT of a "
-                         "MagicMind RPC server that has one; precision fp16 needs none")
+        raise reasons.NEEDS_DEVICE(precision=job["parameters"]["precision"], setting=REMOTE)
     entry = job["inputs"]["calibration"]
     feeds = [_make_feed(mm, entry, position, item, job["parameters"]) for position, item in enumerate(inputs)]
     calibrator = tool.call("calibrator = mm.Calibrator([CalibData(input) for each input])",
-                           lambda: mm.Calibrator(feeds), "take the calibration set")
+                           lambda: mm.Calibrator(feeds), reasons.TAKE_SET)
     algorithm = _ALGORITHMS[job["parameters"]["quantization_algorithm"]]
     tool.call(f"calibrator.set_quantization_algorithm(mm.QuantizationAlgorithm.{algorithm})",
               lambda: calibrator.set_quantization_algorithm(getattr(mm.QuantizationAlgorithm, algorithm)),
-              "take the quantization_algorithm")
+              reasons.TAKE_ALGORITHM)
     with _somewhere(mm, calibrator, remote):
         tool.call("calibrator.calibrate(network, config)", lambda: calibrator.calibrate(network, config),
-                  "quantise the model", hint="see the stage's log; check that the samples are what the model works on, "
-                                             "or try precision fp16")
+                  reasons.QUANTISE, reasons.CANNOT_QUANTISE)
     used = min(feed.used for feed in feeds)
     if not used:  # it said that all went well
-        raise StageError("compile_failed", "MagicMind reported success but read no calibration sample",
-                         "report this, with the stage's log")
+        raise reasons.NO_SAMPLE_READ()
     return used
 
 

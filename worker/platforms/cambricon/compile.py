@@ -1,11 +1,12 @@
 """Stage: a MagicMind model from ONNX: parser, input dimensions, builder configuration, quantisation, build, file."""
 import json
 import os
+from functools import partial
 
-from worker.platforms.cambricon import calibrate, config
+from worker.platforms.cambricon import calibrate, config, reasons
 from worker.platforms.cambricon.artefact import describe, load
 from worker.platforms.cambricon.tool import Tool
-from worker.stage_api import StageError, report
+from worker.stage_api import report
 
 FILE = "model.mm"
 _QUANTISED = ("int8", "int16")
@@ -50,55 +51,49 @@ def _parse(mm, tool, job, inputs):
 
     source = "fetch" if job["parameters"]["dim_range"] else "optimize"
     path = os.path.join(job["inputs"][source]["dir"], "model.onnx")
-    network = tool.call("network = mm.Network()", mm.Network, "make a network")
-    parser = tool.call("parser = Parser(mm.ModelKind.kOnnx)", lambda: Parser(mm.ModelKind.kOnnx), "make a parser")
-    tool.call("parser.parse(network, 'model.onnx')", lambda: parser.parse(network, path), "parse the model")
+    network = tool.call("network = mm.Network()", mm.Network, reasons.MAKE_NETWORK)
+    parser = tool.call("parser = Parser(mm.ModelKind.kOnnx)", lambda: Parser(mm.ModelKind.kOnnx), reasons.MAKE_PARSER)
+    tool.call("parser.parse(network, 'model.onnx')", lambda: parser.parse(network, path), reasons.PARSE)
     if network.get_input_count() != len(inputs):
-        raise StageError("compile_failed", f"MagicMind finds {network.get_input_count()} inputs in the model, ONNX has "
-                                           f"{len(inputs)}", "export the model without inputs that nothing reads")
+        raise reasons.OTHER_INPUTS(found=network.get_input_count(), count=len(inputs))
     for position, entry in enumerate(inputs):
         shape = list(entry["shape"])
         tool.call(f"network.get_input({position}).set_dimension(mm.Dims({shape}))",
                   lambda position=position, shape=shape: network.get_input(position).set_dimension(mm.Dims(shape)),
-                  f"give input {entry['name']!r} the shape {shape}", "input_shape_mismatch",
-                  "send an input_shape that the model can work with")
+                  reasons.GIVE_SHAPE(name=entry["name"], shape=shape), reasons.CANNOT_TAKE_SHAPE)
     return network
 
 
 def _configure(mm, tool, pieces):
-    built = tool.call("config = mm.BuilderConfig()", mm.BuilderConfig, "make a configuration")
+    built = tool.call("config = mm.BuilderConfig()", mm.BuilderConfig, reasons.MAKE_CONFIGURATION)
     for parameter, piece in pieces:
         # A machine's folder is no part of what somebody would type elsewhere.
         shown = {key: os.path.basename(value.rstrip("/")) if key == "cross_compile_toolchain_path" else value
                  for key, value in piece.items()}
         tool.call(f"config.parse_from_string({json.dumps(shown)!r})",
                   lambda piece=piece: built.parse_from_string(json.dumps(piece)),
-                  f"take {json.dumps(shown)}", "option_refused",
-                  f"the installed release does not have what parameters.{parameter} asks for: leave it out")
+                  reasons.TAKE_PIECE(piece=json.dumps(shown)), partial(reasons.CANNOT_TAKE_OPTION, parameter=parameter))
     return built
 
 
 def _build(mm, tool, network, builder_config, path):
-    builder = tool.call("builder = mm.Builder()", mm.Builder, "make a builder")
+    builder = tool.call("builder = mm.Builder()", mm.Builder, reasons.MAKE_BUILDER)
     model = tool.call("model = builder.build_model('model', network, config)",
-                      lambda: builder.build_model("model", network, builder_config), "build the model")
+                      lambda: builder.build_model("model", network, builder_config), reasons.BUILD)
     report(90, "writing the artefact")
-    tool.call(f"model.serialize_to_file('{FILE}')", lambda: model.serialize_to_file(path), "write the artefact")
+    tool.call(f"model.serialize_to_file('{FILE}')", lambda: model.serialize_to_file(path), reasons.WRITE)
     if not os.path.isfile(path) or not os.path.getsize(path):
-        raise StageError("compile_failed", "MagicMind reported success but wrote no file",
-                         "see the stage's log; retry, and if it persists report the model")
+        raise reasons.NO_FILE()
 
 
 def _read_back(mm, path, job, inputs, outputs):
     """Inputs and outputs of the artefact on disk; that the tool says that it succeeded is no proof."""
-    described = describe(mm, load(mm, path, job, "compile_failed"))
+    described = describe(mm, load(mm, path, job, reasons.UNREADABLE))
     for kind, wanted in (("inputs", inputs), ("outputs", outputs)):
         if len(described[kind]) != len(wanted):
-            raise StageError("compile_failed", f"the artefact has {len(described[kind])} {kind}, the model "
-                                               f"{len(wanted)}", "report this: the conversion lost or added one")
+            raise reasons.OTHER_ENDS(found=len(described[kind]), kind=reasons.ENDS[kind], count=len(wanted))
     if not job["parameters"]["dim_range"]:
         dynamic = [entry["name"] for entry in described["inputs"] if None in entry["shape"]]
         if dynamic:
-            raise StageError("dynamic_shape", "the artefact's inputs are dynamic although shapes were fixed: "
-                             + ", ".join(dynamic), "report this; dim_range makes a dynamic artefact on purpose")
+            raise reasons.STILL_DYNAMIC(names=", ".join(dynamic))
     return described

@@ -4,7 +4,7 @@ Keys and values as in MagicMind's own samples (magicmind_cloud, python_common/mo
 """
 import os
 
-from worker.stage_api import StageError
+from worker.platforms.cambricon import reasons
 from worker.stages import preprocess
 
 CROSS_COMPILER = "MODEL_CONVERT_CAMBRICON_CROSS_COMPILER"
@@ -64,8 +64,7 @@ def images(values, parameter):
              if preprocess.channel_axis(entry["shape"] or []) == 1]
     if not found:
         told = "; ".join(f"{entry['name']}: {entry['shape']}" for entry in values)
-        raise StageError("layout_mismatch", f"{parameter} nhwc: nothing here is NCHW ({told})",
-                         f"leave {parameter} out")
+        raise reasons.NOTHING_IS_NCHW(parameter=parameter, tensors=told)
     return found
 
 
@@ -83,26 +82,21 @@ def _shapes(dim_range, inputs):
         dim_range = {inputs[0]["name"]: dim_range[""]}
     unknown = sorted(set(dim_range) - set(by_name))
     if unknown:
-        raise _mismatch(f"dim_range: the model has no input {', '.join(map(repr, unknown))}; "
-                        f"its inputs: {', '.join(by_name)}")
+        raise reasons.UNKNOWN_IN_RANGE(unknown=", ".join(map(repr, unknown)), names=", ".join(by_name))
     ranges = {}
     for name, (position, shape) in by_name.items():
         bounds = dim_range.get(name) or {"min": shape, "max": shape}
         if len(bounds["min"]) != len(shape):
-            raise _mismatch(f"dim_range gives input {name!r} {len(bounds['min'])} dimensions, it has {len(shape)}")
+            raise reasons.OTHER_RANK(name=name, count=len(bounds["min"]), rank=len(shape))
         if not all(least <= dim <= most for least, dim, most in zip(bounds["min"], shape, bounds["max"])):
-            raise _mismatch(f"input {name!r} of shape {shape} is outside of its dim_range "
-                            f"{bounds['min']} to {bounds['max']}")
+            raise reasons.OUTSIDE_OF_RANGE(name=name, shape=shape, least=bounds["min"], most=bounds["max"])
         ranges[position] = {"min": bounds["min"], "max": bounds["max"]}
     return [("dim_range", {"graph_shape_mutable": True}), ("dim_range", {"dim_range": ranges})]
 
 
 def _normalisation(parameters, inputs):
     """`{position: {mean, var}}`; var is the square of std."""
-    try:
-        found = {str(position): preprocess.constants(parameters, entry) for position, entry in enumerate(inputs)}
-    except ValueError as error:
-        raise StageError("preprocessing_mismatch", str(error), "give a number for each channel") from error
+    found = {str(position): preprocess.constants(parameters, entry) for position, entry in enumerate(inputs)}
     return {position: {"mean": list(values[0]), "var": [number * number for number in values[1]]}
             for position, values in found.items() if values}
 
@@ -110,13 +104,5 @@ def _normalisation(parameters, inputs):
 def _cross_compiler(chip):
     folder = os.environ.get(CROSS_COMPILER, "")
     if not os.path.isdir(folder):
-        raise StageError("toolchain_broken", f"models for {chip} are linked with a cross toolchain, and this worker "
-                                             "has none",
-                         f"set {CROSS_COMPILER} on the worker to the folder of the toolchain that the vendor "
-                         "recommends, gcc-linaro-6.2.1-2016.11-x86_64_aarch64-linux-gnu")
+        raise reasons.NO_CROSS_COMPILER(chip=chip, setting=CROSS_COMPILER)
     return folder
-
-
-def _mismatch(message):
-    return StageError("input_shape_mismatch", message,
-                      "dim_range: {input: {min: [1, 3, 224, 224], max: [8, 3, 224, 224]}}, with input_shape between")

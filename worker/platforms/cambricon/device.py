@@ -2,7 +2,7 @@
 import os
 from contextlib import contextmanager
 
-from worker.stage_api import StageError
+from worker.platforms.cambricon import reasons
 
 MLU = "MODEL_CONVERT_CAMBRICON_MLU"
 # Which card runs a chip's models (mlu-ops, independent_build.sh: --mlu370 is mtp_372, --mlu590 is mtp_592).
@@ -24,15 +24,10 @@ def opened(mm):
     """
     with mm.System() as system:
         if not system.device_count():
-            raise _lost("there is none any more")
+            raise reasons.DEVICE_LOST(said=reasons.NONE_ANY_MORE)
         device = mm.Device()
         device.id = 0
         status = device.active()
         if not status.ok():
-            raise _lost(str(status.error_message()))
+            raise reasons.DEVICE_LOST(said=str(status.error_message()))
         yield device
-
-
-def _lost(why):
-    return StageError("toolchain_broken", f"the worker's MLU cannot be opened: {why}",
-                      "see cnmon on the worker's machine, start the worker again, then retry")

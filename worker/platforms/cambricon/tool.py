@@ -6,7 +6,7 @@ the libraries print (magicmind_cloud: gen_model samples, python_common).
 import os
 import re
 
-from worker.stage_api import StageError
+from worker.platforms.cambricon import reasons
 from worker.stages.messages import raise_if_out_of_memory, tidy
 
 LOG = "log.txt"  # of the stage, in its working directory
@@ -21,6 +21,7 @@ _ABOUT_SUPPORT = re.compile(r"unsupported|not support|unimplemented|not implemen
 # A name of the model's operators: in quotes or brackets, behind `onnx.`, or in the list behind the word "operators".
 _NAMED = (r"(?:\bop(?:erator)?(?:[ _]?type)?s?\b\s*[:=]?\s*(?:['\"]?\w+['\"]?,\s*)*['\"]?|"
           r"['\"]|\[(?:\w+,\s*)*|\bonnx\.){}\b(?!['\"]?\s*=)")
+_MAX_CHARS = 1400  # of the operators and the reasons that are told
 KNOWN_OPSET = 11  # what users found that the parser takes (Chinese-CLIP issue 328)
 
 
@@ -33,48 +34,41 @@ class Tool:
         self._inspected = job["inputs"].get("inspect", {}).get("facts", {})
         self._position = os.path.getsize(LOG) if os.path.exists(LOG) else 0
 
-    def call(self, command, function, what, code="compile_failed", hint=""):
-        """What the function answers; `command` is noted.
+    def call(self, command, function, what, reason=reasons.CANNOT):
+        """What the function answers; `command` is noted, and `what` says in both languages what it is for.
 
         Raises:
-            StageError: it raised, or answered None or a Status that is not ok; `code` unless the tool's own words name
-                operators: `unsupported_operator`.
+            StageError: it raised, or answered None or a Status that is not ok; by `reason` unless the tool's own words
+                name operators: `unsupported_operator`.
         """
         self.commands.append(command)
         try:
             answer = function()
         except Exception as error:  # the bindings raise what the libraries throw; they have no base class
             raise_if_out_of_memory(error)
-            raise self._explain(what, str(error), code, hint) from error
+            raise self._explain(what, str(error), reason) from error
         if answer is None:
-            raise self._explain(what, "", code, hint)
+            raise self._explain(what, "", reason)
         if hasattr(answer, "ok") and not answer.ok():
-            raise self._explain(what, status_text(answer), code, hint)
+            raise self._explain(what, status_text(answer), reason)
         return answer
 
-    def _explain(self, what, text, code, hint):
+    def _explain(self, what, text, reason):
         """The StageError for a failed call. `text` is what it answered, if it said anything."""
         printed = self._printed()
         logged = [found.group(1).strip() for found in map(_LOGGED.match, printed.splitlines()) if found]
         raise_if_out_of_memory(RuntimeError("\n".join([text, *logged])))
-        reasons = refusals(text + "\n" + printed, self._inspected.get("operators", {}))
+        refused = refusals(text + "\n" + printed, self._inspected.get("operators", {}))
         found = next(filter(None, map(_VENDOR_CODE.match, [text, *reversed(logged)])), None)
         vendor_code = found.group(1) if found else None
-        if reasons:
-            told = "; ".join(name + (f" ({why})" if why else "") for name, why in sorted(reasons.items()))
-            return StageError("unsupported_operator", f"MagicMind cannot {what}, it refuses: {told}"[:1500],
-                              self._operator_hint(), vendor_code)
+        if refused:
+            told = "; ".join(name + (f" ({why})" if why else "") for name, why in sorted(refused.items()))
+            opset = self._inspected.get("opsets", {}).get("ai.onnx", 0)
+            refusing = reasons.OPERATORS_TOO_NEW if opset > KNOWN_OPSET else reasons.OPERATORS_REFUSED
+            return refusing(what=what, operators=told[:_MAX_CHARS], opset=opset, known=KNOWN_OPSET,
+                            vendor_code=vendor_code)
         lines = list(dict.fromkeys(line for line in [text, *logged[-5:]] if line))
-        told = tidy("\n".join(lines), self._job) or "it gives no reason; see the log"
-        return StageError(code, f"MagicMind cannot {what}: {told}", hint or
-                          "see the stage's log; export the model with other settings, or report it", vendor_code)
-
-    def _operator_hint(self):
-        opset = self._inspected.get("opsets", {}).get("ai.onnx", 0)
-        if opset > KNOWN_OPSET:
-            return (f"the model's opset is {opset}; MagicMind's parser may know these operators as they were in opset "
-                    f"{KNOWN_OPSET}: export with opset_version={KNOWN_OPSET}, or end the model before them")
-        return "replace them by operators that MagicMind supports, or end the model before them"
+        return reason(what=what, said=tidy("\n".join(lines), self._job) or reasons.NO_REASON, vendor_code=vendor_code)
 
     def _printed(self):
         """What was printed since this stage began; the end of it."""

@@ -2,7 +2,7 @@
 runs the artefact's chip nothing is compared, and the facts say so."""
 import os
 
-from worker.platforms.cambricon import device
+from worker.platforms.cambricon import device, reasons
 from worker.platforms.cambricon.artefact import describe, load
 from worker.platforms.cambricon.compile import FILE
 from worker.platforms.cambricon.config import images
@@ -54,7 +54,7 @@ def _make_runner(mm, mlu, job, reference):
     """
     import numpy as np
 
-    model = load(mm, os.path.join(job["inputs"]["compile"]["dir"], FILE), job, "verify_failed")
+    model = load(mm, os.path.join(job["inputs"]["compile"]["dir"], FILE), job, reasons.UNREADABLE_AT_VERIFY)
     described = describe(mm, model)
     settings = mm.Model.EngineConfig()
     settings.device_type = "MLU"
@@ -84,7 +84,7 @@ def _make_runner(mm, mlu, job, reference):
             raise
         except Exception as error:  # the bindings raise what the libraries throw; they have no base class
             raise_if_out_of_memory(error)
-            raise _failed(tidy(error, job)) from error
+            raise reasons.DOES_NOT_RUN(said=tidy(error, job)) from error
 
     return guarded
 
@@ -101,16 +101,10 @@ def _cast(array, dtype):
 
 def _need(made, what):
     if made is None:
-        raise _failed(f"MagicMind makes no {what} of it; see the log")
+        raise reasons.DOES_NOT_RUN(said=reasons.NOT_MADE(what=what))
     return made
 
 
 def _check(status, job):
     if not status.ok():
-        raise _failed(tidy(status.error_message(), job))
-
-
-def _failed(why):
-    return StageError("verify_failed", f"the artefact does not run on the worker's MLU: {why}",
-                      "check that chip is that of the worker's card; verify.enabled = false delivers it without "
-                      "running it")
+        raise reasons.DOES_NOT_RUN(said=tidy(status.error_message(), job))

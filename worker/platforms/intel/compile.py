@@ -1,9 +1,9 @@
 """Stage: OpenVINO IR from the static ONNX model, or from its quantised form; what is asked for baked in."""
 import os
 
-from worker.platforms.intel import convert, quantize
+from worker.platforms.intel import convert, quantize, reasons
 from worker.platforms.intel.interface import bake, read_steps
-from worker.stage_api import StageError, report
+from worker.stage_api import report
 from worker.stages.messages import raise_if_out_of_memory, tidy
 
 XML, BIN = "model.xml", "model.bin"
@@ -46,17 +46,14 @@ def _read_back(ov, job):
     """Inputs and outputs of the artefact on disk; the tool's word that it succeeded is no proof."""
     paths = [os.path.join(job["output_dir"], name) for name in (XML, BIN)]
     if not all(map(os.path.exists, paths)) or not os.path.getsize(paths[0]):
-        raise StageError("compile_failed", "OpenVINO reported success but wrote no complete IR",
-                         "try again; if it persists, report the model")
+        raise reasons.NO_WHOLE_IR()
     try:
         model = ov.Core().read_model(paths[0])
     except RuntimeError as error:
-        raise StageError("compile_failed", "OpenVINO cannot read the IR that it wrote: " + tidy(error, job),
-                         "try again; if it persists, report the model") from error
+        raise reasons.IR_UNREADABLE(said=tidy(error, job)) from error
     open_inputs = [port.any_name for port in model.inputs if port.partial_shape.is_dynamic]
     if open_inputs:
-        raise StageError("dynamic_shape", "the IR's inputs are still dynamic, which the NPU refuses: "
-                         + ", ".join(open_inputs), "send input_shape for them")
+        raise reasons.STILL_DYNAMIC(names=", ".join(open_inputs))
     return {kind: [{"name": port.any_name if port.names else "", "dtype": port.element_type.to_string(),
                     "shape": [dim.get_length() if dim.is_static else None for dim in port.partial_shape]}
                    for port in ports] for kind, ports in (("inputs", model.inputs), ("outputs", model.outputs))}

@@ -2,7 +2,7 @@
 import os
 import re
 
-from worker.stage_api import StageError
+from worker.platforms.intel import reasons
 from worker.stages.messages import raise_if_out_of_memory, tidy
 
 COMMAND = "model = openvino.convert_model('model.onnx')"
@@ -28,8 +28,6 @@ def explain(error, job):
     found = re.search(r"No conversion rule found for operations: (.+)", str(error))
     if found:
         names = sorted({re.sub(r"-\d+$", "", name.strip()) for name in found.group(1).split(",")})
-        return StageError("unsupported_operator", "OpenVINO has no conversion for: " + ", ".join(names),
-                          "replace them by operators that OpenVINO supports, or end the model before them")
+        return reasons.NO_CONVERSION(names=", ".join(names))
     text = re.sub(r"Check '.*' failed at \S+:\s*", "", tidy(error, job, 4000))
-    return StageError("compile_failed", "OpenVINO cannot convert the model: " + text[:600],
-                      "the message names the node; export the model with other settings, or report it")
+    return reasons.NOT_CONVERTED(said=text[:600])

@@ -2,7 +2,7 @@
 
 Steps are those of OpenVINO's PrePostProcessor (OpenVINO documentation, "Preprocessing API - details").
 """
-from worker.stage_api import StageError
+from worker.platforms.intel import reasons
 from worker.stages import preprocess
 
 _CHANNELS = (1, 3, 4)
@@ -46,13 +46,12 @@ def read_steps(parameters, inputs):
     """
     preprocess.check(parameters, inputs)
     found = [Steps(parameters, entry) for entry in inputs]
-    for name, kind, done in (("layout", "images", lambda steps: steps.is_image),
-                             ("reverse_channels", "images of three channels", lambda steps: steps.reverse),
-                             ("input_type", "images of floating-point numbers", lambda steps: steps.as_bytes)):
+    for name, kind, done in (("layout", reasons.IMAGES, lambda steps: steps.is_image),
+                             ("reverse_channels", reasons.COLOUR_IMAGES, lambda steps: steps.reverse),
+                             ("input_type", reasons.FLOAT_IMAGES, lambda steps: steps.as_bytes)):
         if parameters[name] and not any(map(done, found)):
             shapes = ", ".join(f"{entry['name']} {entry['dtype']} {entry['shape']}" for entry in inputs)
-            raise StageError("preprocessing_mismatch", f"{name} is for inputs that are {kind}; the model's are: "
-                             + shapes, f"leave out {name}")
+            raise reasons.NO_SUCH_INPUT(parameter=name, kind=kind, inputs=shapes)
     return found
 
 

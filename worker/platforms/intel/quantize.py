@@ -2,7 +2,7 @@
 import os
 import tempfile
 
-from worker.platforms.intel import convert, precisions
+from worker.platforms.intel import convert, precisions, reasons
 from worker.platforms.intel.quantizer import quantizer_call, with_biases
 from worker.platforms.intel.runtime import infer, validating_as_verify_does
 from worker.stage_api import StageError, report
@@ -122,13 +122,9 @@ def _quantize(call, known, job):
     try:
         return call.make(known)
     except nncf.ValidationError as error:
-        raise StageError("tensor_not_found", "quantization.ignored_scope: " + tidy(error, job),
-                         "names and types are OpenVINO's: a report of precision int8 lists the types, the IR has the "
-                         "names") from error
+        raise reasons.WRONG_SCOPE(said=tidy(error, job)) from error
     except StageError:
         raise
     except Exception as error:  # NNCF's and OpenVINO's errors share no base class
         raise_if_out_of_memory(error)
-        raise StageError("compile_failed", "NNCF cannot quantise the model: " + tidy(error, job),
-                         "leave what the message names in floating point with quantization.ignored_scope, or send "
-                         "precision fp16") from error
+        raise reasons.NOT_QUANTISED(said=tidy(error, job)) from error

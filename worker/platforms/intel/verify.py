@@ -4,10 +4,11 @@ What only a device that computes in FP16 would lose, values beyond FP16's range,
 """
 import os
 
+from worker.platforms.intel import reasons
 from worker.platforms.intel.compile import XML
 from worker.platforms.intel.interface import read_steps
 from worker.platforms.intel.runtime import compile_for_cpu, infer
-from worker.stage_api import StageError, report
+from worker.stage_api import report
 from worker.stages.accuracy import Gate, read_samples
 from worker.stages.messages import raise_if_out_of_memory, tidy
 
@@ -68,5 +69,4 @@ def _infer(compiled, steps, inputs, job):
 
 def _failed(error, job):
     raise_if_out_of_memory(error)
-    return StageError("verify_failed", "the artefact does not run on OpenVINO's CPU plugin: " + tidy(error, job),
-                      "try precision fp32; verify.enabled = false delivers it without running it")
+    return reasons.DOES_NOT_RUN(said=tidy(error, job))

@@ -4,6 +4,9 @@ The form is that of ONNX Runtime's document "OnnxRuntime EP Context Cache Featur
 """
 import os
 
+from shared.rules.refusal import Unusable
+from worker.platforms.qualcomm import reasons
+
 COMPATIBILITY = "ep_compatibility_info.QNNExecutionProvider"
 _SOC_MODEL = 5  # its field there, as onnxruntime-qnn 2.7.0 writes it: …:htp_arch:soc_model:…
 MAX_EMBEDDED_BYTES = 2000000000  # a protobuf ends at 2 GiB
@@ -13,7 +16,7 @@ class Artefact:
     """An EPContext model on disk.
 
     Raises:
-        ValueError: it is not whole.
+        Unusable: it is not whole.
     """
 
     def __init__(self, path):
@@ -23,7 +26,7 @@ class Artefact:
         try:
             self.model = onnx.load(path)
         except (OSError, DecodeError) as error:
-            raise ValueError(f"it cannot be read: {error}") from error
+            raise Unusable(reasons.CANNOT_BE_READ(said=str(error))) from error
         self._folder = os.path.dirname(path)
         nodes = self.model.graph.node
         self.contexts = [node for node in nodes if node.op_type == "EPContext"]
@@ -41,7 +44,7 @@ class Artefact:
 
     def check(self):
         """Raises:
-            ValueError: nothing of it is for the NPU, or a context binary lacks a graph that it is referred to for.
+            Unusable: nothing of it is for the NPU, or a context binary lacks a graph that it is referred to for.
             OSError: a context binary cannot be read.
         """
         owned = b""
@@ -50,7 +53,7 @@ class Artefact:
                 owned += file.read()
         lost = [graph for graph in self.graphs() if graph.encode() not in owned]
         if lost or not self.contexts:
-            raise ValueError("its context binary lacks " + ", ".join(lost or ["everything"]))
+            raise Unusable(reasons.LACKS_GRAPHS(names=", ".join(lost)) if lost else reasons.LACKS_EVERYTHING)
 
     def graphs(self):
         return [attribute(node, "partition_name").s.decode() for node in self.contexts]

@@ -4,12 +4,13 @@ import os
 import shutil
 from collections import Counter
 
+from shared.rules.refusal import Unusable
+from worker.platforms.qualcomm import reasons
 from worker.platforms.qualcomm.artefact import Artefact
 from worker.platforms.qualcomm.chips import CHIPS
 from worker.platforms.qualcomm.explain import NO_CONTEXT, explain
 from worker.platforms.qualcomm.prepare import MODEL
-from worker.stage_api import StageError
-from worker.stages.messages import raise_if_out_of_memory, tidy
+from worker.stages.messages import raise_if_out_of_memory, said_by, tidy
 
 CONTEXT, BINARY = "model_ctx.onnx", "model_ctx_qnn.bin"  # the compiler derives the second name from the first
 LOG = "log.txt"
@@ -85,10 +86,9 @@ def _read_back(job):
         artefact.check()
         told, wanted = artefact.soc_model(), CHIPS[job["parameters"]["chip"]][0]
         if told != wanted:
-            raise ValueError(f"it is for the chip {told}, not {wanted}")
+            raise Unusable(reasons.OTHER_CHIP(told=told, wanted=wanted))
     except (OSError, ValueError) as error:
-        raise StageError("compile_failed", "the QNN compiler reported success but wrote no whole context: "
-                         + tidy(error, job), "try again; if it persists, report the model") from error
+        raise reasons.NO_WHOLE_CONTEXT(said=said_by(error, job)) from error
     return artefact
 
 

@@ -4,8 +4,9 @@ The texts are those of onnxruntime-qnn 2.7.0; most stand in the log alone, the e
 """
 import re
 
+from shared.rules.bilingual import NOTHING
+from worker.platforms.qualcomm import reasons
 from worker.platforms.qualcomm.graph import value_shapes
-from worker.stage_api import StageError
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _UNSUPPORTED = re.compile(r"\{ name: (.*?), type: (\w+) \}")
@@ -36,9 +37,7 @@ def explain(error, log, path):
             return _refusal(refused, path)
     said = [line.partition("] ")[2] or line for line in log.splitlines() if "[E:" in line or "<E>" in line]
     text = "; ".join(dict.fromkeys([error, *said[-2:]]))
-    return StageError("compile_failed", "the QNN compiler cannot build the model: " + text[:600],
-                      "the log has the whole story; try another precision, a smaller input_shape, or more memory "
-                      "(limits.stage_memory_bytes)", code and code.group())
+    return reasons.NOT_BUILT(said=text[:600], vendor_code=code and code.group())
 
 
 def _takes_nothing(error):
@@ -58,12 +57,8 @@ def _refusal(refused, path):
     dynamic = [[name for name in values.get(node, ()) if None in shapes.get(name, ())] for node, _ in refused]
     if all(dynamic):
         named = ", ".join(list(dict.fromkeys(name for names in dynamic for name in names))[:_MAX_NAMED])
-        return StageError("dynamic_shape", f"the NPU takes static shapes only; these values have none: {named}",
-                          "end the model before operators whose output depends on the data (NonZero, "
-                          "NonMaxSuppression), or fix the shapes with input_shape")
+        return reasons.NO_STATIC_SHAPE(names=named)
     kinds = sorted({kind for _, kind in refused})
     named = ", ".join(name or kind for name, kind in refused[:_MAX_NAMED])
-    more = f" and {len(refused) - _MAX_NAMED} more" if len(refused) > _MAX_NAMED else ""
-    return StageError("unsupported_operator", f"the NPU does not take: {', '.join(kinds)} ({named}{more})",
-                      "replace them, give them other data types, or end the model before them; allow_cpu = true leaves "
-                      "them to the CPU where there is anything for the NPU")
+    more = reasons.MORE(count=len(refused) - _MAX_NAMED) if len(refused) > _MAX_NAMED else NOTHING
+    return reasons.NOT_TAKEN(kinds=", ".join(kinds), names=named, more=more)

@@ -2,9 +2,9 @@
 import os
 import shutil
 
+from worker.platforms.qualcomm import reasons
 from worker.platforms.qualcomm.artefact import MAX_EMBEDDED_BYTES, Artefact, attribute
 from worker.platforms.qualcomm.compile import BINARY, CONTEXT
-from worker.stage_api import StageError
 from worker.stages.messages import raise_if_out_of_memory, tidy
 
 _NEEDS_BINARY = "external_dependencies"  # metadata: what has to lie beside the model
@@ -36,8 +36,7 @@ def run(job):
 def _embed(artefact, binary):
     size = os.path.getsize(binary)
     if size > MAX_EMBEDDED_BYTES:
-        raise StageError("artefact_too_large", f"the context binary has {size >> 20} MiB; an EPContext model holds "
-                                               f"{MAX_EMBEDDED_BYTES >> 20} MiB at most", "leave embed out")
+        raise reasons.TOO_LARGE_TO_EMBED(mib=size >> 20, limit_mib=MAX_EMBEDDED_BYTES >> 20)
     with open(binary, "rb") as file:
         content = file.read()
     for node in artefact.contexts:
@@ -56,5 +55,4 @@ def _open(job, path):
         Call(job["parameters"]["chip"], job["parameters"]["allow_cpu"]).open(path, job["threads"])
     except Exception as error:  # ONNX Runtime's errors share no base class
         raise_if_out_of_memory(error)
-        raise StageError("verify_failed", "the artefact does not load again: " + tidy(error, job),
-                         "try again; if it persists, report the model") from error
+        raise reasons.DOES_NOT_LOAD(said=tidy(error, job)) from error

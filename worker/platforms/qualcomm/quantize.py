@@ -4,8 +4,9 @@ Activations are unsigned and asymmetric, of 8 or 16 bits (ONNX Runtime's QNN pro
 """
 import os
 
+from worker.platforms.qualcomm import reasons
 from worker.platforms.qualcomm.prepare import DATA, MODEL
-from worker.stage_api import StageError, report
+from worker.stage_api import report
 from worker.stages import calibration
 from worker.stages.messages import raise_if_out_of_memory, tidy
 
@@ -42,9 +43,7 @@ def run(job):
         quantization.quantize(source, os.path.join(job["output_dir"], MODEL), config)
     except Exception as error:  # the toolchain's own errors: whatever it raises is its verdict on the model
         raise_if_out_of_memory(error)
-        raise StageError("compile_failed", "ONNX Runtime cannot quantise the model: " + tidy(error, job),
-                         "export the model with opset 17, or 21 for precision int16; precision fp16 needs no "
-                         "quantising") from error
+        raise reasons.NOT_QUANTISED(said=tidy(error, job)) from error
     options = ", ".join(f"{name}={value!r}" for name, value in chosen.items())
     return {"commands": [f"config = get_qnn_qdq_config({MODEL!r}, reader, {options})",
                          f"onnxruntime.quantization.quantize({MODEL!r}, 'quantised.onnx', config)"]}

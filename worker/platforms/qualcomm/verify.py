@@ -8,8 +8,9 @@ import os
 import time
 from collections import Counter
 
+from worker.platforms.qualcomm import reasons
 from worker.platforms.qualcomm.compile import CONTEXT
-from worker.stage_api import StageError, log, report
+from worker.stage_api import log, report
 from worker.stages.accuracy import Gate, read_samples
 from worker.stages.feeds import CALIBRATION
 from worker.stages.messages import raise_if_out_of_memory, tidy
@@ -59,17 +60,16 @@ def _open(job):
     try:
         return Call(job["parameters"]["chip"], job["parameters"]["allow_cpu"]).open(path, job["threads"])
     except Exception as error:  # ONNX Runtime's errors share no base class
-        raise _failed("load", error, job) from error
+        raise _failed(reasons.NOT_LOADED, error, job) from error
 
 
 def _run(session, names, inputs, job):
     try:
         return session.run(names[1], dict(zip(names[0], inputs)))
     except Exception as error:  # ONNX Runtime's errors share no base class
-        raise _failed("run", error, job) from error
+        raise _failed(reasons.NOT_RUN, error, job) from error
 
 
-def _failed(what, error, job):
+def _failed(reason, error, job):
     raise_if_out_of_memory(error)
-    return StageError("verify_failed", f"the artefact does not {what} in the simulator: " + tidy(error, job),
-                      "try another precision; verify.enabled = false delivers it without running it")
+    return reason(said=tidy(error, job))

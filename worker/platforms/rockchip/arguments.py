@@ -1,5 +1,5 @@
 """The task's parameters as the arguments of rknn-toolkit2's calls."""
-from worker.stage_api import StageError
+from worker.platforms.rockchip import reasons
 from worker.stages import preprocess
 
 _DTYPES = {"int8": "w8a8", "int16": "w16a16i_dfp"}
@@ -46,15 +46,11 @@ def check_inputs(inputs):
     """
     wrong = [f"{entry['name']} ({entry['dtype']})" for entry in inputs if entry["dtype"] not in INPUT_DTYPES]
     if wrong:
-        raise StageError("unsupported_type", "rknn-toolkit2 takes no inputs of these types: " + ", ".join(wrong),
-                         "export the model with inputs of float32; quantisation is chosen by precision")
+        raise reasons.TYPES_NOT_TAKEN(inputs=", ".join(wrong))
 
 
 def _constants(parameters, entry):
     found = preprocess.constants(parameters, entry)
     if found is not None and preprocess.channel_axis(entry["shape"]) != 1:
-        raise StageError("preprocessing_mismatch",
-                         f"input {entry['name']!r} of shape {entry['shape']} has its channels last; rknn-toolkit2 "
-                         "applies mean and std to dimension 1",
-                         "export the model with inputs [N, C, H, W], or put mean and std into the model")
+        raise reasons.CHANNELS_LAST(name=entry["name"], shape=entry["shape"])
     return found

@@ -8,6 +8,9 @@ import json
 import os
 import struct
 
+from shared.rules.refusal import Unusable
+from worker.platforms.rockchip import reasons
+
 MAGIC = b"RKNN\0\0\0\0"
 _HEADER_BYTES = 64
 
@@ -22,13 +25,13 @@ def read_description(path):
     with open(path, "rb") as file:
         header = file.read(_HEADER_BYTES)
         if len(header) < _HEADER_BYTES or not header.startswith(MAGIC):
-            raise ValueError("it does not begin with the bytes RKNN")
+            raise Unusable(reasons.NO_MAGIC)
         (payload,) = struct.unpack_from("<Q", header, 16)
         file.seek(_HEADER_BYTES + payload)
         length = file.read(8)
         text = file.read()
     if len(length) < 8 or struct.unpack("<Q", length)[0] != len(text):
-        raise ValueError(f"its parts do not fit together: {size} bytes with a payload of {payload}")
+        raise Unusable(reasons.PARTS_DO_NOT_FIT(size=size, payload=payload))
     told = json.loads(text)
     tensors = {entry["tensor_id"]: {"name": entry["url"], "dtype": entry["dtype"]["vx_type"], "shape": entry["size"]}
                for entry in told["norm_tensor"]}

@@ -1,12 +1,12 @@
 """Stage: `.rknn` from the static ONNX model, judged by what the file and the log show, not by what the calls answer."""
 import os
 
+from worker.platforms.rockchip import reasons
 from worker.platforms.rockchip.artefact import read_description
 from worker.platforms.rockchip.convert import ARTEFACT, convert
 from worker.platforms.rockchip.isolate import run_apart
 from worker.platforms.rockchip.tool_log import ToolLog
-from worker.stage_api import StageError
-from worker.stages.messages import tidy
+from worker.stages.messages import said_by, tidy
 from worker.stages.phases import following
 
 LOG = "log.txt"
@@ -51,8 +51,7 @@ def _read_back(job):
     try:
         described = read_description(os.path.join(job["output_dir"], ARTEFACT))
     except (OSError, ValueError, KeyError) as error:
-        raise StageError("compile_failed", "rknn-toolkit2 reported success but wrote no whole RKNN file: "
-                         + tidy(error, job), "try again; if it persists, report the model") from error
+        raise reasons.NO_WHOLE_FILE(said=said_by(error, job)) from error
     for entry in described["inputs"] + described["outputs"]:
         entry["dtype"] = entry["dtype"] or job["parameters"]["float_dtype"]
     return described
@@ -61,25 +60,18 @@ def _read_back(job):
 def _unsupported(operators):
     kinds = sorted({entry["type"] for entry in operators})
     named = ", ".join(f"{entry['type']} {entry['name']}".strip() for entry in operators[:_MAX_NAMED])
-    return StageError("unsupported_operator", f"the NPU's compiler has nothing for: {', '.join(kinds)} ({named})",
-                      "replace them by operators that it has, or end the model before them (parameter outputs) and "
-                      "compute the rest on the CPU")
+    return reasons.NOT_TAKEN(kinds=", ".join(kinds), names=named)
 
 
 def _explain(failure, told, job):
     missing = told.missing_tensors()
     if missing:
-        return StageError("tensor_not_found", "the toolkit's graph has no tensor " + ", ".join(missing),
-                          "custom_hybrid names tensors as the toolkit has them after its own fusing; "
-                          "error_analysis lists them")
+        return reasons.NO_TENSOR_IN_GRAPH(names=", ".join(missing))
     said = "; ".join(told.errors()[:3]) or told.last_words()
     suspects = [] if said else _suspects(job)
     if suspects:
-        return StageError("unsupported_operator", f"rknn-toolkit2 {failure}; it has no way with: {', '.join(suspects)}",
-                          "export the model without control flow and without operators outside the ONNX standard")
-    return StageError("compile_failed", f"rknn-toolkit2 {failure}" + (": " + tidy(said, job) if said else ""),
-                      "the log names the layer; try another precision, or a smaller part of the model "
-                      "(parameters inputs and outputs)")
+        return reasons.SUSPECTED(end=failure, names=", ".join(suspects))
+    return reasons.FAILED(end=failure, said=tidy(said, job)) if said else reasons.FAILED_SILENTLY(end=failure)
 
 
 def _suspects(job):

@@ -2,9 +2,8 @@
 import os
 import re
 
-from worker.platforms.rockchip import arguments
+from worker.platforms.rockchip import arguments, reasons
 from worker.platforms.rockchip.part import PART, Part
-from worker.stage_api import StageError
 from worker.stages import calibration, preprocess
 from worker.stages.accuracy import Gate, read_samples
 
@@ -139,8 +138,7 @@ def _simulate(toolkit, job, part):
         fed = [array.astype(np.float32) if array.dtype == np.float64 else array for array in raw]
         simulated = toolkit.rknn.inference(inputs=fed, data_format=["nchw"] * len(fed))
         if simulated is None:
-            raise StageError("verify_failed", "the simulator does not run what the toolkit has built",
-                             "the log says why; verify.enabled = false delivers it without running it")
+            raise reasons.DOES_NOT_RUN()
         gate.add(kind, expected, simulated)
         first = fed if first is None else first
     return gate.figures(), first

@@ -12,6 +12,7 @@ import signal
 import sys
 import traceback
 
+from worker.platforms.rockchip import reasons
 from worker.stage_api import StageError, is_out_of_memory
 
 _RESULT = "toolkit.json"
@@ -21,9 +22,9 @@ _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGXCPU)  # the kernel and the limits, n
 
 class Outcome:
     """How it ended: `value` that the function returned, or the `StageError` that it raised, or else `failure`, in
-    words."""
+    words of both languages."""
 
-    def __init__(self, value=None, error=None, failure=""):
+    def __init__(self, value=None, error=None, failure=None):
         self.value = value
         self.error = error
         self.failure = failure
@@ -44,16 +45,18 @@ def run_apart(function):
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) in _FROM_OUTSIDE:
         os.kill(os.getpid(), os.WTERMSIG(status))  # the worker tells these apart by the stage's own end
     if os.WIFSIGNALED(status):
-        return Outcome(failure="crashed with " + signal.Signals(os.WTERMSIG(status)).name)
+        return Outcome(failure=reasons.CRASHED(signal=signal.Signals(os.WTERMSIG(status)).name))
     if not os.path.exists(_RESULT):
-        return Outcome(failure=f"ended its process with exit code {os.WEXITSTATUS(status)}")
+        return Outcome(failure=reasons.ENDED(code=os.WEXITSTATUS(status)))
     with open(_RESULT, encoding="utf-8") as file:
         result = json.load(file)
     if "stage_error" in result:
         return Outcome(error=StageError.from_json(result["stage_error"]))
     if "memory" in result:
         raise MemoryError(result["memory"])
-    return Outcome(result.get("value"), failure=result.get("failure", ""))
+    if "failure" in result:
+        return Outcome(failure=reasons.RAISED(said=result["failure"]))
+    return Outcome(result["value"])
 
 
 def _run_child(function):
@@ -69,7 +72,7 @@ def _run_child(function):
         except Exception as error:  # whatever the toolkit raises is its verdict on the model
             traceback.print_exc()
             kind = "memory" if is_out_of_memory(error) or "MemoryError" in _last_line(error) else "failure"
-            result = {kind: "raised " + _last_line(error)}
+            result = {kind: _last_line(error)}
         with open(_RESULT + ".part", "w", encoding="utf-8") as file:
             json.dump(result, file)
         os.rename(_RESULT + ".part", _RESULT)

@@ -1,5 +1,5 @@
 """A part of the model, from given tensors to given tensors, and what ONNX Runtime says of it."""
-from worker.stage_api import StageError
+from worker.platforms.rockchip import reasons
 
 PART = "part.onnx"
 
@@ -23,14 +23,11 @@ class Part:
         self.outputs = outputs or [value.name for value in model.graph.output]
         for name in [*self.inputs, *self.outputs]:
             if name not in made and name not in self._model_inputs:
-                raise StageError("tensor_not_found", f"the optimised model has no tensor {name!r}",
-                                 "it may have been folded into its neighbours: take one beside it; what Conv, Concat "
-                                 "and Resize write keeps its name")
+                raise reasons.NO_TENSOR(name=name)
         try:
             part = Extractor(model).extract_model(self.inputs, self.outputs)
         except KeyError as error:  # the extractor looks tensors up by their known shapes
-            raise StageError("tensor_not_found", f"the shape of tensor {error} cannot be told before it is computed",
-                             "take a tensor beside it") from error
+            raise reasons.SHAPE_UNKNOWN(name=error) from error
         _check_closed(part)
         onnx.save(part, PART)
         self._open_whole(model, threads)
@@ -67,6 +64,4 @@ def _check_closed(part):
     known |= {name for node in part.graph.node for name in node.output}
     missing = sorted({name for node in part.graph.node for name in node.input} - known)
     if missing:
-        raise StageError("tensor_not_found", "these outputs cannot be computed from the given inputs alone, they also "
-                                             "depend on: " + ", ".join(missing),
-                         "name the missing tensors as inputs too, or other outputs")
+        raise reasons.NOT_CLOSED(names=", ".join(missing))

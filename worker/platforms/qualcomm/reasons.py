@@ -1,0 +1,55 @@
+"""The catalogue of what this target's stages say. What the QNN compiler and ONNX Runtime say stands in it as it was
+said."""
+from shared.rules.bilingual import Bilingual, Template
+from shared.rules.refusal import Reason
+
+# --- the compiler
+NOT_BUILT = Reason(
+    "compile_failed", "QNN 编译器无法构建模型: {said}", "the QNN compiler cannot build the model: {said}",
+    "日志中有全部过程; 尝试其他精度, 更小的 input_shape 或更多内存 (limits.stage_memory_bytes)",
+    "the log has the whole story; try another precision, a smaller input_shape, or more memory "
+    "(limits.stage_memory_bytes)")
+NO_STATIC_SHAPE = Reason(
+    "dynamic_shape", "NPU 仅接受静态形状; 以下值没有静态形状: {names}",
+    "the NPU takes static shapes only; these values have none: {names}",
+    "在输出取决于数据的算子 (NonZero, NonMaxSuppression) 之前结束模型, 或用 input_shape 固定形状",
+    "end the model before operators whose output depends on the data (NonZero, NonMaxSuppression), or fix the shapes "
+    "with input_shape")
+NOT_TAKEN = Reason(
+    "unsupported_operator", "NPU 不支持: {kinds} ({names}{more})", "the NPU does not take: {kinds} ({names}{more})",
+    "替换这些算子, 更换其数据类型, 或在其之前结束模型; 若另有 NPU 可执行的部分, allow_cpu = true 将它们留给 CPU",
+    "replace them, give them other data types, or end the model before them; allow_cpu = true leaves them to the CPU "
+    "where there is anything for the NPU")
+MORE = Template(" 等, 另有 {count} 个", " and {count} more")
+NOT_QUANTISED = Reason(
+    "compile_failed", "ONNX Runtime 无法量化模型: {said}", "ONNX Runtime cannot quantise the model: {said}",
+    "用 opset 17 导出模型, precision int16 时用 21; precision fp16 不需要量化",
+    "export the model with opset 17, or 21 for precision int16; precision fp16 needs no quantising")
+
+# --- the artefact
+_AGAIN = ("重试; 如仍然失败, 请报告该模型", "try again; if it persists, report the model")
+NO_WHOLE_CONTEXT = Reason(
+    "compile_failed", "QNN 编译器报告成功, 但没有写出完整的 context: {said}",
+    "the QNN compiler reported success but wrote no whole context: {said}", *_AGAIN)
+CANNOT_BE_READ = Template("无法读取: {said}", "it cannot be read: {said}")
+LACKS_GRAPHS = Template("context 二进制中缺少 {names}", "its context binary lacks {names}")
+LACKS_EVERYTHING = Bilingual("context 二进制中缺少全部内容", "its context binary lacks everything")
+OTHER_CHIP = Template("其目标芯片为 {told}, 而不是 {wanted}", "it is for the chip {told}, not {wanted}")
+TOO_LARGE_TO_EMBED = Reason(
+    "artefact_too_large", "context 二进制有 {mib} MiB; EPContext 模型最多容纳 {limit_mib} MiB",
+    "the context binary has {mib} MiB; an EPContext model holds {limit_mib} MiB at most",
+    "去掉 embed",
+    "leave embed out")
+DOES_NOT_LOAD = Reason("verify_failed", "产物无法重新加载: {said}", "the artefact does not load again: {said}", *_AGAIN)
+_ANOTHER_PRECISION = ("尝试其他精度; verify.enabled = false 时不运行即交付",
+                      "try another precision; verify.enabled = false delivers it without running it")
+NOT_LOADED = Reason(
+    "verify_failed",
+    "产物无法在模拟器中加载: {said}",
+    "the artefact does not load in the simulator: {said}",
+                    *_ANOTHER_PRECISION)
+NOT_RUN = Reason(
+    "verify_failed",
+    "产物无法在模拟器中运行: {said}",
+    "the artefact does not run in the simulator: {said}",
+                 *_ANOTHER_PRECISION)

@@ -1,0 +1,65 @@
+"""The catalogue of what this target's stages say. What rknn-toolkit2 says stands in it as it was said."""
+from shared.rules.bilingual import Bilingual, Template
+from shared.rules.refusal import Reason
+
+# --- how the toolkit's process ended, behind its name
+CRASHED = Template("因信号 {signal} 崩溃", "crashed with {signal}")
+ENDED = Template("以退出码 {code} 结束了进程", "ended its process with exit code {code}")
+RAISED = Template("抛出 {said}", "raised {said}")
+
+# --- what came of it
+NOT_TAKEN = Reason(
+    "unsupported_operator", "NPU 的编译器不支持: {kinds} ({names})",
+    "the NPU's compiler has nothing for: {kinds} ({names})",
+    "替换为其支持的算子, 或在其之前结束模型 (参数 outputs), 其余部分在 CPU 上计算",
+    "replace them by operators that it has, or end the model before them (parameter outputs) and compute the rest on "
+    "the CPU")
+SUSPECTED = Reason(
+    "unsupported_operator", "rknn-toolkit2 {end}; 它无法处理: {names}",
+    "rknn-toolkit2 {end}; it has no way with: {names}",
+    "导出不含控制流和 ONNX 标准之外算子的模型",
+    "export the model without control flow and without operators outside the ONNX standard")
+_LAYER = ("日志中指明了层; 尝试其他精度, 或只转换模型的一部分 (参数 inputs 和 outputs)",
+          "the log names the layer; try another precision, or a smaller part of the model (parameters inputs and "
+          "outputs)")
+FAILED = Reason("compile_failed", "rknn-toolkit2 {end}: {said}", "rknn-toolkit2 {end}: {said}", *_LAYER)
+FAILED_SILENTLY = Reason("compile_failed", "rknn-toolkit2 {end}", "rknn-toolkit2 {end}", *_LAYER)
+NO_WHOLE_FILE = Reason(
+    "compile_failed", "rknn-toolkit2 报告成功, 但没有写出完整的 RKNN 文件: {said}",
+    "rknn-toolkit2 reported success but wrote no whole RKNN file: {said}",
+    "重试; 如仍然失败, 请报告该模型", "try again; if it persists, report the model")
+NO_MAGIC = Bilingual("开头不是 RKNN 字节", "it does not begin with the bytes RKNN")
+PARTS_DO_NOT_FIT = Template("各部分不一致: 共 {size} 字节, 载荷 {payload} 字节",
+                            "its parts do not fit together: {size} bytes with a payload of {payload}")
+DOES_NOT_RUN = Reason(
+    "verify_failed", "模拟器无法运行工具包构建的产物", "the simulator does not run what the toolkit has built",
+    "日志中有原因; verify.enabled = false 时不运行即交付",
+    "the log says why; verify.enabled = false delivers it without running it")
+
+# --- parameters and inputs
+NO_TENSOR_IN_GRAPH = Reason(
+    "tensor_not_found", "工具包的图中没有张量 {names}", "the toolkit's graph has no tensor {names}",
+    "custom_hybrid 使用工具包融合之后的张量名; error_analysis 会列出它们",
+    "custom_hybrid names tensors as the toolkit has them after its own fusing; error_analysis lists them")
+NO_TENSOR = Reason(
+    "tensor_not_found", "优化后的模型没有张量 {name!r}", "the optimised model has no tensor {name!r}",
+    "它可能已并入相邻算子: 选择其旁边的张量; Conv, Concat 和 Resize 的输出保留其名称",
+    "it may have been folded into its neighbours: take one beside it; what Conv, Concat and Resize write keeps its "
+    "name")
+SHAPE_UNKNOWN = Reason(
+    "tensor_not_found", "张量 {name} 的形状在计算之前无法得知",
+    "the shape of tensor {name} cannot be told before it is computed", "选择其旁边的张量", "take a tensor beside it")
+NOT_CLOSED = Reason(
+    "tensor_not_found", "这些输出不能只由给定的输入计算, 还取决于: {names}",
+    "these outputs cannot be computed from the given inputs alone, they also depend on: {names}",
+    "将缺少的张量也列为输入, 或选择其他输出", "name the missing tensors as inputs too, or other outputs")
+TYPES_NOT_TAKEN = Reason(
+    "unsupported_type", "rknn-toolkit2 不接受这些类型的输入: {inputs}",
+    "rknn-toolkit2 takes no inputs of these types: {inputs}",
+    "用 float32 输入导出模型; 量化由 precision 选择",
+    "export the model with inputs of float32; quantisation is chosen by precision")
+CHANNELS_LAST = Reason(
+    "preprocessing_mismatch", "输入 {name!r} 的形状为 {shape}, 通道在最后; rknn-toolkit2 将 mean 和 std 用于维度 1",
+    "input {name!r} of shape {shape} has its channels last; rknn-toolkit2 applies mean and std to dimension 1",
+    "用 [N, C, H, W] 输入导出模型, 或将 mean 和 std 放入模型",
+    "export the model with inputs [N, C, H, W], or put mean and std into the model")
