@@ -113,7 +113,9 @@ def test_a_refusal_is_made_by_a_catalogue_only() -> None:
     for piece in ("shared", "worker"):
         for path in sorted((ROOT / piece).rglob("*.py")):
             for node in ast.walk(ast.parse(path.read_text(), str(path))):
-                name = getattr(getattr(node, "func", None), "id", "")
+                if not isinstance(node, ast.Call):
+                    continue
+                name = getattr(node.func, "id", "")
                 if name in ("Refusal", "StageError", "StoredFailure") or (name == "ConversionFailed" and any(
                         isinstance(value, (ast.Constant, ast.JoinedStr)) for value in node.args)):
                     wrong.append(f"{path.relative_to(ROOT)}:{node.lineno}")
