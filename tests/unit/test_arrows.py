@@ -25,6 +25,8 @@ FORBIDDEN = {
 HEAVY = {"onnx", "onnxruntime", "openvino", "numpy"}
 # Whose code names targets: theirs, and nobody else's.
 OWN_PLACES = ("shared/platforms/", "worker/platforms/", "tests/", "docs/")
+SHELLS = {"os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput",
+          "asyncio.create_subprocess_shell"}
 CHILD_MAY = {"worker.stage_api", "worker.stages", "shared.rules"}
 
 
@@ -118,6 +120,15 @@ def test_what_runs_beside_any_toolchain_or_parses_uploads_is_standard_library_on
              if name.partition(".")[0] not in sys.stdlib_module_names | {"worker"}
              and not name.startswith(("shared.preflight", "shared.rules"))]
     assert len(modules) >= 10 and not wrong
+
+
+def test_no_command_is_handed_to_a_shell_as_text() -> None:
+    """What clients send reaches programs as arguments, where no character means anything else."""
+    calls = [(path, node) for path in files(*PIECES) for node in ast.walk(ast.parse(path.read_text()))
+             if isinstance(node, ast.Call)]
+    wrong = [f"{relative(path)}:{call.lineno}" for path, call in calls if ast.unparse(call.func) in SHELLS
+             or any(keyword.arg == "shell" for keyword in call.keywords)]
+    assert not wrong
 
 
 def test_no_file_has_more_than_400_lines() -> None:

@@ -1,6 +1,7 @@
 """What the documents say of the code is so: the table of transitions, the matrix of faults, the glossary, the map."""
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import subprocess
@@ -72,6 +73,38 @@ def test_the_protocols_table_has_the_statuses_of_the_code(name: str) -> None:
     if name != "reap":  # its filter has whichever status the reaper saw
         assert statuses(TRANSITIONS[name][2]) == filters
     assert statuses(TRANSITIONS[name][3]) == effects
+
+
+# --- docs/faults.md ---------------------------------------------------------------------------------------------------
+
+MATRIX = {int(row[0]): CODE.findall(row[3]) for row in read_table("docs/faults.md", "## The matrix")}
+ATTACKS = {int(row[0]): CODE.findall(row[2]) for row in read_table("docs/faults.md", "## Attacks")}
+NAMED = re.findall(r"`([\w/]+\.py::\w+)`", (ROOT / "docs" / "faults.md").read_text())
+
+
+def named_tests(path: Path) -> set[str]:
+    return {node.name for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
+
+
+def test_each_test_that_the_page_on_faults_names_is_there() -> None:
+    missing = [named for named in NAMED if not (file := ROOT / "tests" / named.partition("::")[0]).exists()
+               or named.partition("::")[2] not in named_tests(file)]
+    assert len(NAMED) > 60 and not missing
+
+
+def test_each_fault_and_attack_has_a_test() -> None:
+    assert list(MATRIX) == list(range(1, 23)) and list(ATTACKS) == list(range(1, len(ATTACKS) + 1))
+    assert [number for rows in (MATRIX, ATTACKS) for number, held_by in rows.items() if not held_by] == []
+    assert {named for rows in (MATRIX, ATTACKS) for held_by in rows.values() for named in held_by} <= set(NAMED)
+
+
+def test_the_matrix_has_every_test_of_a_row_and_no_other() -> None:
+    named = {(number, test) for number, held_by in MATRIX.items() for test in held_by}
+    in_code = {(int(name.split("_")[2]), f"faults/{path.name}::{name}")
+               for path in (ROOT / "tests" / "faults").glob("test_*.py") for name in named_tests(path)
+               if name.startswith("test_row_")}
+    assert named == in_code
 
 
 # --- ARCHITECTURE.md --------------------------------------------------------------------------------------------------
