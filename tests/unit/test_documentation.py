@@ -107,6 +107,19 @@ def test_the_matrix_has_every_test_of_a_row_and_no_other() -> None:
     assert named == in_code
 
 
+# --- docs/glossary.md -------------------------------------------------------------------------------------------------
+
+GLOSSARY = [row for heading in re.findall("^## .*", (ROOT / "docs" / "glossary.md").read_text(), re.MULTILINE)
+            for row in read_table("docs/glossary.md", heading)]
+
+
+def test_each_word_is_explained_once_and_lives_where_the_glossary_says() -> None:
+    words = [word for row in GLOSSARY for word in row[0].split(", ")]
+    assert len(words) > 35 and len(words) == len(set(words))
+    assert [row for row in GLOSSARY if not row[1] or not CODE.findall(row[2])] == []
+    assert [place for row in GLOSSARY for place in CODE.findall(row[2]) if not (ROOT / place).exists()] == []
+
+
 # --- ARCHITECTURE.md --------------------------------------------------------------------------------------------------
 
 
