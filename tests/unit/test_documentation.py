@@ -7,10 +7,12 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from shared import transitions
+from shared.api.views import WaitsFor
 from shared.transitions import Change
 from tests.contract.store_changes import EVERY
 
@@ -118,6 +120,22 @@ def test_each_word_is_explained_once_and_lives_where_the_glossary_says() -> None
     assert len(words) > 35 and len(words) == len(set(words))
     assert [row for row in GLOSSARY if not row[1] or not CODE.findall(row[2])] == []
     assert [place for row in GLOSSARY for place in CODE.findall(row[2]) if not (ROOT / place).exists()] == []
+
+
+# --- docs/troubleshooting.md ------------------------------------------------------------------------------------------
+
+
+def test_troubleshooting_has_each_reason_for_which_a_task_waits() -> None:
+    rows = {row[0].strip("`") for row in read_table("docs/troubleshooting.md", "## By what `waits_for` says")}
+    assert rows == {*get_args(WaitsFor), "null"}
+
+
+def test_what_troubleshooting_quotes_from_logs_is_logged() -> None:
+    """A quoted text of several words is one that a function or a worker logs."""
+    quoted = {text for text in CODE.findall((ROOT / "docs" / "troubleshooting.md").read_text())
+              if re.fullmatch(r"[a-z']+( [a-z',]+){2,}", text)}
+    code = "".join(path.read_text() for piece in ("shared", "worker") for path in (ROOT / piece).rglob("*.py"))
+    assert len(quoted) >= 9 and [text for text in sorted(quoted) if text not in code] == []
 
 
 # --- ARCHITECTURE.md --------------------------------------------------------------------------------------------------
