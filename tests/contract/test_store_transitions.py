@@ -1,6 +1,6 @@
 """Every transition on every store: hit or miss, and what is stored then, are those of the model in store_model.py.
 
-tests/unit/test_transitions.py shows that the model and the transitions are DESIGN.md's table.
+tests/unit/test_transitions.py shows that the model and the transitions are the table of docs/protocol.md.
 """
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The broker, and functions that die while they talk to it: rows 1 to 9 of the fault matrix. Service profile."""
+"""The broker, and functions that die while they talk to it: rows 1 to 9 of the matrix in docs/faults.md.
+
+Service profile.
+"""
 from __future__ import annotations
 
 import signal

@@ -1,4 +1,4 @@
-"""Clients that all want something else at once: rows 17 and 18 of the fault matrix."""
+"""Clients that all want something else at once: rows 17 and 18 of the matrix in docs/faults.md."""
 from __future__ import annotations
 
 import random

@@ -1,4 +1,4 @@
-"""An object store that fails, uploads that are cut, disks that are full: row 19 of the fault matrix."""
+"""An object store that fails, uploads that are cut, disks that are full: row 19 of the matrix in docs/faults.md."""
 from __future__ import annotations
 
 import subprocess

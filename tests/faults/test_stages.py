@@ -1,4 +1,4 @@
-"""Toolchains that eat, hang and leave grandchildren: rows 12, 13 and 20 of the fault matrix."""
+"""Toolchains that eat, hang and leave grandchildren: rows 12, 13 and 20 of the matrix in docs/faults.md."""
 from __future__ import annotations
 
 import os

@@ -1,4 +1,4 @@
-"""A store that is away, or whose answers are lost: rows 14 and 15 of the fault matrix."""
+"""A store that is away, or whose answers are lost: rows 14 and 15 of the matrix in docs/faults.md."""
 from __future__ import annotations
 
 import sqlite3

@@ -1,4 +1,4 @@
-"""Workers that die, sleep or are told to go: rows 10, 11, 16, 21 and 22 of the fault matrix."""
+"""Workers that die, sleep or are told to go: rows 10, 11, 16, 21 and 22 of the matrix in docs/faults.md."""
 from __future__ import annotations
 
 import signal

@@ -154,3 +154,18 @@ def test_the_map_names_every_file_and_folder_and_no_other(piece: str) -> None:
     """A file that moves, or a new one, needs its words in the map of ARCHITECTURE.md."""
     named = [name for row in read_table("ARCHITECTURE.md", f"### {piece}/") for name in CODE.findall(row[0])]
     assert len(named) == len(set(named)) and set(named) == pieces(piece)
+
+
+# --- all documents ----------------------------------------------------------------------------------------------------
+
+
+def test_each_document_that_is_referred_to_is_in_the_repository() -> None:
+    """In documents, code and tests: by its path, in capitals, or as a link."""
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    paths = [ROOT / name for name in tracked.split("\0") if name.endswith((".md", ".py", "Makefile", ".toml", ".yaml"))]
+    named = re.compile(r"(?<![\w./-])(docs/[\w.-]+\.md|[A-Z][A-Z.\w-]*\.md)\b|\]\(([\w./-]+\.md)\)")
+    referred = {(path, name) for path in paths if path.exists() for names in named.findall(path.read_text())
+                for name in names if name}
+    missing = [f"{path.relative_to(ROOT)} refers to {name}" for path, name in sorted(referred)
+               if not (ROOT / name).exists() and not (path.parent / name).exists()]
+    assert len(referred) > 20 and not missing
