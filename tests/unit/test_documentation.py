@@ -12,7 +12,9 @@ from typing import get_args
 import pytest
 
 from shared import transitions
+from shared.api.task_events import EventView
 from shared.api.views import WaitsFor
+from shared.documents import Event
 from shared.transitions import Change
 from tests.contract.store_changes import EVERY
 
@@ -75,6 +77,15 @@ def test_the_protocols_table_has_the_statuses_of_the_code(name: str) -> None:
     if name != "reap":  # its filter has whichever status the reaper saw
         assert statuses(TRANSITIONS[name][2]) == filters
     assert statuses(TRANSITIONS[name][3]) == effects
+
+
+# --- events -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", [Event.__doc__, EventView.model_fields["type"].description])
+def test_each_type_of_event_is_told_where_events_are_described(text: str) -> None:
+    types = {event.type for make in EVERY.values() for event in make().events} | {"created"}
+    assert types <= set(re.findall(r"\w+", text))
 
 
 # --- docs/faults.md ---------------------------------------------------------------------------------------------------
