@@ -25,7 +25,7 @@ class TaskFailure(Model):
     stage: str | None = None
     vendor_code: str | None = None
     message: Text
-    hint: Text = Text("", "")
+    hint: Text = Field(Text("", ""), json_schema_extra={"default": ""})  # the schema shows what JSON holds
     log_tail: str = ""
 
 

@@ -16,7 +16,7 @@ class Finding(Model):
     code: str = Field(description=describe(
         {code: row for code, row in CODES.items() if PREFLIGHT in row.raised_by}))
     message: Text
-    hint: Text = Text("", "")
+    hint: Text = Field(Text("", ""), json_schema_extra={"default": ""})  # the schema shows what JSON holds
     field: str = Field(description="of the request; what to change")
 
 

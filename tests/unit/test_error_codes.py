@@ -85,5 +85,7 @@ def test_the_openapi_document_lists_the_codes_of_each_field() -> None:
     told = schemas["TaskFailure"]["properties"]["code"]["description"]
     assert all(f"`{code}`: {row.meaning_zh} / {row.meaning_en}" in told for code, row in ERRORS.items())
     assert not any(f"`{code}`" in told for code in WARNINGS)
+    assert all(schemas[name]["properties"]["hint"] == {"type": "string", "title": "Hint", "default": ""}
+               for name in ("TaskFailure", "Finding"))
     told = schemas["Finding"]["properties"]["code"]["description"]
     assert all(f"`{code}`" in told for code, row in CODES.items() if "preflight" in row.raised_by)
