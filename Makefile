@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/python -m uv
 INSTALL := $(UV) pip install --quiet --compile-bytecode --python $(BIN)/python
+# The environments that `make toolchain-NAME` installs.
+TARGETS := onnx $(patsubst worker/platforms/%/requirements.in,%,$(wildcard worker/platforms/*/requirements.in))
 TOOLCHAINS := worker/stages/requirements.in $(wildcard worker/platforms/*/requirements.in)
 COMPILE := $(UV) pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate
 
@@ -76,15 +78,22 @@ down: $(VENV)/.core  ## stop what make up started; data is kept
 
 # --- work on it -------------------------------------------------------------------------------------------------------
 
-TESTS ?= tests
+.PHONY: check test lint bench chaos
+check: lint  ## the quick checks: style, types, and the tests that need no server and no toolchain
+	$(BIN)/python -m pytest -q -n auto --dist loadfile tests/unit
 
-.PHONY: test lint bench chaos
-test: $(VENV)/.dev toolchains lint  ## all tests with coverage; installs the servers and the browser they need
+ifdef T
+# One test, or a folder of them: without the gates, and with the toolchain that its path names.
+test: $(VENV)/.dev $(patsubst %,toolchain-%,$(filter $(TARGETS),$(subst /, ,$(T))))
+	$(BIN)/python -m pytest $(T)
+else
+test: $(VENV)/.dev toolchains lint  ## all tests (T=path::name for one, ALL=1 for every toolchain's); installs what they need
 	$(BIN)/python -m infra.servers.debian chromium=chromium curl=curl
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest $(TESTS)
+	$(BIN)/python -m tests.suites $(if $(ALL),--all)
 	$(BIN)/python -m coverage combine --quiet
-	$(BIN)/python -m coverage report --skip-covered
+	$(BIN)/python -m coverage report --skip-covered $(if $(ALL)$(CI),,--fail-under=0)
+endif
 
 lint: $(VENV)/.dev  ## style and types of the whole tree
 	$(BIN)/ruff check .

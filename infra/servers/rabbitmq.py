@@ -7,6 +7,7 @@ import subprocess
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from infra.servers.base import CannotStart, Log, Server, free_port, spawn, wait_until
 from infra.servers.debian import install
@@ -16,6 +17,13 @@ NODE = "mc@localhost"  # the same for every node, so that data stays usable on a
 
 # No shell on stdin; other nodes on loopback only; few threads, since the node shares its machine.
 ERL_ARGS = "-noinput -kernel inet_dist_use_interface {127,0,0,1} +S 2:2 +SDcpu 1:1 +SDio 4 +A 8"
+
+
+class Node(Protocol):
+    """`env` is what the command line tools need in order to find the node."""
+
+    @property
+    def env(self) -> dict[str, str]: ...
 
 
 @dataclass
@@ -59,14 +67,14 @@ def start(data_dir: Path, *, port: int | None = None, consumer_timeout_ms: int |
     return RabbitServer("rabbitmq", url, how, process, env)
 
 
-def rabbitmqctl(server: RabbitServer, *args: str, timeout_s: float = 60.0) -> str:
-    """Run `rabbitmqctl ARGS…` against this node; what it printed.
+def rabbitmqctl(node: Node, *args: str, timeout_s: float = 60.0) -> str:
+    """Run `rabbitmqctl ARGS…` against the node; what it printed.
 
     Raises:
         subprocess.CalledProcessError: the node refused; the error holds its output.
     """
-    return subprocess.run([Path(server.env["RABBITMQ_SCRIPTS_DIR"]) / "rabbitmqctl", "--quiet", *args], check=True,
-                          env=server.env, capture_output=True, text=True, timeout=timeout_s).stdout
+    return subprocess.run([Path(node.env["RABBITMQ_SCRIPTS_DIR"]) / "rabbitmqctl", "--quiet", *args], check=True,
+                          env=node.env, capture_output=True, text=True, timeout=timeout_s).stdout
 
 
 def _find() -> Path | None:

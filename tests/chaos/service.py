@@ -16,7 +16,7 @@ from tests.chaos.proxy import Proxies, Proxy
 from tests.chaos.scenario import WORKERS
 from tests.chaos.servers import port_of
 from tests.chaos.stages import COUNTER
-from tests.e2e.services import processes_that_mention
+from tests.fixtures.services import processes_that_mention
 from worker.toolchains import ROOT
 
 GATEWAY = WORKERS  # its number among the victims

@@ -29,7 +29,7 @@ def _empty(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterato
         case "sqlite":
             yield f"sqlite:{tmp_path / 'data' / 'tasks.db'}"
         case "mongo-java-server":
-            with fresh_database(request.getfixturevalue("mongo_java_server").url) as url:
+            with fresh_database(request.getfixturevalue("mongo_java_server_url")) as url:
                 yield url
         case "mongodb":
             yield request.getfixturevalue("mongo_url")

@@ -13,13 +13,14 @@ import pika
 import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 
-from infra.servers.rabbitmq import RabbitServer, rabbitmqctl
+from infra.servers.rabbitmq import rabbitmqctl
 from shared.errors import Unavailable
 from shared.messages import ControlTask, RunTask
 from shared.queue import Delivery
 from shared.queue.rabbitmq import RabbitQueue
 from shared.queue.rabbitmq_subscription import RabbitSubscription
 from shared.queue.topology import DELIVERY_LIMIT
+from tests.fixtures.rabbitmq import SharedNode
 from tests.fixtures.targets import EVERY, NONE
 
 ROOT = Path(__file__).parents[2]
@@ -59,7 +60,7 @@ def channel(amqp_url: str) -> Iterator[BlockingChannel]:
 
 
 @pytest.fixture
-def listing(rabbitmq_server: RabbitServer, amqp_url: str) -> Callable[..., list[dict]]:
+def listing(rabbitmq_server: SharedNode, amqp_url: str) -> Callable[..., list[dict]]:
     """`rabbitmqctl list_…` of the test's virtual host, as rows."""
     def listing(*args: str) -> list[dict]:
         what, vhost = f"list_{args[0]}", amqp_url.rpartition("/")[2]
@@ -184,7 +185,7 @@ def test_a_consumer_whose_queue_was_deleted_consumes_again_within_a_tick(queue: 
 
 
 def test_a_worker_whose_control_queue_was_deleted_hears_control_messages_again(
-        queue: RabbitQueue, subscribe: Subscribe, channel: BlockingChannel, rabbitmq_server: RabbitServer,
+        queue: RabbitQueue, subscribe: Subscribe, channel: BlockingChannel, rabbitmq_server: SharedNode,
         amqp_url: str, listing: Callable[..., list[dict]]) -> None:
     subscription = subscribe("w1")
     idle(subscription)

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from infra.servers.base import free_port
-from infra.servers.rabbitmq import RabbitServer, rabbitmqctl
+from infra.servers.rabbitmq import rabbitmqctl
 from shared.errors import Unavailable
 from shared.messages import ControlTask, RunTask
 from shared.queue import rabbitmq
 from shared.queue.rabbitmq import RabbitQueue
 from shared.queue.rabbitmq_subscription import RabbitSubscription
-from tests.fixtures.rabbitmq import PrivateBroker
+from tests.fixtures.rabbitmq import PrivateBroker, SharedNode
 from tests.fixtures.targets import EVERY, NONE
 
 ROOT = Path(__file__).parents[2]
@@ -109,7 +109,7 @@ def test_without_any_broker_calls_fail_in_time_and_receive_waits(open_queue: Ope
     assert 0.4 < time.monotonic() - started < 1.5
 
 
-def test_wrong_credentials_are_told(rabbitmq_server: RabbitServer, open_queue: Open) -> None:
+def test_wrong_credentials_are_told(rabbitmq_server: SharedNode, open_queue: Open) -> None:
     with pytest.raises(Unavailable, match="ACCESS_REFUSED"):
         open_queue(rabbitmq_server.url.replace("guest:guest", "guest:wrong")).ping()
 
@@ -224,7 +224,7 @@ def test_a_channel_that_the_broker_closes_is_replaced(private_broker: PrivateBro
     assert received_until(subscription, "next") == {"next"}
 
 
-def test_a_dropped_connection_costs_the_next_publish_nothing(rabbitmq_server: RabbitServer, amqp_url: str,
+def test_a_dropped_connection_costs_the_next_publish_nothing(rabbitmq_server: SharedNode, amqp_url: str,
                                                              open_queue: Open, subscribe) -> None:
     queue = open_queue(amqp_url)
     subscription = subscribe(queue)
@@ -235,7 +235,7 @@ def test_a_dropped_connection_costs_the_next_publish_nothing(rabbitmq_server: Ra
     assert received_until(subscription, "last") | {"t0", "t1", "t2"} == {"t0", "t1", "t2", "last"}
 
 
-def test_a_publisher_that_was_frozen_while_its_connection_was_closed_goes_on(rabbitmq_server: RabbitServer,
+def test_a_publisher_that_was_frozen_while_its_connection_was_closed_goes_on(rabbitmq_server: SharedNode,
                                                                             amqp_url: str) -> None:
     code = ("import sys; from shared.queue.rabbitmq import RabbitQueue; from shared.messages import RunTask\n"
             f"queue = RabbitQueue(sys.argv[1], {TIMEOUT_S})\n"
@@ -293,7 +293,7 @@ class Proxy:
 
 
 def test_a_connection_that_died_without_a_word_is_replaced_within_the_same_call(
-        rabbitmq_server: RabbitServer, amqp_url: str, open_queue: Open, resources: ExitStack,
+        rabbitmq_server: SharedNode, amqp_url: str, open_queue: Open, resources: ExitStack,
         monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rabbitmq, "FRESH_S", 0.2)
     port = rabbitmq_server.url.rstrip("/").rpartition(":")[2]

@@ -228,5 +228,5 @@ def test_the_mongo_adapter_does_as_the_model_does_in_one_process():
 
 
 def test_the_mongo_adapter_does_as_the_model_does_over_the_wire(request: pytest.FixtureRequest):
-    with fresh_database(request.getfixturevalue("mongo_java_server").url) as url:
+    with fresh_database(request.getfixturevalue("mongo_java_server_url")) as url:
         _check(lambda: open_store(url, TIMEOUT_S), examples=20)

@@ -5,9 +5,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.e2e.services import Service
 from tests.e2e.test_service import CLASSIFIER, upload
 from tests.fixtures.rabbitmq import PrivateBroker
+from tests.fixtures.services import Service
 
 
 def test_a_task_created_while_the_broker_is_down_runs_before_it_is_back_and_later_ones_after(

@@ -16,7 +16,7 @@ import pytest
 from infra.client import Client
 from infra.servers.base import free_port
 from shared.store import open_store
-from tests.e2e.services import Service, known_workers, processes_that_mention
+from tests.fixtures.services import Service, known_workers, processes_that_mention
 
 Served = tuple[subprocess.Popen[bytes], Client, Path]
 

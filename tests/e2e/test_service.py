@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.e2e.services import Service, processes_that_mention
+from tests.fixtures.services import Service, processes_that_mention
 
 DETECTOR, CLASSIFIER = "det", "cls"
 STAGES = ("fetch", "inspect", "optimize", "reference", "compile", "verify", "publish")

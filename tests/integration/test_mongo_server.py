@@ -8,7 +8,7 @@ import pymongo
 import pytest
 
 from infra.servers import mongo
-from infra.servers.base import CannotStart, Server
+from infra.servers.base import CannotStart
 
 
 def test_a_stopped_server_leaves_no_process_and_its_data_are_there_at_the_next_start(tmp_path: Path):
@@ -24,8 +24,8 @@ def test_a_stopped_server_leaves_no_process_and_its_data_are_there_at_the_next_s
     second.stop()
 
 
-def test_a_port_that_another_server_has_is_refused(tmp_path: Path, mongo_server: Server):
-    with pymongo.MongoClient(mongo_server.url) as client:
+def test_a_port_that_another_server_has_is_refused(tmp_path: Path, mongo_server_url: str):
+    with pymongo.MongoClient(mongo_server_url) as client:
         port = client.address[1]
         with pytest.raises(CannotStart, match=f"port {port} .* in use"):
             mongo.start(tmp_path, port=port)

@@ -34,16 +34,18 @@ def none_left(server: RabbitServer) -> bool:
     return not processes_of(server)
 
 
-def test_several_nodes_run_at_once_and_each_listens_on_loopback_only(rabbitmq_server: RabbitServer,
-                                                                     private_broker: PrivateBroker) -> None:
-    for server in (rabbitmq_server, private_broker.server):
+def test_several_nodes_run_at_once_and_each_listens_on_loopback_only(tmp_path: Path, private_broker: PrivateBroker,
+                                                                     request: pytest.FixtureRequest) -> None:
+    other = start_or_skip(tmp_path / "other")
+    request.addfinalizer(other.stop)
+    for server in (other, private_broker.server):
         addresses = {connection.laddr.ip for process in processes_of(server)
                      for connection in process.net_connections("inet") if connection.status == psutil.CONN_LISTEN}
         assert addresses and addresses <= {"127.0.0.1", "::1"}
         with pika.BlockingConnection(pika.URLParameters(server.url)) as connection:
             assert connection.is_open
     rabbitmqctl(private_broker.server, "add_vhost", "only-here")
-    assert "only-here" not in rabbitmqctl(rabbitmq_server, "list_vhosts")
+    assert "only-here" not in rabbitmqctl(other, "list_vhosts")
 
 
 @pytest.mark.parametrize("way", ["stop", "kill", "crash then stop"])

@@ -90,14 +90,6 @@ def test_an_edge_that_the_model_itself_cannot_take_is_left_out_with_a_warning(tm
     assert "'ones'" in facts["warnings"][0] and str(tmp_path) not in facts["warnings"][0]
 
 
-def test_memory_that_cannot_be_had_is_no_fault_of_the_model(tmp_path):
-    rows = 1 << 14
-    conversion = Conversion(tmp_path, models.filled(rows, rows), own_interpreter=True, memory_bytes=1 << 30)
-    with pytest.raises(StageError) as caught:
-        conversion.run("reference")
-    assert caught.value.code == "out_of_memory"
-
-
 def test_a_model_that_fails_on_every_input_is_told_with_the_runtimes_words(tmp_path):
     model = models.model([onnx.helper.make_node("Reshape", ["x", "shape"], ["y"])],
                          [models.value("x", [1, 4]), models.value("shape", [2], TensorProto.INT64)],

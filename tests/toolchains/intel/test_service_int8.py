@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.e2e.services import Service
 from tests.fixtures.calibration import npy, pictures, zipped
+from tests.fixtures.services import Service
 from tests.fixtures.toolhosts import installed
 from worker.platforms.intel.toolkit import ov
 

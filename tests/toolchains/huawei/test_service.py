@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.e2e.services import Service
+from tests.fixtures.services import Service
 from tests.standins.atc import VERSION, commands, install, tell
 
 MakeService = Callable[..., Service]

@@ -15,7 +15,7 @@ import pytest
 from onnx import helper
 
 from tests import models
-from tests.e2e.services import Service
+from tests.fixtures.services import Service
 from tests.standins.magicmind_interpreter import make_interpreter, make_monitor
 
 MakeService = Callable[..., Service]

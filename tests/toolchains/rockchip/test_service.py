@@ -13,8 +13,8 @@ import pytest
 from onnx import helper
 
 from tests import models as toys
-from tests.e2e.services import Service
 from tests.fixtures.calibration import npy, pictures
+from tests.fixtures.services import Service
 from tests.fixtures.toolhosts import installed
 
 # With the preprocessing that the networks were trained with.

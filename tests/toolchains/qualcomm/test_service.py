@@ -15,7 +15,7 @@ from onnx import helper
 
 from infra.client import ApiError
 from tests import models as tiny
-from tests.e2e.services import Service
+from tests.fixtures.services import Service
 from tests.fixtures.toolhosts import installed
 from worker.stages.samples import make_inputs
 
@@ -90,7 +90,7 @@ def test_half_precision(service: Service, models: dict[str, Path], network: str,
     assert told["placement"]["npu"]["Conv2d"] > 20 and told["placement"]["cpu"] == {} and told["on_cpu"] == []
     assert told["details"]["soc_model"] == 57 and told["precision"] == "fp16"
     assert any(command.startswith("ort.InferenceSession(") for command in told["commands"])
-    done = subprocess.run([installed("qualcomm").interpreter, "-I", "-c", LOAD, Path(__file__).resolve().parents[2],
+    done = subprocess.run([installed("qualcomm").interpreter, "-I", "-c", LOAD, Path(__file__).resolve().parents[3],
                            published(service, "results/net_ctx.onnx")], capture_output=True, text=True, check=False)
     assert done.stdout.splitlines()[0] == str(["x", shape, 1]), done.stderr
 
