@@ -22,7 +22,7 @@ from tests.contract.store_model import make_task
 from tests.fixtures.common import missing
 
 TIMEOUT_S = 0.4  # of each call, where every method is tried
-MARGIN_S = 0.5
+MARGIN_S = 3.0  # of a machine that computes something else; without a limit the calls would hang
 WORKER = WorkerInfo(id="w", host="h", pid=1, platforms={}, slots=1, started_at=0.0, seen_at=0.0)
 
 EVERY_METHOD: dict[str, Callable[[Store], object]] = {
@@ -110,7 +110,7 @@ def test_every_method_tells_in_time_that_mongo_hangs_and_works_when_it_goes_on(s
         with unavailable_within(TIMEOUT_S + MARGIN_S):
             method(store)
     os.killpg(server.process.pid, signal.SIGCONT)
-    deadline = time.monotonic() + 3.0
+    deadline = time.monotonic() + 30.0
     while not answers(store):
         assert time.monotonic() < deadline
     for method in EVERY_METHOD.values():

@@ -23,6 +23,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             patch.delenv(name)
         patch.setenv("MODEL_CONVERT_STORE_URL", f"sqlite:{folder / 'tasks.db'}")
         patch.setenv("MODEL_CONVERT_FILES_URL", f"file:{folder / 'buckets'}")
+        patch.setenv("MODEL_CONVERT_PREFLIGHT_S", "60")  # else create accepts what it could not look at in time
         close_all()
         yield folder
     close_all()
