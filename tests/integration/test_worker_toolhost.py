@@ -334,31 +334,35 @@ def test_an_idle_host_that_died_is_replaced_without_a_word(own_host: ToolHost, t
 
 def test_a_killed_hosts_end_is_not_mistaken_for_that_of_stages_on_the_new_one(own_host: ToolHost,
                                                                               tmp_path: Path) -> None:
-    stop = threading.Event()
+    stop, codes = threading.Event(), []
 
-    def convert(number: int) -> list[str]:
+    def convert(number: int) -> None:
         folder = tmp_path / str(number)
         folder.mkdir()
-        codes = []
         while not stop.is_set():
             try:
                 run(own_host, "succeed", folder)
                 codes.append("ok")
             except ConversionFailed as error:
                 codes.append(error.code)
-        return codes
+
+    def wait_for_a_success() -> None:
+        """The host is up: killed while it starts, it counts as broken."""
+        before = codes.count("ok")
+        wait_until(lambda: codes.count("ok") > before, 60)
 
     with ThreadPoolExecutor(3) as pool:
         futures = [pool.submit(convert, number) for number in range(3)]
         try:
             for _ in range(6):
-                time.sleep(0.4)
+                wait_for_a_success()
                 with suppress(ProcessLookupError):  # it has not been replaced yet
                     os.kill(own_host.pid, signal.SIGKILL)
-            time.sleep(0.6)
+            wait_for_a_success()
         finally:
             stop.set()
-        codes = [code for future in futures for code in future.result(60)]
+        for future in futures:
+            future.result(60)
     assert set(codes) <= {"ok", "killed"}
     assert codes.count("killed") <= 3 * 6
     assert "ok" in codes
