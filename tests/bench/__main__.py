@@ -23,6 +23,17 @@ from tests.bench.figures import Line
 from tests.bench.report import describe_machine, print_table, write_file
 from tests.bench.servers import Servers
 
+EXPLAINED = """rows:
+  a  requests a second, against a bare pair of web framework and driver
+  b  how soon a task starts after its creation
+  c  twenty conversions for OpenVINO, against a loop of scripts and against forks of a warm toolchain
+  d  the same twenty conversions again, from the cache
+  e  the store with many tasks
+  f  memory of an idle worker
+  g  how soon pause, resume and cancel take effect: p50 and p99 of 100 tries
+  h  twenty conversions for an rk3588, against the same two
+  i  twenty conversions for an SM8650, against the same two
+  j  one model to four targets in one request, against four runs"""
 ROWS: dict[str, Callable[[Bench], list[Line]]] = {
     "a": http_rates.run, "b": start_latency.run, "c": batch.run_intel, "d": batch.run_intel, "e": store_scale.run,
     "f": memory.run, "g": control.run, "h": batch.run_rockchip, "i": batch.run_qualcomm, "j": group.run}
@@ -32,6 +43,7 @@ WIDTH = 180  # of the table in a log file
 
 def main(arguments: Sequence[str]) -> int:
     cli = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    cli.formatter_class, cli.epilog = argparse.RawDescriptionHelpFormatter, EXPLAINED
     cli.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)}")
     cli.add_argument("--small", action="store_true", help="a minute, to see that the bench itself works")
     options = cli.parse_args(arguments)

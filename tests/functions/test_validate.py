@@ -303,6 +303,7 @@ def test_a_store_that_hangs_delays_a_task_by_little_and_is_told_by_validation(
         alone: Caller, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     with silent_port() as port:
         monkeypatch.setenv("MODEL_CONVERT_FILES_URL", f"minio://key:secretsecret@127.0.0.1:{port}")
+        monkeypatch.setenv("MODEL_CONVERT_PREFLIGHT_S", "0.5")
         close_all()
         try:
             path = f"models/away-{os.getpid()}-{next(_number)}.onnx"
