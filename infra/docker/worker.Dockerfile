@@ -1,4 +1,5 @@
-# A worker with the toolchains that PyPI has. Vendors' toolkits come from the vendors' own images: start from those.
+# A worker with the bundled toolchains (those of `make demo`). For others, add `python -m infra.toolchains NAME`, or start
+# from the vendor's own image.
 FROM python:3.11-slim
 WORKDIR /app
 COPY infra/bootstrap.lock requirements.lock ./

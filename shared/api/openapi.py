@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from string import Template
 from typing import Any, Generic, Literal, TypeVar
@@ -11,7 +10,7 @@ from typing import Any, Generic, Literal, TypeVar
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from shared import errors
+from shared import VERSION, errors
 from shared.api.catalog import view_platforms
 from shared.api.http import Endpoint
 from shared.documents import WorkerInfo
@@ -76,7 +75,7 @@ def build_document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
             about, examples.get(about.name, {}), schemas, components)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "模型转换服务 / Model conversion service", "version": version("model-convert"),
+        "info": {"title": "模型转换服务 / Model conversion service", "version": VERSION,
                  "description": DESCRIPTION},
         "servers": [{"url": "/"}],
         "tags": [{"name": "tasks", "description": "任务管理 / tasks"},
