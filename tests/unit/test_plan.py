@@ -13,7 +13,7 @@ from worker.stages import common
 
 OWN = Environment("own", "worker/stages/requirements.lock")
 COMPILE = Stage("compile", "a.b:run", "own", inputs=("optimize", "calibration"), parameters=("precision",))
-PLAN = Plan("own", OWN, (common.FETCH, common.INSPECT, common.OPTIMIZE, *common.CALIBRATION, common.REFERENCE, COMPILE,
+PLAN = Plan("own", OWN, (*common.BEGIN, *common.CALIBRATION, common.REFERENCE, COMPILE,
                          common.PUBLISH))
 SMALL = ["fetch", "inspect", "optimize", "reference", "compile", "publish"]
 LARGE = ["fetch", "inspect", "optimize", "calibration_files", "calibration", "reference", "compile", "publish"]

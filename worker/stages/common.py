@@ -11,6 +11,8 @@ INSPECT = Stage("inspect", "worker.stages.inspect:run", ONNX.name, inputs=("fetc
 OPTIMIZE = Stage("optimize", "worker.stages.optimize:run", ONNX.name, inputs=("fetch", "inspect"),
                  parameters=("input_shape", "auto_input_shape"), common=True, weight=2)
 
+BEGIN = (FETCH, INSPECT, OPTIMIZE)  # of every target: a stage that is added here is one that all have
+
 QUANTIZED = ("precision", ("int8", "int16"))
 PREPROCESSING = ("mean", "std")
 CALIBRATION = (

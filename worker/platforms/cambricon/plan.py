@@ -11,7 +11,7 @@ MAGICMIND = Environment("cambricon", locate="worker.platforms.cambricon.toolkit:
 _SHAPES = ("layout", "output_layout")  # what changes the artefact's inputs and outputs, so that verify knows
 
 PLAN = Plan("cambricon", MAGICMIND, (
-    common.FETCH, common.INSPECT, common.OPTIMIZE, *common.CALIBRATION, common.REFERENCE,
+    *common.BEGIN, *common.CALIBRATION, common.REFERENCE,
     Stage("compile", "worker.platforms.cambricon.compile:run", MAGICMIND.name,
           inputs=("fetch", "inspect", "optimize", "calibration"),
           parameters=("chip", "cluster_num", "precision", "mixed_float", "dim_range", "computation_preference",

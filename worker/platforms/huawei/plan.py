@@ -12,9 +12,7 @@ _MODEL = ("fetch", "inspect", "optimize", "files")
 _OPTIONS = ("soc_version", "log", "extra_params")
 
 PLAN = Plan("huawei", CANN, (
-    common.FETCH,
-    common.INSPECT,
-    common.OPTIMIZE,
+    *common.BEGIN,
     Stage("files", "worker.stages.side_files:run", CORE, origin="worker.stages.side_files:versions", parameters=FILES),
     Stage("precheck", "worker.platforms.huawei.precheck:run", CANN.name, inputs=_MODEL, parameters=_OPTIONS),
     Stage("compile", "worker.platforms.huawei.compile:run", CANN.name, inputs=(*_MODEL, "precheck"),

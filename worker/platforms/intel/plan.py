@@ -10,9 +10,7 @@ OPENVINO = Environment("intel", "worker/platforms/intel/requirements.lock",
 _INPUTS = ("mean", "std", "layout", "reverse_channels", "input_type")
 
 PLAN = Plan("intel", OPENVINO, (
-    common.FETCH,
-    common.INSPECT,
-    common.OPTIMIZE,
+    *common.BEGIN,
     *common.CALIBRATION,
     common.REFERENCE,
     Stage("quantize", "worker.platforms.intel.quantize:run", OPENVINO.name,

@@ -9,9 +9,7 @@ QNN = Environment("qualcomm", "worker/platforms/qualcomm/requirements.lock",
                   preload=("worker.platforms.qualcomm.preload",), tools=("onnxruntime-qnn", "onnxruntime"))
 
 PLAN = Plan("qualcomm", QNN, (
-    common.FETCH,
-    common.INSPECT,
-    common.OPTIMIZE,
+    *common.BEGIN,
     *common.CALIBRATION,
     common.REFERENCE,
     Stage("prepare", "worker.platforms.qualcomm.prepare:run", QNN.name, inputs=("optimize",),

@@ -18,9 +18,7 @@ _OPTIONS = (
 )
 
 PLAN = Plan("rockchip", RKNN, (
-    common.FETCH,
-    common.INSPECT,
-    common.OPTIMIZE,
+    *common.BEGIN,
     *common.CALIBRATION,
     common.REFERENCE,
     Stage("compile", "worker.platforms.rockchip.compile:run", RKNN.name,
