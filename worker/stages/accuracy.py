@@ -1,8 +1,10 @@
 """The accuracy gate, for every target: an artefact's outputs against the reference's. NumPy only."""
 import os
+import time
 from math import isfinite
 
 from shared.rules.bilingual import as_it_is, join
+from worker.stage_api import log, report
 from worker.stages import reasons
 from worker.stages.feeds import CALIBRATION, raw_inputs
 from worker.stages.samples import OUTPUTS, inputs_digest, output_name
@@ -130,6 +132,27 @@ class Gate:
     def judge(self, parameters):
         """See `judge`."""
         return judge(self.figures(), parameters)
+
+
+def compare(job, infer, chosen=None, begins_at=0.0):
+    """A `Gate` that has seen what the artefact answers to the reference's samples, to all or to those whose numbers are
+    `chosen`. `infer(inputs)` gives the artefact's outputs; both are lists of arrays in the model's order. The progress
+    goes from `begins_at` percent to 100. The log says how long each sample took.
+    """
+    reference = job["inputs"]["reference"]["facts"]
+    gate = Gate(reference["outputs"])
+    wanted = range(len(reference["samples"])) if chosen is None else chosen
+    done = 0
+    report(begins_at, f"0 of {len(wanted)} samples")
+    for number, (kind, inputs, expected) in enumerate(read_samples(job)):
+        if number not in wanted:
+            continue
+        started = time.monotonic()
+        gate.add(kind, expected, infer(inputs))
+        done += 1
+        log(f"sample {number} ({kind}): simulated in {time.monotonic() - started:.1f} s")
+        report(begins_at + (100 - begins_at) * done / len(wanted), f"{done} of {len(wanted)} samples")
+    return gate
 
 
 def judge(figures, parameters):

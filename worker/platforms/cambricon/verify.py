@@ -6,8 +6,8 @@ from worker.platforms.cambricon import device, reasons
 from worker.platforms.cambricon.artefact import describe, load
 from worker.platforms.cambricon.compile import FILE
 from worker.platforms.cambricon.config import images
-from worker.stage_api import StageError, report
-from worker.stages.accuracy import Gate, read_samples
+from worker.stage_api import StageError
+from worker.stages.accuracy import compare
 from worker.stages.messages import raise_if_out_of_memory, tidy
 
 
@@ -25,14 +25,8 @@ def run(job):
         return {"skipped": True, "reason": reason, "warnings": ["the accuracy was not checked: " + reason]}
     import magicmind.python.runtime as mm
 
-    gate = Gate(reference["outputs"])
     with device.opened(mm) as mlu:
-        infer = _make_runner(mm, mlu, job, reference)
-        report(20, "comparing")
-        total = len(reference["samples"])
-        for number, (kind, inputs, expected) in enumerate(read_samples(job)):
-            gate.add(kind, expected, infer(inputs))
-            report(20 + 80 * (number + 1) / total, f"{number + 1} of {total} samples")
+        gate = compare(job, _make_runner(mm, mlu, job, reference), begins_at=20)
     return gate.judge(job["parameters"])
 
 

@@ -8,8 +8,7 @@ from worker.platforms.intel import reasons
 from worker.platforms.intel.compile import XML
 from worker.platforms.intel.interface import read_steps
 from worker.platforms.intel.runtime import compile_for_cpu, infer
-from worker.stage_api import report
-from worker.stages.accuracy import Gate, read_samples
+from worker.stages.accuracy import compare
 from worker.stages.messages import raise_if_out_of_memory, tidy
 
 _FP16_MAX = 65504.0
@@ -25,15 +24,9 @@ def run(job):
     if reference["facts"]["skipped"]:
         return {"skipped": True}
     outputs = reference["facts"]["outputs"]
-    gate = Gate(outputs)
-    total = len(reference["facts"]["samples"])
     steps = read_steps(job["parameters"], reference["facts"]["inputs"])
     compiled = _load(job, steps)
-    report(30, "comparing")
-    for number, (kind, inputs, expected) in enumerate(read_samples(job)):
-        gate.add(kind, expected, _infer(compiled, steps, inputs, job))
-        report(30 + 70 * (number + 1) / total, f"{number + 1} of {total} samples")
-    facts = gate.judge(job["parameters"])
+    facts = compare(job, lambda inputs: _infer(compiled, steps, inputs, job), begins_at=30).judge(job["parameters"])
     beyond = [entry["name"] for entry in outputs if entry["max_abs"] > _FP16_MAX]
     facts["warnings"] = ["beyond the range of FP16, in which an NPU computes: " + ", ".join(beyond)] if beyond else []
     return facts

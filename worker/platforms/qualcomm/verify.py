@@ -5,13 +5,11 @@ all, unless the client asks for more; for a quantised model the first three, of 
 rounding alone. What zeros and ones would show, the reference's edge samples, is not simulated.
 """
 import os
-import time
 from collections import Counter
 
 from worker.platforms.qualcomm import reasons
 from worker.platforms.qualcomm.compile import CONTEXT
-from worker.stage_api import log, report
-from worker.stages.accuracy import Gate, read_samples
+from worker.stages.accuracy import compare
 from worker.stages.feeds import CALIBRATION
 from worker.stages.messages import raise_if_out_of_memory, tidy
 
@@ -30,16 +28,8 @@ def run(job):
     quantized = job["parameters"]["precision"] != "fp16"
     chosen = _choose(reference["samples"], job["parameters"]["simulated_samples"] or (3 if quantized else 1))
     names = [entry["name"] for entry in reference["inputs"]], [entry["name"] for entry in reference["outputs"]]
-    gate = Gate(reference["outputs"])
     session = _open(job)
-    for number, (kind, inputs, expected) in enumerate(read_samples(job)):
-        if number not in chosen:
-            continue
-        report(100 * chosen.index(number) / len(chosen), f"{chosen.index(number)} of {len(chosen)} samples simulated")
-        started = time.monotonic()
-        gate.add(kind, expected, _run(session, names, inputs, job))
-        log(f"sample {number} ({kind}): simulated in {time.monotonic() - started:.1f} s")
-    return gate.judge(job["parameters"])
+    return compare(job, lambda inputs: _run(session, names, inputs, job), chosen).judge(job["parameters"])
 
 
 def _choose(samples, count):
