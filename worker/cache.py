@@ -3,16 +3,19 @@
 Object store:  <cache bucket>/blobs/<sha256>          file contents, each once
                <cache bucket>/stages/<key>.json       the manifest, written last and only if absent
 This machine:  <cache dir>/<key[:2]>/<key>/files/     the files; manifest.json beside it; moved into place whole;
-                                                      an empty file `shared` once the object store has it too
+                                                      an empty file `shared` once the object store has it too;
+                                                      an empty file `held`, locked by each claim that needs the entry
 
 So a half-written entry does not exist, an entry never changes, and equal files of different results are stored once.
+A claim holds the entries of its stages until it ends; eviction passes over an entry that is held. What is not shared
+yet can therefore not get lost under the claim that will share it. The lock ends with its process.
 An entry that is damaged all the same (a file lost, cut or written to) is removed by whoever finds it: its stage runs
 again.
 """
 from __future__ import annotations
 
+import errno
 import fcntl
-import hashlib
 import json
 import logging
 import os
@@ -21,106 +24,23 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 
+from shared.digests import file_digest
 from shared.errors import NotFound, PayloadTooLarge, PreconditionFailed
 from shared.files import SMALL_BYTES, Files, IfAbsent
+from worker.results import StageResult, check_files, damaged, link_or_copy, place_files, seal
 
 log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 FILES = "files"
 SHARED = "shared"
+HELD = "held"
 MANIFEST_LIMIT_BYTES = 64 << 20
-SEAL_NS = 10**18  # every kept file's time of change: whoever writes to it, through whichever link, breaks the seal
 SCRATCH_LIFE_S = 86400.0  # what a killed worker left in the middle of a download goes after that
-
-
-def canonical_digest(value: Any) -> str:
-    """SHA-256 of the canonical JSON (sorted keys, no spaces) of plain data."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False,
-                                     allow_nan=False).encode()).hexdigest()
-
-
-def file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@dataclass(frozen=True)
-class StageResult:
-    """A finished stage. `files` maps relative names to {"sha256", "size_bytes"}; `facts` is plain JSON.
-
-    `output_digest` covers files and facts only: what later stages depend on, not how long it took.
-    """
-
-    key: str
-    stage: str
-    files: dict[str, dict[str, Any]]
-    facts: dict[str, Any]
-    seconds: float
-    peak_memory_bytes: int | None = None
-    tools: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def output_digest(self) -> str:
-        return canonical_digest({"files": {name: f["sha256"] for name, f in self.files.items()}, "facts": self.facts})
-
-
-def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
-    """`{relative name: {"sha256", "size_bytes"}}` of every regular file below `folder`."""
-    found = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-    return {path.relative_to(folder).as_posix(): {"sha256": file_digest(path), "size_bytes": path.stat().st_size}
-            for path in found}
-
-
-def link_or_copy(source: Path, target: Path) -> None:
-    """A hard link where the file system allows it: the content then outlives the eviction of its cache entry."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)  # with the seal
-
-
-def _copy(source: Path, target: Path) -> None:
-    """For a model's external data: onnx 1.21 and later refuse a data file that has a second hard link."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy2(source, target)
-
-
-def place_files(result: StageResult, source: Path, target: Path) -> None:
-    """Put the result's files, which lie below `source`, below `target`, read-only.
-
-    Raises:
-        NotFound: one is missing, cut, or was written to.
-    """
-    target.mkdir(parents=True, exist_ok=True)
-    has_model = any(name.endswith(".onnx") for name in result.files)
-    for name, about in result.files.items():
-        try:
-            status = os.stat(source / name)
-            if (status.st_size, status.st_mtime_ns) != (about["size_bytes"], SEAL_NS):
-                raise _damaged(result)
-            if has_model and not name.endswith(".onnx"):
-                _copy(source / name, target / name)
-            else:
-                link_or_copy(source / name, target / name)
-        except FileNotFoundError as error:
-            raise _damaged(result) from error
-
-
-def seal(result: StageResult, folder: Path) -> None:
-    """Make the result's files below `folder` read-only, and any later change of them visible."""
-    for name in result.files:
-        (folder / name).chmod(0o444)
-        os.utime(folder / name, ns=(SEAL_NS, SEAL_NS))
-
-
-def _damaged(result: StageResult) -> NotFound:
-    return NotFound(f"缓存已损坏: {result.key}", f"a cached result is damaged: {result.key}")
 
 
 class StageCache:
@@ -171,11 +91,13 @@ class StageCache:
                 self._download(result, scratch)
                 seal(result, scratch)
                 place_files(result, scratch, target)
-                self.keep(result, scratch)
+                _, hold = self.keep(result, scratch)
+                hold.close()
                 self._mark_shared(result.key)
 
-    def keep(self, result: StageResult, folder: Path) -> None:
-        """Take the files below `folder` into the local entry; they stay where they are too."""
+    def keep(self, result: StageResult, folder: Path) -> tuple[StageResult, IO[bytes]]:
+        """Take the files below `folder` into the local entry. The answer is the result that the entry has, which is
+        another worker's where that was first with the same key, and the hold on it; closing the hold ends it."""
         entry = self._entry(result.key)
         entry.parent.mkdir(parents=True, exist_ok=True)
         with self._scratch_folder() as scratch:
@@ -184,14 +106,46 @@ class StageCache:
                 link_or_copy(folder / name, scratch / FILES / name)
             seal(result, scratch / FILES)
             (scratch / MANIFEST).write_text(json.dumps(asdict(result)))
-            with suppress(OSError):  # another worker was first with the same key
-                os.rename(scratch, entry)
+            hold = _lock_held(scratch)
+            while not _moved(scratch, entry):  # another worker was first with the same key
+                if (found := self.find_here(result.key)) and (theirs := self.hold(result.key)):
+                    hold.close()
+                    result, hold = found, theirs
+                    break
         self._evict(sum(about["size_bytes"] for about in result.files.values()))
+        return result, hold
 
-    def share(self, result: StageResult, folder: Path) -> None:
-        """Store the result, whose files lie below `folder`, for all workers; what is there already is not sent."""
-        for name, about in result.files.items():
-            self._share_file(folder / name, about)
+    def trim(self) -> None:
+        """Evict what does not fit any more, now that holds have ended."""
+        self._evict(0)
+
+    def hold(self, key: str) -> IO[bytes] | None:
+        """Keep the local entry from being evicted until the hold is closed; None where there is no entry."""
+        entry = self._entry(key)
+        try:
+            hold = _lock_held(entry)
+        except FileNotFoundError:
+            return None
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(hold.fileno()), os.stat(entry / HELD)):
+                return hold
+        hold.close()  # evicted between the two steps
+        return None
+
+    def share(self, result: StageResult) -> None:
+        """Store the local entry for all workers; what is there already is not sent.
+
+        Raises:
+            NotFound: the entry is gone or damaged.
+            Unavailable: the object store does not answer.
+        """
+        folder = self._entry(result.key) / FILES
+        try:
+            check_files(result, folder)
+            for name, about in result.files.items():
+                self._share_file(folder / name, about)
+        except FileNotFoundError as error:
+            raise damaged(result) from error
         with self._scratch_folder() as scratch:
             manifest = scratch / MANIFEST
             manifest.write_text(json.dumps(asdict(result)))
@@ -244,22 +198,31 @@ class StageCache:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 self._files.download(self._blob_path(about), target, max_bytes=about["size_bytes"])
                 if file_digest(target) != about["sha256"]:
-                    raise _damaged(result)
+                    raise damaged(result)
         except (NotFound, PayloadTooLarge) as error:
             log.warning("a cached result is damaged, its stage will run again: %s", result.key)
             self._files.delete(self._manifest_path(result.key))
             if not isinstance(error, NotFound) or (folder / name).exists():
                 self._files.delete(self._blob_path(about))
-            raise _damaged(result) from error
+            raise damaged(result) from error
 
     def _remove(self, key: str) -> None:
         """Remove the local entry: out of sight at once, then its files."""
         with self._scratch_folder() as scratch, suppress(FileNotFoundError):
             os.rename(self._entry(key), scratch / "removed")
 
+    def _remove_unless_held(self, key: str) -> bool:
+        try:
+            with (self._entry(key) / HELD).open("ab") as held:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._remove(key)
+        except (FileNotFoundError, BlockingIOError):  # removed meanwhile; held
+            return False
+        return True
+
     def _evict(self, added_bytes: int) -> None:
-        """Remove the entries that were not used for longest, until the rest fits. One worker at a time looks, and not
-        before the cache may have grown by a twentieth of its limit."""
+        """Remove the entries that were not used for longest, until the rest fits or is held. One worker at a time
+        looks, and not before the cache may have grown by a twentieth of its limit."""
         if self._grown_bytes is not None and self._grown_bytes + added_bytes < self._limit_bytes / 20:
             self._grown_bytes += added_bytes
             return
@@ -278,12 +241,34 @@ class StageCache:
             for _, size, key in sorted(entries):
                 if total <= self._limit_bytes:
                     break
-                self._remove(key)
-                total -= size
+                if self._remove_unless_held(key):
+                    total -= size
             for left in self._scratch.iterdir():
                 with suppress(FileNotFoundError):
                     if left.stat().st_mtime < time.time() - SCRATCH_LIFE_S:
                         shutil.rmtree(left, ignore_errors=True)
+
+
+def _moved(scratch: Path, entry: Path) -> bool:
+    """Whether the folder is the entry now; False where there is one already."""
+    try:
+        os.rename(scratch, entry)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+            raise
+        return False
+    return True
+
+
+def _lock_held(folder: Path) -> IO[bytes]:
+    """The folder's file HELD, made if it is missing, locked together with all who hold the entry.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+    """
+    held = (folder / HELD).open("ab")
+    fcntl.flock(held, fcntl.LOCK_SH)
+    return held
 
 
 def _read_manifest(key: str, data: bytes) -> StageResult | None:

@@ -16,8 +16,9 @@ from shared.store import Store
 from worker.control import TaskControl, Wanted
 from worker.lease import Beater, Lease
 from worker.plan import Plan
-from worker.runner import TaskRunner, Tools
+from worker.runner import TaskRunner
 from worker.slots import Slots
+from worker.tools import Tools
 
 log = logging.getLogger(__name__)
 

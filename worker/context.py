@@ -10,8 +10,9 @@ from shared.documents import StageRecord, Task
 from shared.files import Files
 from shared.rules.bilingual import Bilingual
 from shared.settings import Settings
-from worker.cache import StageResult
 from worker.plan import Stage
+from worker.publication import Publication
+from worker.results import StageResult
 from worker.toolchains import Toolchain
 
 
@@ -25,12 +26,10 @@ class InputChanged(Exception):
 
 @dataclass(frozen=True)
 class CoreContext:
-    """`inputs` are the results of the stages it declares, `input_dirs` their files. `stages` are the task's, `records`
-    and `results` those of the finished ones, `toolchains` this machine's by environment. `call(entry, folders)` runs a
-    function in the shared stages' environment, in a limited child, and answers its facts. `report` raises `Interrupted`
-    where the task is not to go on. `parameters` are those that the stage declares, `origin` what it told of its objects
-    for its key. `claimed_etags` are the output's objects as this claim saw them ({path: etag or None}), `published`
-    those that it wrote ({path: etag}); `is_ours` asks the store whether the claim still holds."""
+    """`inputs` are the results of the stages that the stage declares, `input_dirs` their files, `parameters` those that
+    it declares. `stages` are the task's, `records` and `results` those of the finished ones, `toolchains` this
+    machine's, by environment. `origin` are the versions of the objects that the stage's key names. `publication` is
+    where the claim writes its output. `report` raises `Interrupted` if the task is not to go on."""
 
     task: Task
     settings: Settings
@@ -44,8 +43,6 @@ class CoreContext:
     toolchains: dict[str, Toolchain]
     parameters: dict[str, Any]
     origin: dict[str, Any]
-    claimed_etags: dict[str, str | None]
-    published: dict[str, str]
-    is_ours: Callable[[], bool]
+    publication: Publication
     report: Callable[[float, str], None]
     call: Callable[[str, dict[str, Path]], dict[str, Any]]

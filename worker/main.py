@@ -10,9 +10,9 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO
 
 from shared.deps import close_all, get_files, get_queue, get_store
 from shared.documents import WorkerInfo
@@ -22,14 +22,14 @@ from shared.settings import Settings, get_settings
 from shared.store import Store
 from worker.cache import StageCache
 from worker.consumer import Consumer
+from worker.execution import make_hosts
 from worker.log_sharer import LogSharer
 from worker.plan import Plan, get_plans
-from worker.process import ToolHost, clean_environment
-from worker.runner import Tools
 from worker.single_flight import SingleFlight
 from worker.stages.common import ONNX
 from worker.sweeper import Sweeper
 from worker.toolchains import Toolchain, find_toolchain
+from worker.tools import Tools
 
 log = logging.getLogger(__name__)
 
@@ -51,36 +51,35 @@ def main() -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):  # first of all: what is made from here on is cleaned up below
         signal.signal(number, lambda *_: stop.set())
-    folder, lock = make_work_folder(settings.work_dir, worker_id)
-    tools = wire(settings, toolchains, folder)
-    for host in tools.hosts.values():
-        host.start()
-    store, queue = get_store(), get_queue()
-    consumer = Consumer(worker_id, store, queue, tools, plans, folder)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: consumer.drain())
-    if stop.is_set():
-        consumer.drain()
-    sweeper = Sweeper(store, queue, settings, list(plans))
-    log.info("ready", extra={"targets": list(plans), "slots": settings.slots,
-                             "platform_slots": settings.platform_slots})
-    try:
-        consumer.run(on_tick=announcer(store, describe(worker_id, settings, plans, toolchains)))
-    finally:
-        sweeper.close()
+    with ExitStack() as at_end:  # in reverse order
+        at_end.callback(close_all)
+        folder = at_end.enter_context(work_folder(settings.work_dir, worker_id))
+        tools = wire(settings, toolchains, folder)
+        at_end.callback(tools.logs.close)
         for host in tools.hosts.values():
-            host.close()
-        tools.logs.close()
-        try:
-            store.remove_worker(worker_id)
-        except Unavailable:
-            log.warning("the store is away; it will forget this worker by itself")
-        shutil.rmtree(folder, ignore_errors=True)
-        Path(lock.name).unlink(missing_ok=True)
-        lock.close()
-        close_all()
+            at_end.callback(host.close)
+            host.start()
+        store, queue = get_store(), get_queue()
+        at_end.callback(forget, store, worker_id)
+        consumer = Consumer(worker_id, store, queue, tools, plans, folder)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: consumer.drain())
+        if stop.is_set():
+            consumer.drain()
+        at_end.callback(Sweeper(store, queue, settings, list(plans)).close)
+        log.info("ready", extra={"targets": list(plans), "slots": settings.slots,
+                                 "platform_slots": settings.platform_slots})
+        consumer.run(on_tick=announcer(store, describe(worker_id, settings, plans, toolchains)))
     log.info("stopped")
     return 0
+
+
+def forget(store: Store, worker_id: str) -> None:
+    """Remove this worker from the live ones."""
+    try:
+        store.remove_worker(worker_id)
+    except Unavailable:
+        log.warning("the store is away; it will forget this worker by itself")
 
 
 def served_plans(settings: Settings) -> tuple[dict[str, Plan], dict[str, Toolchain]]:
@@ -102,13 +101,9 @@ def served_plans(settings: Settings) -> tuple[dict[str, Plan], dict[str, Toolcha
 def wire(settings: Settings, toolchains: dict[str, Toolchain], folder: Path) -> Tools:
     """Everything that the worker's tasks share; hosts are not started."""
     files = get_files()
-    child_environment = clean_environment(settings.toolchain_env)
-    hosts = {name: ToolHost(name, toolchain.interpreter, toolchain.environment.preload,
-                            child_environment | toolchain.variables)
-             for name, toolchain in toolchains.items()}
     return Tools(settings=settings, files=files,
                  cache=StageCache(settings.cache_dir, settings.cache_bytes, files, settings.cache_bucket),
-                 hosts=hosts, toolchains=toolchains,
+                 hosts=make_hosts(toolchains, settings), toolchains=toolchains,
                  threads=max(1, len(os.sched_getaffinity(0)) // settings.slots),
                  logs=LogSharer(files, settings, folder),
                  flights=SingleFlight(settings.cache_dir / "flights", settings.lease_s))
@@ -144,9 +139,29 @@ def announcer(store: Store, info: WorkerInfo) -> Callable[[], None]:
     return tell
 
 
-def make_work_folder(root: Path, worker_id: str) -> tuple[Path, IO[str]]:
+@contextmanager
+def work_folder(root: Path, worker_id: str) -> Iterator[Path]:
     """This worker's own folder, locked as long as it lives; folders whose worker is dead are removed."""
     root.mkdir(parents=True, exist_ok=True)
+    remove_dead(root)
+    while True:
+        lock = (root / f"{worker_id}.lock").open("w")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if os.fstat(lock.fileno()).st_nlink:
+            break
+        lock.close()  # another worker took it for a dead one's before it was locked
+    folder = root / worker_id
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        Path(lock.name).unlink(missing_ok=True)
+        lock.close()
+
+
+def remove_dead(root: Path) -> None:
+    """Remove the work folders whose lock nobody holds."""
     for lock_path in root.glob("*.lock"):
         with lock_path.open("w") as held:
             try:
@@ -157,12 +172,3 @@ def make_work_folder(root: Path, worker_id: str) -> tuple[Path, IO[str]]:
                 continue  # somebody else removed it just now; the name may be a new worker's
             shutil.rmtree(lock_path.with_suffix(""), ignore_errors=True)
             lock_path.unlink(missing_ok=True)
-    while True:
-        lock = (root / f"{worker_id}.lock").open("w")
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if os.fstat(lock.fileno()).st_nlink:
-            break
-        lock.close()  # another worker took it for a dead one's before it was locked
-    folder = root / worker_id
-    folder.mkdir()
-    return folder, lock

@@ -4,11 +4,11 @@ from __future__ import annotations
 from typing import Any
 
 from shared.times import format_time
-from worker.cache import StageResult
 from worker.context import CoreContext
 from worker.keys import code_digest
 from worker.parameters import stage_parameters
 from worker.plan import Stage
+from worker.results import StageResult
 
 
 def make_manifest(context: CoreContext, artefact: StageResult, names: dict[str, str]) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def _stage(context: CoreContext, stage: Stage) -> dict[str, Any]:
     parameters = stage_parameters(context.task)
     return {
         "name": stage.name, "entry": stage.entry, "environment": stage.environment,
-        "code_digest": code_digest(stage.entry.partition(":")[0].rpartition(".")[0]),
+        "code_digest": code_digest(stage.entry),
         "toolchain_digest": toolchain.digest if toolchain else None, "tools": result.tools,
         "commands": result.facts.get("commands", []), "inputs": list(stage.inputs),
         "parameters": {name: parameters.get(name) for name in stage.parameters},

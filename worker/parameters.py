@@ -11,7 +11,8 @@ from shared.platforms.shapes import parse_input_shape
 
 def stage_parameters(task: Task) -> dict[str, Any]:
     """The parameters from which each stage gets those that it declares."""
-    parameters = {**task.parameters, "output_name": PurePosixPath(output_stem(task)).name}
+    parameters = {**task.parameters, "input_path": task.input_path,
+                  "output_name": PurePosixPath(output_stem(task)).name}
     if "input_shape" in parameters:
         parameters["input_shape"] = parse_input_shape(parameters["input_shape"])
     return parameters

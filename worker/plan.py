@@ -20,7 +20,9 @@ class Stage:
     Its result depends on nothing but the code at `entry`, the environment's locked packages, `parameters` (names from
     the task's parameters) and the results of `inputs` (earlier stages): that is its key in the cache. `target` is part
     of the key unless the stage is `common` to all targets. A core stage that reads objects from the buckets has an
-    `origin` ("package.module:function" of the files and the stage's parameters) that tells their versions for the key.
+    `origin` ("package.module:function" of the files and the stage's parameters), which answers their versions for the
+    key. Objects that only a finished run knows of are checked by `renewed` ("package.module:function" of the files, the
+    parameters and a found result's facts): it answers None where the result still holds, else the versions of now.
     With `only_for` (a parameter and values) it exists for tasks with one of these values alone.
     """
 
@@ -31,6 +33,7 @@ class Stage:
     parameters: tuple[str, ...] = ()
     common: bool = False
     origin: str = ""
+    renewed: str = ""
     only_for: tuple[str, tuple[str, ...]] | None = None
     weight: int = 1  # its share of the task's progress
     cached: bool = True  # False: acts on the outside world (publish), so it always runs

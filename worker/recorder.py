@@ -9,19 +9,19 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from pathlib import Path
 
 from shared.documents import StageRecord
 from shared.errors import Unavailable
-from worker.cache import StageCache, StageResult
+from worker.cache import StageCache
 from worker.lease import Lease
+from worker.results import StageResult
 
 log = logging.getLogger(__name__)
 
 RETRY_S = 0.2
 LONGEST_RETRY_S = 10.0
 
-_Item = tuple[list[StageRecord], StageResult | None, Path | None]
+_Item = tuple[list[StageRecord], StageResult | None]
 
 
 class Recorder:
@@ -43,10 +43,9 @@ class Recorder:
         """All of the task's finished stages, in order."""
         return list(self._records.values())
 
-    def add(self, record: StageRecord, *, known: bool, result: StageResult | None = None,
-            folder: Path | None = None) -> None:
-        """Take in a finished stage. A `result` (its files below `folder`) is new and shared first; what is `known` is
-        in the document already, or has no place there yet."""
+    def add(self, record: StageRecord, *, known: bool, result: StageResult | None = None) -> None:
+        """Take in a finished stage. A `result` is one that only this machine has: it is shared first. A stage that is
+        `known` is in the document already, or has no place there yet."""
         self._records[record.name] = record
         if known:
             return
@@ -55,11 +54,16 @@ class Recorder:
             self._thread.start()
         with self._settled:
             self._pending += 1
-        self._queue.put((self.records, result, folder))
+        self._queue.put((self.records, result))
 
     def forget(self, name: str) -> None:
         """The stage's work was undone."""
         self._records.pop(name, None)
+
+    def start_again(self) -> None:
+        """After a result was lost: what could not be shared is given up, its stages will be added again."""
+        self.settle()
+        self._backlog, self._error = [], None
 
     def settle(self) -> None:
         """Wait until everything added is recorded, or cannot be now."""
@@ -73,6 +77,7 @@ class Recorder:
 
         Raises:
             Unavailable: a result could not be shared; its stage and the later ones are not recorded.
+            NotFound: a result was lost before it was shared.
         """
         self.settle()
         if self._error is not None:
@@ -105,20 +110,20 @@ class Recorder:
 
     def _record(self, work: list[_Item]) -> None:
         self._backlog += work
-        for _, result, folder in self._backlog:
-            if result is not None and folder is not None:
-                self._share(result, folder)
+        for _, result in self._backlog:
+            if result is not None:
+                self._share(result)
         if self._backlog:
             self._lease.commit_stages(self._backlog[-1][0])
             self._backlog = []
 
-    def _share(self, result: StageResult, folder: Path) -> None:
+    def _share(self, result: StageResult) -> None:
         delay_s = RETRY_S
         with self._lease.waiting("files") as say:
             while True:
                 last = self._hurry.is_set()
                 try:
-                    return self._cache.share(result, folder)
+                    return self._cache.share(result)
                 except Unavailable as error:
                     if last:
                         raise

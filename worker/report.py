@@ -10,8 +10,8 @@ from pydantic import Field
 from shared.platforms import get_platforms
 from shared.schema import Model
 from shared.times import format_time
-from worker.cache import StageResult
 from worker.context import CoreContext
+from worker.results import StageResult
 from worker.toolchains import ROOT
 
 

@@ -17,21 +17,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from shared.digests import file_digest
 from shared.documents import Task
 from shared.errors import ConversionFailed
 from shared.outputs import published_names
 from shared.settings import Settings, get_settings
-from worker.cache import StageResult, describe_files, file_digest
 from worker.control import TaskControl
+from worker.execution import describe, make_hosts, make_job, run_child, stage_limits
 from worker.keys import code_digest
 from worker.parameters import stage_parameters
 from worker.plan import CORE, Plan, Stage, get_plans
-from worker.process import ToolHost, clean_environment
+from worker.process import ToolHost
+from worker.results import StageResult, describe_files
 from worker.stages.common import ONNX
 from worker.toolchains import Toolchain, find_toolchain
-from worker.watch import StageLimits
-
-STAGE_DISK_BYTES = 32 << 30
 
 
 class CannotReproduce(Exception):
@@ -108,16 +107,14 @@ def _toolchains(plan: Plan, stages: tuple[Stage, ...], told: dict[str, Any],
               ", ".join(f"{tool} {version}" for tool, version in toolchain.versions.items()))
         found[environment.name] = toolchain
     changed = [stage.name for stage in stages[:-1]
-               if told[stage.name].get("code_digest") != code_digest(stage.entry.partition(":")[0].rpartition(".")[0])]
+               if told[stage.name].get("code_digest") != code_digest(stage.entry)]
     _tell("code", [f"of {', '.join(changed)}"] if changed else [])
     return found
 
 
 @contextmanager
 def _hosts(toolchains: dict[str, Toolchain], settings: Settings) -> Iterator[dict[str, ToolHost]]:
-    environment = clean_environment(settings.toolchain_env)
-    hosts = {name: ToolHost(name, toolchain.interpreter, toolchain.environment.preload,
-                            environment | toolchain.variables) for name, toolchain in toolchains.items()}
+    hosts = make_hosts(toolchains, settings)
     try:
         yield hosts
     finally:
@@ -161,17 +158,15 @@ def _find(stage: Stage, name: str, given: dict[str, Path]) -> Path:
 def _run(stage: Stage, task: Task, results: dict[str, StageResult], folders: dict[str, Path], host: ToolHost,
          settings: Settings) -> StageResult:
     parameters, out = stage_parameters(task), folders[stage.name]
-    out.mkdir(parents=True)
-    job = {"parameters": {name: parameters.get(name) for name in stage.parameters}, "output_dir": str(out),
-           "threads": len(os.sched_getaffinity(0)),
-           "inputs": {name: {"dir": str(folders[name]), "facts": results[name].facts} for name in stage.inputs}}
-    limits = StageLimits(settings.stage_time_s, settings.stage_memory_bytes, STAGE_DISK_BYTES)
+    job = make_job(stage, parameters, out, results, {name: folders[name] for name in stage.inputs},
+                   len(os.sched_getaffinity(0)))
+    limits = stage_limits(parameters.get("limits", {}), settings)
     try:
-        run = host.run(stage.entry, out.parent, job, limits, TaskControl(task))
+        run = run_child(host, stage.entry, out.parent, job, limits, TaskControl(task))
     except ConversionFailed as error:
         error.stage = stage.name
         raise
-    return StageResult("", stage.name, describe_files(out), run.facts, run.seconds, run.peak_memory_bytes)
+    return describe("", stage, out, run, None)
 
 
 def _differences(result: StageResult, told: dict[str, Any]) -> list[str]:

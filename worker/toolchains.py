@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from worker.cache import canonical_digest
+from shared.digests import canonical_digest
 from worker.plan import Environment, Located, load_entry
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections.abc import Iterable
 from pathlib import PurePosixPath
@@ -10,6 +9,7 @@ from typing import Any, get_args
 
 from shared.creation.requests import CreateTask, TargetChoice
 from shared.deps import get_store
+from shared.digests import canonical_digest
 from shared.documents import HEAD_START_S, Task, new_task_id
 from shared.errors import Conflict, InvalidRequest
 from shared.files.paths import check_path
@@ -41,7 +41,7 @@ def build_tasks(request: CreateTask, settings: Settings) -> list[Task]:
         if stem in stems[:index]:
             raise InvalidRequest(f"targets[{index}].output_path 无效: 除后缀外与另一目标相同",
                                  f"targets[{index}].output_path is invalid: but for the suffix another target has it")
-    whole = _hash([task.request_hash for task in tasks])
+    whole = canonical_digest([task.request_hash for task in tasks])
     group_id = _group_id(request, tasks[0])
     return [task.model_copy(update={
         "group_id": group_id, "request_hash": whole,
@@ -73,8 +73,8 @@ def _build_task(request: CreateTask, choice: TargetChoice, settings: Settings, w
         output_path=output_path or default_output(task_id, input_path, platform, settings), parameters=parameters,
         priority=request.priority, labels=request.labels, queue_order=now - HEAD_START_S[request.priority],
         created_at=now, updated_at=now, idempotency_key=request.idempotency_key,
-        request_hash=_hash([choice.task_type, platform.name, input_path, output_path, parameters, request.priority,
-                            request.labels]))
+        request_hash=canonical_digest([choice.task_type, platform.name, input_path, output_path, parameters,
+                                       request.priority, request.labels]))
 
 
 def insert_once(task: Task) -> tuple[Task, bool]:
@@ -139,9 +139,3 @@ def _names_object(annotation: Any, metadata: Iterable[Any]) -> bool:
     return any(isinstance(item, NamesObject) for item in metadata) or any(
         _names_object(inner, getattr(inner, "__metadata__", ())) for inner in get_args(annotation)
         if inner is not annotation)
-
-
-def _hash(request: list[object]) -> str:
-    """SHA-256 of the canonical JSON."""
-    text = json.dumps(request, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()

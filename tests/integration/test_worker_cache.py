@@ -12,20 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from shared.digests import canonical_digest
 from shared.errors import NotFound, Unavailable
 from shared.files.local import LocalFiles
-from worker.cache import (
-    FILES,
-    MANIFEST,
-    SCRATCH_LIFE_S,
-    StageCache,
-    StageResult,
-    canonical_digest,
-    describe_files,
-    link_or_copy,
-    place_files,
-    seal,
-)
+from worker.cache import FILES, MANIFEST, SCRATCH_LIFE_S, StageCache
+from worker.results import StageResult, describe_files, link_or_copy, place_files, seal
 
 BUCKET = "cache"
 BIG = 1 << 40
@@ -57,11 +48,12 @@ class Machine:
 
     def keep(self, name: str, files: dict[str, bytes], *, share: bool = False) -> StageResult:
         result, folder = self.make(name, files)
-        self.cache.keep(result, folder)
+        kept, hold = self.cache.keep(result, folder)
         if share:
-            self.cache.share(result, folder)
+            self.cache.share(kept)
+        hold.close()
         shutil.rmtree(folder)
-        return result
+        return kept
 
     def read(self, result: StageResult) -> dict[str, bytes]:
         target = self.folder / "placed"
@@ -319,8 +311,10 @@ def test_the_least_recently_used_entries_go_first(tmp_path: Path) -> None:
 def test_a_cache_of_no_size_keeps_nothing_and_still_shares(tmp_path: Path) -> None:
     machine = Machine(tmp_path, "here", limit_bytes=0)
     result, folder = machine.make("a", FILES_OF_A)
-    machine.cache.keep(result, folder)
-    machine.cache.share(result, folder)
+    kept, hold = machine.cache.keep(result, folder)
+    machine.cache.share(kept)
+    hold.close()
+    machine.cache.trim()
     assert not machine.entry(result).exists()
     assert machine.read(machine.cache.find(result.key)) == FILES_OF_A
 
@@ -348,8 +342,9 @@ def churn(folder: Path, seed: int, rounds: int, failures: multiprocessing.Queue)
             found = machine.cache.find(make_key(name))
             if found is None:
                 result, held = machine.make(name, expected)
-                machine.cache.keep(result, held)
-                machine.cache.share(result, held)
+                kept, hold = machine.cache.keep(result, held)
+                machine.cache.share(kept)
+                hold.close()
                 found = machine.cache.find(make_key(name))
             if machine.read(found) != expected:
                 raise AssertionError(f"{name} is not what was kept")

@@ -1,7 +1,6 @@
 """Real worker processes on one store and one object store: who runs what, and what is left when they die."""
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import signal
@@ -20,7 +19,6 @@ from shared import transitions
 from shared.documents import Status, Task
 from tests.integration.toy_models import small_model
 from tests.integration.worker_kit import PLAN, STAGE_NAMES, Bench, WorkerProcess, alive, make_settings, wait_until
-from worker.main import make_work_folder
 from worker.toolchains import ROOT
 
 Start = Callable[..., WorkerProcess]
@@ -365,27 +363,6 @@ def test_a_worker_tells_that_it_lives_and_forgets_the_long_gone(bench: Bench, st
     gone = info.model_copy(update={"id": "gone", "seen_at": time.time() - 7200})
     bench.store.save_worker(gone)
     wait_until(lambda: [found.id for found in bench.store.workers()] == [info.id], 8)
-
-
-def test_a_lock_taken_for_a_dead_workers_while_it_is_made_is_made_again(tmp_path: Path,
-                                                                        monkeypatch: pytest.MonkeyPatch) -> None:
-    flock, removed = fcntl.flock, []
-
-    def another_worker_is_quicker(file: Any, operation: int) -> None:
-        if operation == fcntl.LOCK_EX and not removed:
-            removed.append(file.name)
-            os.unlink(file.name)
-        flock(file, operation)
-
-    monkeypatch.setattr(fcntl, "flock", another_worker_is_quicker)
-    folder, lock = make_work_folder(tmp_path, "host.example-1")
-    assert removed == [lock.name]
-    monkeypatch.undo()
-    make_work_folder(tmp_path, "host.example-2")
-    assert folder.is_dir()
-    lock.close()
-    make_work_folder(tmp_path, "host.example-3")
-    assert not folder.exists()
 
 
 def test_every_log_line_of_a_task_names_the_task_and_the_worker(bench: Bench, start: Start) -> None:

@@ -31,10 +31,11 @@ from worker.lease import Lease
 from worker.log_sharer import LogSharer
 from worker.plan import Environment, Plan, Stage
 from worker.process import ToolHost, clean_environment
-from worker.runner import TaskRunner, Tools
+from worker.runner import TaskRunner
 from worker.single_flight import SingleFlight
 from worker.stages.common import FETCH, ONNX, PUBLISH
 from worker.toolchains import ROOT
+from worker.tools import Tools
 from worker.watch import StageLimits
 
 TARGET = get_platforms()["intel"]

@@ -12,7 +12,8 @@ from worker.plan import CORE, Environment, Plan, Stage, get_plans, load_entry
 from worker.stages import common
 
 OWN = Environment("own", "worker/stages/requirements.lock")
-COMPILE = Stage("compile", "a.b:run", "own", inputs=("optimize", "calibration"), parameters=("precision",))
+COMPILE = Stage("compile", "worker.stages.inspect:run", "own", inputs=("optimize", "calibration"),
+                parameters=("precision",))
 PLAN = Plan("own", OWN, (*common.BEGIN, *common.CALIBRATION, common.REFERENCE, COMPILE,
                          common.PUBLISH))
 SMALL = ["fetch", "inspect", "optimize", "reference", "compile", "publish"]

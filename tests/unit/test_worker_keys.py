@@ -2,15 +2,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from shared.digests import canonical_digest
 from worker import keys
-from worker.cache import canonical_digest
 from worker.keys import code_digest, stage_key
-from worker.plan import Stage
+from worker.plan import Stage, get_plans
 
 STAGE = Stage("compile", "worker.stages.fetch:run", "toy", inputs=("optimize",), parameters=("precision",))
 INPUTS = {"optimize": "a" * 64}
@@ -49,22 +50,74 @@ def test_the_weight_and_the_order_of_parameters_in_the_plan_change_nothing() -> 
     assert key(replace(STAGE, weight=9)) == key()
 
 
-def test_changed_code_is_another_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = tmp_path / "worker" / "stages"
-    package.mkdir(parents=True)
-    (tmp_path / "worker" / "stage_api.py").write_text("api = 1")
-    (tmp_path / "shared" / "rules").mkdir(parents=True)
-    (tmp_path / "shared" / "rules" / "shapes.py").write_text("rules = 1")
-    (package / "fetch.py").write_text("x = 1")
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], str]]:
+    """`project(path, text)`: write a source of a small project, and answer the digest of its stage's code."""
     monkeypatch.setattr(keys, "ROOT", tmp_path)
-    digests = []
-    for path, text in [(package / "fetch.py", "x = 1"), (package / "fetch.py", "x = 2"), (package / "new.py", ""),
-                       (tmp_path / "worker/stage_api.py", "api = 2"), (tmp_path / "shared/rules/shapes.py", "")]:
-        path.write_text(text)
+
+    def write(path: str, text: str) -> str:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
         code_digest.cache_clear()
-        digests.append(key())
+        keys._imported.cache_clear()
+        return code_digest("worker.stages.fetch:run")
+
+    for path, text in {
+            "worker/stages/fetch.py": "from worker.stages import helper\nimport worker.stage_api\n",
+            "worker/stages/helper.py": "def later():\n    from .deep import x\n",
+            "worker/stages/deep.py": "import shared.rules.inner.shapes\n", "worker/stages/other.py": "",
+            "worker/stage_api.py": "", "worker/stages/__init__.py": "", "shared/rules/__init__.py": "",
+            "shared/rules/other.py": "", "shared/rules/inner/__init__.py": "", "shared/rules/inner/shapes.py": "",
+            "worker/runner.py": ""}.items():
+        write(path, text)
+    yield write
     code_digest.cache_clear()
-    assert len(set(digests)) == 5
+    keys._imported.cache_clear()
+
+
+@pytest.mark.parametrize("path", [
+    "worker/stages/fetch.py", "worker/stages/helper.py", "worker/stages/deep.py", "worker/stages/__init__.py",
+    "worker/stage_api.py", "shared/rules/__init__.py", "shared/rules/inner/__init__.py",
+    "shared/rules/inner/shapes.py"])
+def test_an_edit_of_what_a_stage_imports_however_deep_is_another_key(project: Callable[[str, str], str],
+                                                                     path: str) -> None:
+    before = project("worker/runner.py", "")
+    text = (keys.ROOT / path).read_text()
+    assert project(path, text + "# edited\n") != before
+    assert project(path, text) == before
+
+
+@pytest.mark.parametrize("path", ["worker/stages/other.py", "worker/stages/new.py", "shared/rules/other.py",
+                                  "worker/runner.py"])
+def test_an_edit_of_what_a_stage_does_not_import_leaves_its_key(project: Callable[[str, str], str], path: str) -> None:
+    before = project("worker/runner.py", "")
+    assert project(path, "# edited\n") == before
+
+
+def test_code_that_imports_by_name_depends_on_all_shared_code(project: Callable[[str, str], str]) -> None:
+    by_name = "from importlib import import_module\nimport_module('worker.stages.other')"
+    before = project("worker/stages/helper.py", by_name)
+    assert project("worker/stages/other.py", "# edited\n") != before
+
+
+def test_all_of_a_targets_folder_counts_for_its_stages(project: Callable[[str, str], str]) -> None:
+    entry = "worker.platforms.toy.compile:run"
+    project("worker/platforms/toy/compile.py", "from worker.stages import deep\n")
+    project("worker/platforms/toy/part.py", "import worker.stages.other\n")
+    digests = {code_digest(entry)}
+    for path in ("worker/platforms/toy/part.py", "worker/platforms/toy/new.py", "worker/stages/deep.py",
+                 "worker/stages/other.py", "shared/rules/inner/shapes.py"):
+        project(path, (keys.ROOT / path).read_text() + "# edited\n" if (keys.ROOT / path).exists() else "")
+        digests.add(code_digest(entry))
+    project("worker/stages/helper.py", "# edited\n")
+    assert len(digests) == 6 and code_digest(entry) in digests
+
+
+@pytest.mark.parametrize("name", sorted(get_plans()))
+def test_every_stages_code_has_a_digest_of_its_own_sources(name: str) -> None:
+    for stage in get_plans()[name].stages:
+        sources = keys._closure([keys._source(stage.entry.partition(":")[0])])
+        assert all(source.exists() for source in sources) and len(code_digest(stage.entry)) == 64
 
 
 def test_what_is_no_json_has_no_digest() -> None:

@@ -6,7 +6,8 @@ from worker.plan import CORE, Environment, Stage
 ONNX = Environment("onnx", "worker/stages/requirements.lock", preload=("worker.stages.preload",),
                    tools=("onnx", "onnxruntime"), bundled=True)
 
-FETCH = Stage("fetch", "worker.stages.fetch:run", CORE, common=True)
+FETCH = Stage("fetch", "worker.stages.fetch:run", CORE, parameters=("input_path",), common=True,
+              origin="worker.stages.fetch:versions", renewed="worker.stages.fetch:renewed_versions")
 INSPECT = Stage("inspect", "worker.stages.inspect:run", ONNX.name, inputs=("fetch",), common=True)
 OPTIMIZE = Stage("optimize", "worker.stages.optimize:run", ONNX.name, inputs=("fetch", "inspect"),
                  parameters=("input_shape", "auto_input_shape"), common=True, weight=2)

@@ -15,23 +15,28 @@ from worker.stages import reasons
 MODEL = "model.onnx"
 
 
-def fetch_key(files: Files, path: str, companions: dict[str, str]) -> dict[str, Any]:
-    """What the fetched bytes depend on: the model's version, and its companions' where they are known.
+def versions(files: Files, parameters: dict[str, Any], companions: dict[str, str] | None = None) -> dict[str, Any]:
+    """What the fetched bytes depend on: the model's ETag, and its companions' (`{location: etag}`) if they are known.
 
     Raises:
-        ConversionFailed: there is no such object.
+        ConversionFailed: `input_not_found`.
     """
-    info = files.stat(path)
+    info = files.stat(parameters["input_path"])
     if info is None:
-        raise _missing(path)
-    return {"path": path, "etag": info.etag, "companions": companions}
+        raise _missing(parameters["input_path"])
+    return {"etag": info.etag, "companions": companions or {}}
 
 
-def companion_etags(files: Files, path: str, locations: list[str]) -> dict[str, str]:
-    """`{location: etag}` of the external data files beside the model, as they are now; "" where one is missing."""
-    folder = path.rpartition("/")[0]
-    infos = {location: files.stat(f"{folder}/{location}") for location in locations}
-    return {location: info.etag if info else "" for location, info in infos.items()}
+def renewed_versions(files: Files, parameters: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any] | None:
+    """The model has not changed since the result with these facts was made; its companions may have.
+
+    Raises:
+        ConversionFailed: `input_not_found`.
+    """
+    folder = parameters["input_path"].rpartition("/")[0]
+    infos = {location: files.stat(f"{folder}/{location}") for location in sorted(facts["companions"])}
+    now = {location: info.etag if info else "" for location, info in infos.items()}
+    return None if now == facts["companions"] else versions(files, parameters, now)
 
 
 def run(context: CoreContext) -> dict[str, Any]:

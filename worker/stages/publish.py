@@ -1,19 +1,16 @@
 """Core stage: the artefact to `output_path`; `<stem>.manifest.json`, `.report.json` and `.report.html` beside it.
 
-Each write is conditional on what this claim saw there; or, where the folder is the task's own, on this being the newest
-claim. So a worker that slept through its lease cannot overwrite its successor's result. What lies beside goes first,
-the file at `output_path` last: who sees it has it all.
+The writes are those of `worker.publication`. The files beside the artefact go first and the file at `output_path` goes
+last: a client that sees that one can have all of them.
 """
 from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
-from shared.errors import ConversionFailed, PreconditionFailed
-from shared.files import Condition, Files, IfAbsent, IfMatch
-from shared.outputs import MANIFEST, REPORT, REPORT_PAGE, artefact_suffixes, own_folder, paths_beside, published_names
+from shared.errors import ConversionFailed
+from shared.outputs import MANIFEST, REPORT, REPORT_PAGE, artefact_suffixes, paths_beside, published_names
 from worker.context import CoreContext
 from worker.manifest import make_manifest
 from worker.report import make_report, render
@@ -44,49 +41,12 @@ def run(context: CoreContext) -> dict[str, Any]:
         uploads[beside[suffix]].write_text(text, encoding="utf-8")
     first = uploads.pop(context.task.output_path)
     with ThreadPoolExecutor(len(uploads)) as pool:  # their round trips side by side
-        for done in [pool.submit(_put, context, source, path) for path, source in uploads.items()]:
+        for done in [pool.submit(context.publication.put, source, path) for path, source in uploads.items()]:
             done.result()
     context.report(80, "companions")
-    _put(context, first, context.task.output_path)
+    context.publication.put(first, context.task.output_path)
     verify = context.inputs.get("verify")
     return {"path": context.task.output_path, "files": list(names), "sha256": report.artefact[0].sha256,
             "size_bytes": sum(file.size_bytes for file in report.artefact), "manifest_path": beside[MANIFEST],
             "report_path": beside[REPORT], "report_page_path": beside[REPORT_PAGE], "toolchain": artefact.tools,
             "accuracy": verify.facts if verify else None}
-
-
-def withdraw(files: Files, published: dict[str, str], claimed_etags: dict[str, str | None]) -> None:
-    """Remove what this claim has published; not what was there before with the same content, nor what somebody else
-    has put in its place.
-
-    Raises:
-        Unavailable: what is left in `published` may still be there.
-    """
-    for path, etag in list(published.items()):
-        info = files.stat(path)
-        if info is not None and info.etag == etag != claimed_etags[path]:
-            files.delete(path)
-            info = None
-        claimed_etags[path] = info.etag if info else None
-        del published[path]
-
-
-def _put(context: CoreContext, source: Path, path: str) -> None:
-    etag = context.published.get(path, context.claimed_etags[path])
-    condition: Condition = IfAbsent() if etag is None else IfMatch(etag)
-    try:
-        context.published[path] = _upload_over(context, source, path, condition)
-    except PreconditionFailed as error:
-        raise ConversionFailed(reasons.OUTPUT_CONFLICT(path=path)) from error
-
-
-def _upload_over(context: CoreContext, source: Path, path: str, condition: Condition) -> str:
-    try:
-        return context.files.upload(source, path, condition=condition).etag
-    except PreconditionFailed:
-        # In the task's own folder: an earlier claim's, whose worker may be slow. The look comes before the question, so
-        # that what a later claim writes after it stays.
-        there = context.files.stat(path)
-        if own_folder(context.task) is None or not context.is_ours():
-            raise
-        return context.files.upload(source, path, condition=IfMatch(there.etag) if there else IfAbsent()).etag
