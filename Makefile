@@ -83,8 +83,9 @@ check: lint  ## the quick checks: style, types, and the tests that need no serve
 	$(BIN)/python -m pytest -q -n auto --dist loadfile tests/unit
 
 ifdef T
-# One test, or a folder of them: without the gates, and with the toolchain that its path names.
-test: $(VENV)/.dev $(patsubst %,toolchain-%,$(filter $(TARGETS),$(subst /, ,$(T))))
+# One test, or a folder of them: without the gates, and with the toolchains that its path asks for.
+test: $(VENV)/.dev $(if $(findstring tests/e2e,$(T)),bundled) $(if $(findstring tests/toolchains,$(T)),toolchain-onnx) \
+		$(patsubst %,toolchain-%,$(filter-out onnx,$(filter $(TARGETS),$(subst /, ,$(T)))))
 	$(BIN)/python -m pytest $(T)
 else
 test: $(VENV)/.dev toolchains lint  ## all tests (T=path::name for one, ALL=1 for every toolchain's); installs what they need
