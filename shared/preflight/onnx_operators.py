@@ -1,4 +1,4 @@
-"""Which operators ONNX defines, and which ONNX Runtime beyond it; made by `python -m tests.operators`."""
+"""Which operators ONNX defines, and which ONNX Runtime beyond it; made by `python -m infra.operators`."""
 from __future__ import annotations
 
 import json

@@ -6,6 +6,8 @@ import json
 import onnx
 import pytest
 
+from infra.operators.cases import collect
+from infra.operators.standard import table
 from shared.platforms import get_platforms
 from shared.platforms.base import Operators
 from shared.preflight import onnx_operators
@@ -13,14 +15,12 @@ from shared.preflight.judge import judge_operators
 from shared.preflight.onnx_operators import is_runtimes_own, is_standard
 from tests.fixtures.preflight import read_here
 from tests.fixtures.stages import Conversion, real_model
-from tests.operators.cases import collect
-from tests.operators.standard import table
 
 LISTED = {name: platform.operators for name, platform in get_platforms().items() if platform.operators}
 
 
 def test_the_table_is_the_one_of_the_locked_packages() -> None:
-    """Else: python -m tests.operators."""
+    """Else: python -m infra.operators."""
     assert json.loads(json.dumps(table())) == onnx_operators._table()
 
 
@@ -51,7 +51,7 @@ def test_a_targets_list_names_operators_of_onnx_and_contradicts_nothing(target: 
 
 
 def test_openvino_still_refuses_and_takes_what_its_list_says(tmp_path) -> None:
-    """Two of each: the whole list is made anew by python -m tests.operators."""
+    """Two of each: the whole list is made anew by python -m infra.operators."""
     cases, operators = collect(), LISTED["intel"]
     for name in ("Det", "MaxUnpool"):
         assert name in operators.refused

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import onnx
@@ -25,9 +25,11 @@ def collect() -> dict[str, list[onnx.ModelProto]]:
         cases = collect_testcases(None)
     found: dict[str, list[onnx.ModelProto]] = {}
     for case in cases:
-        nodes = case.model.graph.node
-        if len(nodes) == 1 and nodes[0].domain in ("", "ai.onnx") and case.model.graph.input and case.data_sets:
-            found.setdefault(nodes[0].op_type, []).extend(_variants(case.model, case.data_sets[0][0]))
+        if case.model is None or not case.data_sets:
+            continue
+        graph = case.model.graph
+        if len(graph.node) == 1 and graph.node[0].domain in ("", "ai.onnx") and graph.input:
+            found.setdefault(graph.node[0].op_type, []).extend(_variants(case.model, case.data_sets[0][0]))
     ranked = {name: sorted(models, key=_rank) for name, models in sorted(found.items())}
     return {name: [_after_another(_with_one_output(model)) for model in [*_feature_maps(models), *models][:MAX_CASES]]
             for name, models in ranked.items()}
@@ -92,7 +94,7 @@ def _inferred(model: onnx.ModelProto) -> onnx.ModelProto | None:
     return inferred
 
 
-def _variants(model: onnx.ModelProto, inputs: list[object]) -> Iterator[onnx.ModelProto]:
+def _variants(model: onnx.ModelProto, inputs: Sequence[object]) -> Iterator[onnx.ModelProto]:
     if not all(value.type.HasField("tensor_type") for value in [*model.graph.input, *model.graph.output]):
         return
     fixed = onnx.ModelProto.FromString(model.SerializeToString())
