@@ -14,9 +14,10 @@ from flask.json.provider import DefaultJSONProvider
 
 from infra.api_docs import add_docs
 from infra.http_server import serve
+from shared.api.event_stream import get_streams
 from shared.api.http import Endpoint, HttpFunction
 from shared.api.http_errors import answer_in_json
-from shared.deps import close_all, get_streams
+from shared.deps import close_all
 from shared.logs import set_up_logs
 from shared.settings import PREFIX, get_settings
 

@@ -1,26 +1,40 @@
-"""The one place where things are wired: what a process has one of is made on first use here and kept.
+"""What a process has one of: made on first use, kept, and closed together.
 
+The store, the queue and the object store are wired here, by the settings. A module that keeps something else for the
+whole process (a pool of threads, a memory of what it has seen) makes it `process_wide`, so that `close_all` knows it.
 Imports are inside the functions: most HTTP functions need the store only, and their cold start counts.
 """
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from shared.settings import get_settings
 
 if TYPE_CHECKING:
-    from shared.api.event_stream import Streams
-    from shared.api.validation import CheckPlaces
-    from shared.doorbells import DoorbellMarker
     from shared.files import Files
-    from shared.preflight.admission import Admission
-    from shared.preflight.headers import Headers
     from shared.queue import Queue
     from shared.store import Store
 
 
-@lru_cache(maxsize=1)
+class Closable(Protocol):
+    def close(self) -> None: ...
+
+
+Kept = TypeVar("Kept", bound=Closable)
+
+_KEPT: list[Any] = []  # the getters, in the order in which they were declared: later ones use earlier ones
+
+
+def process_wide(make: Callable[[], Kept]) -> Callable[[], Kept]:
+    """A function that answers the process's only one. `make` makes it at the first call."""
+    get = lru_cache(maxsize=1)(make)
+    _KEPT.append(get)
+    return get
+
+
+@process_wide
 def get_store() -> Store:
     from shared.store import open_store
 
@@ -28,16 +42,7 @@ def get_store() -> Store:
     return open_store(settings.store_url.get_secret_value(), settings.dependency_timeout_s)
 
 
-@lru_cache(maxsize=1)
-def get_queue() -> Queue:
-    from shared.queue import open_queue
-
-    settings = get_settings()
-    return open_queue(settings.queue_url.get_secret_value(), get_store,
-                      timeout_s=settings.dependency_timeout_s, poll_s=settings.poll_s)
-
-
-@lru_cache(maxsize=1)
+@process_wide
 def get_files() -> Files:
     from shared.files import open_files
 
@@ -49,49 +54,18 @@ def get_files() -> Files:
     return RoutedFiles(store, settings.local_roots)
 
 
-@lru_cache(maxsize=1)
-def get_doorbell_marker() -> DoorbellMarker:
-    from shared.doorbells import DoorbellMarker
+@process_wide
+def get_queue() -> Queue:
+    from shared.queue import open_queue
 
-    return DoorbellMarker()
-
-
-@lru_cache(maxsize=1)
-def get_admission() -> Admission:
-    from shared.preflight.admission import Admission
-
-    return Admission()
-
-
-@lru_cache(maxsize=1)
-def get_headers() -> Headers:
-    from shared.preflight.headers import Headers
-
-    return Headers()
-
-
-@lru_cache(maxsize=1)
-def get_check_places() -> CheckPlaces:
-    from shared.api.validation import CheckPlaces
-
-    return CheckPlaces()
-
-
-@lru_cache(maxsize=1)
-def get_streams() -> Streams:
-    from shared.api.event_stream import Streams
-
-    return Streams()
-
-
-# Those that use others come first.
-_MADE = (get_streams, get_admission, get_check_places, get_headers, get_doorbell_marker, get_queue, get_store,
-         get_files)
+    settings = get_settings()
+    return open_queue(settings.queue_url.get_secret_value(), get_store,
+                      timeout_s=settings.dependency_timeout_s, poll_s=settings.poll_s)
 
 
 def close_all() -> None:
-    """Close what was opened and forget it, settings included: the next use starts afresh. For tests and shutdown."""
-    for get in _MADE:
+    """Close what was made and forget it, settings included: the next use starts afresh. For tests and shutdown."""
+    for get in reversed(_KEPT):
         if get.cache_info().currsize:
             get().close()
         get.cache_clear()

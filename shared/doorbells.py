@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 
-from shared.deps import get_doorbell_marker
+from shared.deps import process_wide
 from shared.documents import Task
 from shared.errors import Unavailable
 from shared.messages import ControlTask, RunTask
@@ -70,6 +70,9 @@ class DoorbellMarker:
                     logger.warning("confirmed doorbells are not noted: %s", error)
                 except Exception:
                     logger.exception("confirmed doorbells are not noted")
+
+
+get_doorbell_marker = process_wide(DoorbellMarker)
 
 
 def nudge(task: Task, queue: Queue) -> bool:

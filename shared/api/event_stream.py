@@ -16,7 +16,7 @@ from pydantic_core import to_json
 
 from shared.api.task_events import MAX_SEQ, EventsQuery, view_event
 from shared.api.tasks import require_task
-from shared.deps import get_store, get_streams
+from shared.deps import get_store, process_wide
 from shared.documents import TERMINAL, Task
 from shared.errors import Busy, InvalidRequest, Unavailable
 from shared.settings import get_settings
@@ -61,6 +61,9 @@ class Streams:
     def _leave(self) -> None:
         with self._lock:
             self._open -= 1
+
+
+get_streams = process_wide(Streams)
 
 
 def wants_stream(request: flask.Request) -> bool:

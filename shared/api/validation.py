@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from shared.creation.documents import build_tasks
 from shared.creation.requests import CreateTask
-from shared.deps import get_check_places, get_files
+from shared.deps import get_files, process_wide
 from shared.errors import Busy
 from shared.preflight.checks import check_model, check_target
 from shared.preflight.views import Validation
@@ -41,6 +41,9 @@ class CheckPlaces:
 
     def close(self) -> None:
         """Nothing is open: a check ends by its own deadline."""
+
+
+get_check_places = process_wide(CheckPlaces)
 
 
 def validate_request(request: CreateTask, settings: Settings) -> Validation:

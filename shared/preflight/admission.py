@@ -8,7 +8,7 @@ import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from shared.deps import get_admission, get_files
+from shared.deps import get_files, process_wide
 from shared.documents import Task
 from shared.errors import AppError, InvalidRequest
 from shared.preflight import reasons
@@ -88,6 +88,9 @@ class Admission:
                         self._passed.clear()
                     self._passed[key] = time.monotonic() + _TRUST_S
         return found
+
+
+get_admission = process_wide(Admission)
 
 
 def _find_hopeless(tasks: list[Task], settings: Settings) -> tuple[int, Finding] | None:

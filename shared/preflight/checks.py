@@ -4,12 +4,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.deps import get_headers
 from shared.documents import Task
 from shared.files import FileInfo, Files
 from shared.platforms import get_platforms
 from shared.platforms.shapes import parse_input_shape
 from shared.preflight import reasons
+from shared.preflight.headers import get_headers
 from shared.preflight.judge import judge_model, judge_operators, judge_shapes, warn_of_model
 from shared.preflight.limits import Incomplete
 from shared.preflight.sets import check_set

@@ -5,6 +5,7 @@ import threading
 from collections import OrderedDict
 from typing import Any
 
+from shared.deps import process_wide
 from shared.files import FileInfo, Files
 from shared.preflight.reader import read_objects
 from shared.rules.refusal import Refusal
@@ -42,3 +43,6 @@ class Headers:
     def close(self) -> None:
         with self._lock:
             self._kept.clear()
+
+
+get_headers = process_wide(Headers)
