@@ -231,7 +231,7 @@ def toolhosts() -> Iterator[dict[str, ToolHost]]:
             host.close()
 
 
-def wait_until(what: Callable[[], Any], timeout_s: float = 20.0) -> Any:
+def wait_until(what: Callable[[], Any], timeout_s: float = 60.0) -> Any:
     """What `what()` answers as soon as it is true.
 
     Raises:
