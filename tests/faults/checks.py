@@ -14,7 +14,7 @@ from tests.integration.worker_kit import wait_until
 RESTING = (Status.COMPLETED, Status.FAILED, Status.PAUSED)
 
 
-def wait_at_rest(run: Run, timeout_s: float = 20.0) -> None:
+def wait_at_rest(run: Run, timeout_s: float = 90.0) -> None:
     """Each task that was answered with success ends terminal or paused, and nobody's."""
     def at_rest() -> bool:
         tasks = run.store.get_many(run.task_ids).values()

@@ -159,7 +159,7 @@ class Run:
         assert task is not None, f"{task_id} is gone"
         return task
 
-    def wait_for(self, *task_ids: str, status: Status = Status.COMPLETED, timeout_s: float = 30.0) -> list[Task]:
+    def wait_for(self, *task_ids: str, status: Status = Status.COMPLETED, timeout_s: float = 90.0) -> list[Task]:
         """The tasks as soon as all of them have ended; they are to end so."""
         def ended() -> bool:
             found = self.store.get_many(list(task_ids))
@@ -178,7 +178,7 @@ class Run:
         begun = [p.stage for p in self.played() if p.tag == self.tags[task_id] and p.what == "begins"]
         return {stage: begun.count(stage) for stage in COMPUTED}
 
-    def pid_of(self, task_id: str, stage: str, run: int = 1, timeout_s: float = 20.0) -> int:
+    def pid_of(self, task_id: str, stage: str, run: int = 1, timeout_s: float = 60.0) -> int:
         """The process of the stage's nth run, once it has begun."""
         def find() -> int:
             pids = [p.pid for p in self.played() if (p.tag, p.stage, p.what) == (self.tags[task_id], stage, "begins")]
@@ -192,7 +192,7 @@ class Run:
         return sum(event.type == kind for event in self.store.events(task_id) or [])
 
 
-def wait_gone(pids: list[int], timeout_s: float = 3.0) -> None:
+def wait_gone(pids: list[int], timeout_s: float = 30.0) -> None:
     wait_until(lambda: not alive(pids), timeout_s)
 
 

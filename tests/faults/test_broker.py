@@ -74,7 +74,7 @@ def create_unanswered(run: Run, **script: dict[str, Any]) -> tuple[Task, threadi
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
-    task = wait_until(find, 10)
+    task = wait_until(find, 60)
     run.adopt(task.id, request)
     return task, thread
 
@@ -90,8 +90,8 @@ def test_row_01_a_task_whose_function_died_before_its_publish_is_announced_by_th
         run.kill_gateway()
         thread.join(10)
         assert doorbells(run.settings.queue_url.get_secret_value()) == 0
-        wait_until(lambda: run.task(task.id).announced == 0, 10)
-        wait_until(lambda: doorbells(run.settings.queue_url.get_secret_value()) == 1, 5)
+        wait_until(lambda: run.task(task.id).announced == 0, 60)
+        wait_until(lambda: doorbells(run.settings.queue_url.get_secret_value()) == 1, 60)
         assert run.task(task.id).status is Status.PENDING
     run.wait_for(task.id)
     assert (run.runs(task.id), run.task(task.id).epoch) == (ONCE, 1)
@@ -107,13 +107,13 @@ def test_row_02_a_function_that_died_after_the_confirm_leaves_a_doubled_doorbell
         run.start_gateway(store_url=line[1])
         line[0].judge = lambda chunk: Verdict.SWALLOW if b"findAndModify" in chunk else Verdict.PASS
         task, thread = create_unanswered(run)
-        wait_until(lambda: doorbells(url) == 1, 5)
+        wait_until(lambda: doorbells(url) == 1, 60)
         run.kill_gateway()
         thread.join(10)
         assert run.task(task.id).announced == -1
-        wait_until(lambda: doorbells(url) == 2, 10)
+        wait_until(lambda: doorbells(url) == 2, 60)
     run.wait_for(task.id)
-    wait_until(lambda: doorbells(url) == 0, 10)
+    wait_until(lambda: doorbells(url) == 0, 60)
     assert (run.runs(task.id), run.task(task.id).epoch, run.events(task.id, "claimed")) == (ONCE, 1, 1)
     run.start_gateway()
 
@@ -129,8 +129,8 @@ def test_row_03_tasks_created_while_the_broker_is_down_are_accepted_and_run_when
         tasks.append(run.create())
         assert {run.task(task_id).announced for task_id in tasks} == {-1}
         broker.start()
-        wait_until(lambda: {run.task(task_id).announced for task_id in tasks} == {0}, 20)
-        wait_until(lambda: doorbells(broker.vhost_url) == 2, 5)
+        wait_until(lambda: {run.task(task_id).announced for task_id in tasks} == {0}, 60)
+        wait_until(lambda: doorbells(broker.vhost_url) == 2, 60)
     run.wait_for(*tasks)
     assert [(run.runs(task_id), run.task(task_id).epoch) for task_id in tasks] == [(ONCE, 1)] * 2
 
@@ -152,7 +152,7 @@ def test_row_04_a_function_notices_that_a_queue_or_binding_is_gone_and_declares_
         tasks = [run.create()]
         delete(what, url)
         tasks += [run.create() for _ in range(2)]
-        wait_until(lambda: {run.task(task_id).announced for task_id in tasks} == {0}, 5)
+        wait_until(lambda: {run.task(task_id).announced for task_id in tasks} == {0}, 60)
         assert doorbells(url) == (2 if what == "queue" else 3)
     run.wait_for(*tasks)
     assert [(run.runs(task_id), run.task(task_id).epoch) for task_id in tasks] == [(ONCE, 1)] * 3
@@ -170,7 +170,7 @@ def test_row_04_a_worker_whose_queue_or_binding_is_deleted_hears_of_later_tasks(
     run.wait_for(*tasks, timeout_s=10)
     tasks.append(run.create())
     run.wait_for(tasks[-1], timeout_s=2)
-    wait_until(lambda: doorbells(url) == 0, 5)
+    wait_until(lambda: doorbells(url) == 0, 60)
     assert [(run.runs(task_id), run.task(task_id).epoch) for task_id in tasks] == [(ONCE, 1)] * 4
 
 
@@ -189,7 +189,7 @@ def test_row_05_under_a_memory_alarm_creating_claiming_and_acknowledging_go_on(s
         run.wait_for(*announced, *unannounced, timeout_s=15)
     finally:
         broker.control("set_vm_memory_high_watermark", "0.4")
-    wait_until(lambda: doorbells(broker.vhost_url) == 0, 10)
+    wait_until(lambda: doorbells(broker.vhost_url) == 0, 60)
     later = run.create()
     run.wait_for(later)
     tasks = [*announced, *unannounced, later]
@@ -236,7 +236,7 @@ def test_row_07_a_worker_whose_channel_the_broker_closed_consumes_again_within_a
     before = closed_channels(impatient_broker)
     worker.process.send_signal(signal.SIGSTOP)
     held = run.create()
-    wait_until(lambda: closed_channels(impatient_broker) > before, 10)
+    wait_until(lambda: closed_channels(impatient_broker) > before, 60)
     worker.process.send_signal(signal.SIGCONT)
     run.wait_for(held, timeout_s=5)
     later = run.create()
@@ -264,11 +264,11 @@ def test_row_09_a_worker_killed_between_claim_and_ack_leaves_a_doorbell_that_is_
     run.pid_of(task_id, "prepare")
     run.kill(victim)
     line[0].cut()
-    wait_until(lambda: doorbells(url) == 1, 10)
+    wait_until(lambda: doorbells(url) == 1, 60)
     run.gate().touch()
     run.start_worker()
     [done] = run.wait_for(task_id)
-    wait_until(lambda: doorbells(url) == 0, 10)
+    wait_until(lambda: doorbells(url) == 0, 60)
     assert (done.epoch, run.events(task_id, "claimed"), run.events(task_id, "reaped")) == (2, 2, 1)
     assert run.runs(task_id) == {"prepare": 2, "compile": 1, "verify": 1}
 

@@ -75,7 +75,7 @@ def small_machine() -> Iterator[Path]:
             folder.rmdir()
         return not folder.exists()
 
-    wait_until(is_removed, 10)
+    wait_until(is_removed, 60)
 
 
 def test_row_12_a_stage_that_the_kernel_kills_for_memory_every_time_fails_as_out_of_memory(
