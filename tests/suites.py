@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,22 +26,24 @@ ROOT = Path(__file__).resolve().parent.parent
 # The slowest files first, so that no process ends long after the others.
 FOLDERS = ("faults", "toolchains", "e2e", "chaos", "protocol", "integration", "contract", "functions", "unit")
 # Changes below these can change what any toolchain makes.
-COMMON = ("shared/platforms/base.py", "shared/platforms/shapes.py", "shared/rules/", "worker/", "tests/fixtures/",
-          "tests/models.py", "pyproject.toml")
+COMMON = ("shared/platforms/__init__.py", "shared/platforms/base.py", "shared/platforms/shapes.py", "shared/rules/",
+          "worker/", "infra/toolchains.py", "infra/operators/", "tests/fixtures/", "tests/standins/", "tests/models.py",
+          "pyproject.toml")
 OF_A_TARGET = ("worker/platforms/", "shared/platforms/", "tests/toolchains/")
 
 
-def changed_files() -> list[str]:
-    """Paths that differ from the commit where this branch left main, uncommitted and new files included."""
+def changed_files(root: Path = ROOT) -> list[str]:
+    """Paths that differ from the commit where this branch left main, uncommitted and new files included. Every file
+    where that commit is not known: without a remote, or without git."""
     def git(*arguments: str) -> list[str]:
-        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True)
         return done.stdout.splitlines()
 
     try:
         base = git("merge-base", "HEAD", "origin/main")[0]
-    except subprocess.CalledProcessError:  # no remote: the last commit counts as a change
-        base = "HEAD~1"
-    return git("diff", "--name-only", base) + git("ls-files", "--others", "--exclude-standard")
+        return git("diff", "--name-only", base) + git("ls-files", "--others", "--exclude-standard")
+    except (OSError, subprocess.CalledProcessError):
+        return [path.relative_to(root).as_posix() for path in sorted(root.rglob("*")) if path.is_file()]
 
 
 def select_targets(changed: list[str]) -> dict[str, str]:
@@ -56,7 +59,9 @@ def select_targets(changed: list[str]) -> dict[str, str]:
 
 @contextmanager
 def shared_servers() -> Iterator[dict[str, dict[str, object]]]:
-    """Each server once. One that cannot be had is left out: its tests then skip or fail by themselves."""
+    """Each server once. One that cannot be had is left out: its tests then skip or fail by themselves. A SIGTERM ends
+    this process through its exits, so that no server is left behind."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="test-servers-")))
         there: dict[str, dict[str, object]] = {}
