@@ -13,7 +13,7 @@ from shared.documents import Task
 from shared.errors import ConversionFailed, PreconditionFailed
 from shared.files import Condition, Files, IfAbsent, IfMatch
 from shared.outputs import artefact_paths, own_folder, paths_beside
-from worker.stages import reasons
+from worker import reasons
 
 
 class Publication:

@@ -43,5 +43,8 @@ DOES_NOT_START = Reason("toolchain_broken", "工具链 {name} 未能启动", "th
 INPUT_UNSTABLE = Reason("input_unstable", "重新开始 {count} 次后放弃: {why}",
                         "gave up after {count} new starts: {why}",
                         "停止写入模型和阶段缓存后重试", "retry when nobody writes to the model or the stage cache")
+OUTPUT_CONFLICT = Reason(
+    "output_conflict", "任务运行期间 {path} 被其他程序写入", "{path} was written by somebody else while the task ran",
+    "为每个任务指定各自的 output_path, 然后重试", "give each task an output_path of its own, then retry")
 INTERNAL_ERROR = Reason("internal_error", "内部错误: {what}", "internal error: {what}", "详情见 worker 的日志",
                         "the worker's log has the details")

@@ -164,7 +164,7 @@ ERRORS: dict[str, ErrorCode] = {
         (WORKER,), "转换期间模型或缓存反复变化", "the model or the cache kept changing during the conversion",
         "停止写入后重试", "retry when nobody writes to them"),
     "output_conflict": ErrorCode(
-        (STAGE,), "转换期间有其他程序写入 output_path", "somebody else wrote to output_path during the conversion",
+        (WORKER,), "转换期间有其他程序写入 output_path", "somebody else wrote to output_path during the conversion",
         "换一个 output_path, 或重试", "use another output_path, or retry"),
     "internal_error": ErrorCode(
         (WORKER,), "worker 内部错误", "an error inside the worker", "查看 worker 的日志", "see the worker's log"),

@@ -22,8 +22,8 @@ def run(context: CoreContext) -> dict[str, Any]:
     accuracy where there is a `verify`.
 
     Raises:
-        ConversionFailed: `output_conflict`, somebody else wrote there meanwhile; `artefact_missing`, the stage before
-            left no file of the kind that the target declares.
+        ConversionFailed: `artefact_missing`, the stage before left no file of the kind that the target declares;
+            `output_conflict` as `worker.publication.Publication.put` says.
     """
     artefact_stage = next(iter(context.inputs))
     artefact, folder = context.inputs[artefact_stage], context.input_dirs[artefact_stage]

@@ -101,6 +101,3 @@ NO_ARTEFACT = Reason(
     "stage {stage} left no {suffix} file, only: {files}",
     "请报告此问题: 工具链报告了成功", "report this: the toolchain said that it succeeded")
 NO_FILE = Bilingual("无", "nothing")
-OUTPUT_CONFLICT = Reason(
-    "output_conflict", "任务运行期间 {path} 被其他程序写入", "{path} was written by somebody else while the task ran",
-    "为每个任务指定各自的 output_path, 然后重试", "give each task an output_path of its own, then retry")
