@@ -1,4 +1,30 @@
 """Fixtures that every suite may use; the real servers are in tests/fixtures."""
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+
+import coverage
+import pytest
+
 pytest_plugins = ["tests.fixtures.mongo", "tests.fixtures.rabbitmq", "tests.fixtures.minio", "tests.fixtures.services"]
+
+# Suites of whole processes: the suites of single pieces reach the same lines.
+UNMEASURED = {"e2e", "faults", "chaos", "protocol"}
+CONFIG = "COVERAGE_PROCESS_CONFIG"  # child processes measure themselves where it is set
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """A test that is `unmeasured`, with its processes, runs without coverage: tracing would take most of its time."""
+    measured = coverage.Coverage.current()
+    suite = item.nodeid.split("/")[1]
+    if measured is None or not (suite in UNMEASURED or item.get_closest_marker("unmeasured")):
+        return (yield)
+    measured.stop()
+    config = os.environ.pop(CONFIG)
+    try:
+        return (yield)
+    finally:
+        os.environ[CONFIG] = config
+        measured.start()

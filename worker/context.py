@@ -45,4 +45,3 @@ class CoreContext:
     origin: dict[str, Any]
     publication: Publication
     report: Callable[[float, str], None]
-    call: Callable[[str, dict[str, Path]], dict[str, Any]]

@@ -26,7 +26,6 @@ from worker.plan import CORE, Plan, Stage, load_entry
 from worker.publication import Publication
 from worker.recorder import Recorder
 from worker.results import StageResult
-from worker.stages.common import ONNX
 from worker.tools import Tools
 from worker.watch import Interrupted, StageRun
 
@@ -183,12 +182,6 @@ class TaskRunner:
             raise ResultLost(error.text) from error
 
     def _run_core(self, stage: Stage, out: Path, input_dirs: dict[str, Path], versions: dict[str, Any]) -> StageRun:
-        def call(entry: str, folders: dict[str, Path]) -> dict[str, Any]:
-            scan = out.parent / "call"
-            job = {"parameters": {}, "output_dir": str(scan / "out"), "threads": 1,
-                   "inputs": {name: {"dir": str(path), "facts": {}} for name, path in folders.items()}}
-            return self._run_child(ONNX.name, entry, scan, job, 0).facts
-
         def report(percent: float, text: str) -> None:
             self._report(stage.weight, percent, text)
             if self._control.wanted is Wanted.STOP or self._control.give_up:
@@ -200,7 +193,7 @@ class TaskRunner:
             inputs={name: self._results[name] for name in stage.inputs}, input_dirs=input_dirs, stages=self._stages,
             records=self._recorder.records, results=self._results, toolchains=self._tools.toolchains,
             parameters=declared(stage, self._parameters), origin=versions, publication=self._publication,
-            report=report, call=call))
+            report=report))
         return StageRun(facts, round(time.monotonic() - started, 3), 0)
 
     def _run_child(self, environment: str, entry: str, folder: Path, job: dict[str, Any], weight: int) -> StageRun:

@@ -3,8 +3,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from shared.rules.shapes import ANY_INPUT
+
 MAX_DIMENSIONS = 16
-ANY_INPUT = ""
 
 
 def _dimensions(values: list[Any]) -> list[int]:

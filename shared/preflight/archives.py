@@ -9,8 +9,9 @@ import zlib
 from typing import Any
 
 from shared.preflight import arrays, reasons
-from shared.preflight.limits import MAX_ARRAYS, MAX_RANGE_BYTES, MAX_READ_BYTES, Incomplete
-from shared.preflight.wire import Ask
+from shared.preflight.limits import MAX_ARRAYS, MAX_RANGE_BYTES
+from shared.rules.onnx.bounds import MAX_READ_BYTES, Incomplete
+from shared.rules.onnx.wire import Ask
 
 codecs.lookup("cp437")  # of members' names; later nothing can be imported any more
 

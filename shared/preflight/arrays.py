@@ -8,9 +8,9 @@ import re
 from math import prod
 from typing import Any
 
-from shared.preflight.limits import MAX_LISTED
-from shared.preflight.wire import Ask
 from shared.rules.bilingual import Bilingual
+from shared.rules.onnx.bounds import MAX_LISTED
+from shared.rules.onnx.wire import Ask
 from shared.rules.reasons import calibration as reasons
 
 FIRST_BYTES = 4096

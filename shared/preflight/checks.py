@@ -11,13 +11,13 @@ from shared.platforms.shapes import parse_input_shape
 from shared.preflight import reasons
 from shared.preflight.headers import get_headers
 from shared.preflight.judge import judge_model, judge_operators, judge_shapes, warn_of_model
-from shared.preflight.limits import Incomplete
 from shared.preflight.sets import check_set
 from shared.preflight.views import Finding, ModelView, TargetVerdict
 from shared.rules import models as rules
 from shared.rules.bilingual import Bilingual
 from shared.rules.error_codes import check_code
 from shared.rules.models import shown
+from shared.rules.onnx.bounds import Incomplete
 from shared.rules.reasons import model as models
 from shared.rules.refusal import Refusal
 from shared.settings import Settings

@@ -12,12 +12,14 @@ from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from shared.preflight import reasons
-from shared.preflight.limits import CHILD_CPU_S, CHILD_MEMORY_BYTES, Incomplete
-from shared.preflight.wire import Ask
+from shared.preflight.limits import CHILD_CPU_S, CHILD_MEMORY_BYTES
+from shared.rules.onnx.bounds import Incomplete
+from shared.rules.onnx.wire import Ask
 from shared.rules.refusal import Refusal
 
 # A zip's modules cost as much to import as all the rest, so each job loads its own.
-_JOBS = {"model": "header:read_model", "archive": "archives:read_archive", "array": "arrays:read_array"}
+_JOBS = {"model": "shared.rules.onnx.facts:read_facts", "archive": "shared.preflight.archives:read_archive",
+         "array": "shared.preflight.arrays:read_array"}
 _STANDARD_FILES = 3
 
 
@@ -28,7 +30,7 @@ def main() -> None:
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
     job = json.loads(requests.readline())
     module, _, function = _JOBS[job["kind"]].partition(":")
-    read = getattr(importlib.import_module(f"shared.preflight.{module}"), function)
+    read = getattr(importlib.import_module(module), function)
     _limit()
     outcome = json.dumps(_run(read, job["sizes"], requests, answers)).encode()
     answers.write(b"done %d\n%s" % (len(outcome), outcome))

@@ -13,8 +13,10 @@ from typing import IO, Any
 from shared.errors import Busy, NotFound
 from shared.files import FileInfo, Files
 from shared.preflight import reasons
-from shared.preflight.limits import MAX_RANGE_BYTES, MAX_READ_BYTES, Incomplete
+from shared.preflight.limits import MAX_RANGE_BYTES
 from shared.rules.bilingual import Bilingual
+from shared.rules.onnx.bounds import MAX_READ_BYTES, Incomplete
+from shared.rules.reasons import outline
 from shared.rules.refusal import Refusal
 
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
@@ -88,7 +90,7 @@ def _serve(requests: IO[bytes], answers: IO[bytes], kind: str, infos: list[FileI
         except NotFound as error:
             raise Incomplete(reasons.REMOVED) from error
         if now.etag != infos[index].etag:
-            raise Incomplete(reasons.WRITTEN)
+            raise Incomplete(outline.WRITTEN)
         _write(answers, b"%d\n%s" % (len(content), content))
 
 

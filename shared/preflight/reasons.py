@@ -25,15 +25,5 @@ TOO_SLOW = Bilingual("所需时间超过检查的上限", "it takes longer than 
 TOO_EXPENSIVE = Bilingual("所需内存或时间超过检查的上限", "it takes more memory or time than a check may")
 TOO_MUCH_MEMORY = Bilingual("所需内存超过检查的上限", "it takes more memory than a check may")
 REMOVED = Bilingual("在此期间被删除", "it was removed meanwhile")
-WRITTEN = Bilingual("在此期间被写入", "it was written to meanwhile")
-OUTLINE_TOO_LARGE = Template("结构信息超过 {mib} MiB", "its outline takes more than {mib} MiB")
 DIRECTORY_TOO_LARGE = Template("目录超过 {mib} MiB", "its directory takes more than {mib} MiB")
-NAME_TOO_LONG = Template("其中有名称超过 {limit} 字节", "a name in it is longer than {limit} bytes")
-SHAPE_TOO_LONG = Template("其中有形状超过 {limit} 字节", "a shape in it is longer than {limit} bytes")
-TENSOR_TOO_SPLIT = Bilingual("其中有张量的组成部分过多", "a tensor in it has too many parts")
-TOO_MANY_DIMENSIONS = Bilingual("其中有形状的维度过多", "a shape in it has too many dimensions")
-TOO_MANY_KINDS = Template("算子种类超过 {limit} 种", "it has more than {limit} kinds of operators")
-TOO_MANY_OPSETS = Template("引用的算子集超过 {limit} 个", "it imports more than {limit} operator sets")
-TOO_MANY_VALUES = {"input": Template("输入超过 {limit} 个", "it has more than {limit} inputs"),
-                   "output": Template("输出超过 {limit} 个", "it has more than {limit} outputs")}
 TOO_MANY_DATA_FILES = Template("外部数据文件超过 {limit} 个", "it has more than {limit} files of external data")

@@ -6,6 +6,7 @@ import posixpath
 from typing import Any
 
 from shared.files import FileInfo, Files
+from shared.files.named import find_named
 from shared.preflight.limits import MAX_ARRAYS
 from shared.preflight.reader import read_objects
 from shared.rules import calibration as rules
@@ -20,7 +21,7 @@ def check_set(path: str, inputs: list[dict[str, Any]], files: Files, deadline: f
         Refusal: `input_not_found`, `too_many_files`, `calibration_invalid`. Incomplete, Busy, Unavailable.
     """
     found = _find(path, files)
-    named = {posixpath.basename(path) if info.path == path else info.path.removeprefix(path.rstrip("/") + "/"): info
+    named = {posixpath.basename(path) if info.path == path else info.path.removeprefix(path + "/"): info
              for info in found}
     names = rules.kept(named)
     if len(names) == 1 and names[0].lower().endswith(".zip"):
@@ -40,18 +41,12 @@ def check_set(path: str, inputs: list[dict[str, Any]], files: Files, deadline: f
 
 
 def _find(path: str, files: Files) -> list[FileInfo]:
-    if found := files.stat(path):
-        return [found]
-    below: list[FileInfo] = []
-    for info in files.find(path.rstrip("/") + "/"):
-        if info.path.endswith("/"):  # some tools store an empty object for a folder
-            continue
-        if len(below) == rules.MAX_FILES:
-            raise reasons.TOO_MANY_OBJECTS(path=path, limit=rules.MAX_FILES, parameter="calibration")
-        below.append(info)
-    if not below:
+    found = find_named(files, path, rules.MAX_FILES)
+    if not found:
         raise reasons.NO_OBJECT_YET(path=path, parameter="calibration")
-    return below
+    if len(found) > rules.MAX_FILES:
+        raise reasons.TOO_MANY_OBJECTS(path=path, limit=rules.MAX_FILES, parameter="calibration")
+    return found
 
 
 def _members(content: dict[str, Any]) -> list[str]:

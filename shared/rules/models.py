@@ -8,16 +8,23 @@ STANDARD = ("", "ai.onnx")
 
 MAX_PROTO_BYTES = 2**31 - 1  # protobuf's own limit for one message; larger weights lie in external data
 MAX_ENTRIES = 1000000  # nodes, initialisers, value infos, … of all graphs together
+MAX_FIELDS = 20000000  # of all messages but tensors' contents; reading so many takes some ten seconds
 MAX_NODES = 200000
 MAX_NESTING = 16  # subgraphs within subgraphs
 MAX_TENSOR_ELEMENTS = 2**30
 MAX_EXTERNAL_FILES = 10000
+MAX_LOCATION = 1024  # characters of an external file's name
 
 # Bits per element of TensorProto's types; those without a fixed size (STRING) are not here.
 BITS = {"FLOAT": 32, "UINT8": 8, "INT8": 8, "UINT16": 16, "INT16": 16, "INT32": 32, "INT64": 64, "BOOL": 8,
         "FLOAT16": 16, "DOUBLE": 64, "UINT32": 32, "UINT64": 64, "COMPLEX64": 64, "COMPLEX128": 128, "BFLOAT16": 16,
         "FLOAT8E4M3FN": 8, "FLOAT8E4M3FNUZ": 8, "FLOAT8E5M2": 8, "FLOAT8E5M2FNUZ": 8, "FLOAT8E8M0": 8, "UINT4": 4,
         "INT4": 4, "FLOAT4E2M1": 4, "UINT2": 2, "INT2": 2}
+# Where onnx.proto3 puts the elements that are not in raw_data, and how many entries one element takes; other types' are
+# in int32_data, one entry each.
+ELEMENT_FIELDS = {"FLOAT": ("float_data", 1), "COMPLEX64": ("float_data", 2), "DOUBLE": ("double_data", 1),
+                  "COMPLEX128": ("double_data", 2), "INT64": ("int64_data", 1), "UINT32": ("uint64_data", 1),
+                  "UINT64": ("uint64_data", 1), "STRING": ("string_data", 1)}
 # Types of inputs and outputs that the reference run can feed and compare.
 NUMERIC = ("float16", "float", "double", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
            "bool")
@@ -82,6 +89,10 @@ def too_deep():
 
 def too_many_entries():
     return reasons.TOO_MANY_ENTRIES(limit=MAX_ENTRIES)
+
+
+def too_many_fields():
+    return reasons.TOO_MANY_FIELDS(limit=MAX_FIELDS)
 
 
 def check_nodes(count):
@@ -186,7 +197,7 @@ def check_location(location):
         Refusal: `external_data_outside`: empty, absolute, with `..`, a drive or one of `_FORBIDDEN`, or the model.
     """
     normal = posixpath.normpath(location) if location else ""
-    if (not location or len(location) > 1024 or location.startswith("/") or ".." in location.split("/")
+    if (not location or len(location) > MAX_LOCATION or location.startswith("/") or ".." in location.split("/")
             or location[1:2] == ":" or any(char in location for char in _FORBIDDEN) or normal in (".", MODEL)):
         raise reasons.DATA_OUTSIDE(location=location[:200], why=reasons.NOT_PLAIN)
     return normal

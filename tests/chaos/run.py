@@ -1,7 +1,6 @@
 """One run: faults and clients for a few seconds, then rest, then everything that is known of it."""
 from __future__ import annotations
 
-import json
 import secrets
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from tests.chaos.proxy import Proxies
 from tests.chaos.scenario import TASKS, WORKERS, Scenario
 from tests.chaos.servers import Servers
 from tests.chaos.service import GATEWAY, Service
+from tests.chaos.stages import as_onnx
 
 START_S = 60.0
 REST_S = 45.0  # an owner that could not reach the store tries again every 5 s or so
@@ -71,7 +71,7 @@ def _wait_until_ready(service: Service) -> None:
 def _upload(scenario: Scenario, files: Files, service: Service) -> None:
     source = service.folder / "model"
     for number, model in enumerate(scenario.models):
-        source.write_text(json.dumps(model))
+        source.write_bytes(as_onnx(model))
         files.upload(source, f"{service.buckets[0]}/model-{number}.onnx")
 
 

@@ -13,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from shared.preflight import header, limits, tensors
+from shared.preflight import limits
 from shared.preflight.judge import judge_model
-from shared.preflight.limits import Incomplete
+from shared.rules.onnx import tensors, walk
+from shared.rules.onnx.bounds import Incomplete
+from shared.rules.onnx.facts import read_facts
 from shared.rules.refusal import Refusal
 from tests import models
 from tests.fixtures.preflight import as_bytes, read_here
@@ -36,8 +38,7 @@ def first_problem(model: onnx.ModelProto | bytes) -> tuple[str, str, str] | None
 
 def refusal_of_inspect(folder, model) -> tuple[str, str, str] | None:
     try:
-        Conversion(folder, model).run("external_data")
-        Conversion(folder / "again", model).run("inspect")
+        Conversion(folder, model).run("inspect")
     except StageError as error:
         return error.code, error.message, error.hint
     return None
@@ -150,7 +151,7 @@ def test_weights_are_skipped_wherever_they_lie_in_the_file() -> None:
             read["bytes"] += length
             return data[start:start + length]
 
-        facts = header.read_model(ask, len(data))
+        facts = read_facts(ask, len(data))
         assert facts["nodes"] == 6 and facts["tensor_elements"] > 1 << 22 and read["bytes"] < 1 << 18
         assert [entry["name"] for entry in facts["inputs"]] == ["x"]
 
@@ -182,10 +183,10 @@ def test_the_versions_names_and_numbers_are_those_of_onnx() -> None:
     assert (onnx.defs.onnx_opset_version(), onnx.IR_VERSION) == (limits.MAX_OPSET, limits.MAX_IR_VERSION)
     types = {number: name for name, number in TensorProto.DataType.items() if number}
     assert types == tensors.TYPES
-    for names, message in ((header.MODEL, onnx.ModelProto), (header.TRAINING, onnx.TrainingInfoProto),
-                           (header.GRAPH, onnx.GraphProto), (header.FUNCTION, onnx.FunctionProto),
-                           (header.NODE, onnx.NodeProto), (header.ATTRIBUTE, onnx.AttributeProto),
-                           (header.SPARSE, onnx.SparseTensorProto), (tensors.TENSOR, TensorProto),
+    for names, message in ((walk.MODEL, onnx.ModelProto), (walk.TRAINING, onnx.TrainingInfoProto),
+                           (walk.GRAPH, onnx.GraphProto), (walk.FUNCTION, onnx.FunctionProto),
+                           (walk.NODE, onnx.NodeProto), (walk.ATTRIBUTE, onnx.AttributeProto),
+                           (walk.SPARSE, onnx.SparseTensorProto), (tensors.TENSOR, TensorProto),
                            (tensors.VALUE, onnx.ValueInfoProto)):
         assert names == {name: message.DESCRIPTOR.fields_by_name[name].number for name in names}
     kinds = onnx.TypeProto.DESCRIPTOR.oneofs_by_name["value"].fields

@@ -14,8 +14,8 @@ import pytest
 from shared.errors import Unavailable
 from shared.files import FileInfo
 from shared.preflight import reader
-from shared.preflight.header import read_model
-from shared.preflight.limits import MAX_READ_BYTES, Incomplete
+from shared.rules.onnx.bounds import MAX_READ_BYTES, Incomplete
+from shared.rules.onnx.facts import read_facts
 from shared.rules.refusal import Refusal
 from tests import models
 from tests.fixtures.preflight import Folder, read_here
@@ -148,7 +148,7 @@ def test_no_more_than_a_bounded_number_of_bytes_is_ever_read() -> None:
         return data[tile:tile + length] if at >= len(start) else (start + data)[at:at + length]
 
     with pytest.raises(Incomplete, match="64 MiB"):
-        read_model(ask, size)
+        read_facts(ask, size)
     assert read[0] <= MAX_READ_BYTES
 
 

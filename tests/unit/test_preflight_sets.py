@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from shared.preflight.archives import read_archive
 from shared.preflight.arrays import parse_array
-from shared.preflight.limits import Incomplete
 from shared.preflight.sets import check_set
+from shared.rules.onnx.bounds import Incomplete
 from shared.rules.refusal import Refusal
 from tests import models
 from tests.fixtures.preflight import Folder

@@ -8,11 +8,12 @@ from typing import Any
 
 from shared.errors import ConversionFailed, NotFound, PayloadTooLarge
 from shared.files import Files
+from shared.rules.models import MODEL
+from shared.rules.onnx.locations import read_locations
 from shared.rules.reasons import model as models
+from shared.rules.refusal import Refusal
 from worker.context import CoreContext, InputChanged
 from worker.stages import reasons
-
-MODEL = "model.onnx"
 
 
 def versions(files: Files, parameters: dict[str, Any], companions: dict[str, str] | None = None) -> dict[str, Any]:
@@ -43,7 +44,7 @@ def run(context: CoreContext) -> dict[str, Any]:
     """Facts: `companions`, the external data files' locations and etags.
 
     Raises:
-        ConversionFailed: `input_not_found`, `model_too_large`, `external_data_missing`, and what the scan refuses.
+        ConversionFailed: `input_not_found`, `model_too_large`, `external_data_missing`; what `read_locations` refuses.
         InputChanged: what was downloaded is not what the key names.
     """
     path, files, out = context.task.input_path, context.files, context.output_dir
@@ -58,10 +59,13 @@ def run(context: CoreContext) -> dict[str, Any]:
         raise InputChanged(reasons.WRITTEN_MEANWHILE(path=path))
     left -= model.size_bytes
     context.report(60, "downloaded")
-    found = context.call("worker.stages.external_data:run", {"model": out})
+    try:
+        locations = read_locations(out / MODEL)
+    except Refusal as refusal:
+        raise ConversionFailed(refusal) from refusal
     folder = path.rpartition("/")[0]
     companions: dict[str, str] = {}
-    for location in found["locations"]:
+    for location in locations:
         target = out / location
         target.parent.mkdir(parents=True, exist_ok=True)
         try:

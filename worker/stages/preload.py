@@ -4,7 +4,6 @@ import onnxruntime  # noqa: F401
 
 import worker.stages.accuracy
 import worker.stages.calibration
-import worker.stages.external_data
 import worker.stages.inspect
 import worker.stages.optimize
 import worker.stages.reference  # noqa: F401

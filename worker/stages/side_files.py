@@ -12,11 +12,12 @@ from typing import Any
 
 from shared.errors import ConversionFailed, NotFound, PayloadTooLarge
 from shared.files import FileInfo, Files
+from shared.files.named import find_named
+from shared.rules.calibration import MAX_FILES
 from shared.rules.reasons import calibration as objects
 from worker.context import CoreContext, InputChanged
 from worker.stages import reasons
 
-MAX_FILES = 10_000
 _AT_ONCE = 8  # downloads of small files are round trips
 _MAX_PART_BYTES = 255  # the longest name of a file
 
@@ -75,19 +76,13 @@ def _too_large(parameter: str, limit_bytes: int) -> ConversionFailed:
 
 
 def _find(files: Files, parameter: str, path: str) -> list[FileInfo]:
-    if found := files.stat(path):
-        return [found]
-    below: list[FileInfo] = []
-    for info in files.find(path + "/"):
-        if info.path.endswith("/"):  # some tools store an empty object for a folder
-            continue
-        if len(below) == MAX_FILES:
-            raise ConversionFailed(objects.TOO_MANY_OBJECTS(path=path, limit=MAX_FILES, parameter=parameter))
-        below.append(info)
-    if not below:
+    found = find_named(files, path, MAX_FILES)
+    if not found:
         raise ConversionFailed(objects.NO_OBJECT(path=path, parameter=parameter))
-    _check_names([_name_below(info.path, path) for info in below], parameter)
-    return below
+    if len(found) > MAX_FILES:
+        raise ConversionFailed(objects.TOO_MANY_OBJECTS(path=path, limit=MAX_FILES, parameter=parameter))
+    _check_names([_name_below(info.path, path) for info in found], parameter)
+    return found
 
 
 def _check_names(names: list[str], parameter: str) -> None:

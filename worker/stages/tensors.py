@@ -3,13 +3,7 @@ import os
 
 from shared.rules import models as rules
 from shared.rules.reasons import model as reasons
-from worker.stages.external_data import check_inside
 from worker.stages.onnx_model import external_entries, is_external, walk_tensors
-
-# Where onnx.proto3 puts the elements that are not in raw_data, and how many entries one element takes.
-_FIELDS = {"FLOAT": ("float_data", 1), "COMPLEX64": ("float_data", 2), "DOUBLE": ("double_data", 1),
-           "COMPLEX128": ("double_data", 2), "INT64": ("int64_data", 1), "UINT32": ("uint64_data", 1),
-           "UINT64": ("uint64_data", 1), "STRING": ("string_data", 1)}
 
 
 def check_tensors(model, folder):
@@ -51,7 +45,7 @@ def _check_data(name, tensor, type_name, count):
     if tensor.HasField("raw_data"):
         have, want, unit = len(tensor.raw_data), rules.size_bytes(type_name, count), "bytes"
     else:
-        field, per_element = _FIELDS.get(type_name, ("int32_data", 1))
+        field, per_element = rules.ELEMENT_FIELDS.get(type_name, ("int32_data", 1))
         bits = rules.BITS.get(type_name, 8)
         want = count * per_element if bits >= 8 else (count * bits + 7) // 8
         have, unit = len(getattr(tensor, field)), "values"
@@ -61,7 +55,7 @@ def _check_data(name, tensor, type_name, count):
 def _check_external(name, tensor, size, folder, files):
     entries = external_entries(tensor)
     location = rules.check_location(entries.get("location", ""))
-    check_inside(folder, location)
+    _check_inside(folder, location)
     path = os.path.join(folder, location)
     if location not in files:
         if not os.path.isfile(path):
@@ -69,3 +63,16 @@ def _check_external(name, tensor, size, folder, files):
         files[location] = os.path.getsize(path)
     offset, length = rules.external_range(name, tensor.dims, entries, size)
     rules.check_end(name, offset + length, location, files[location])
+
+
+def _check_inside(folder, location):
+    """Refuse a location that is a link, or lies behind one, below `folder`; a missing file is no error here.
+
+    Raises:
+        StageError: `external_data_outside`.
+    """
+    path = folder
+    for part in location.split("/"):
+        path = os.path.join(path, part)
+        if os.path.islink(path):
+            raise rules.behind_a_link(location)

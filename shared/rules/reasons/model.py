@@ -33,6 +33,10 @@ TOO_DEEP = Reason(
 TOO_MANY_ENTRIES = Reason(
     "model_too_complex", "模型的节点和张量超过 {limit} 个", "the model has more than {limit} nodes and tensors",
     "拆分模型, 或在转换前简化", "split the model, or simplify it before the conversion")
+TOO_MANY_FIELDS = Reason(
+    "model_too_complex", "模型结构 (节点, 属性, 形状) 的组成部分超过 {limit} 个",
+    "the nodes, attributes and shapes of the model have more than {limit} parts",
+    "拆分模型, 或在转换前简化", "split the model, or simplify it before the conversion")
 TOO_MANY_NODES = Reason(
     "model_too_complex", "模型有 {count} 个节点; 最多转换 {limit} 个",
     "the model has {count} nodes; at most {limit} are converted",

@@ -57,10 +57,10 @@ def test_a_real_network_without_a_shape_is_told_which_dimensions_are_open(tmp_pa
 
 
 @pytest.mark.parametrize("share", [0.2, 0.99])
-def test_a_truncated_real_network_is_unreadable_in_its_own_interpreter(tmp_path, share):
+def test_a_truncated_real_network_is_unreadable(tmp_path, share):
     data = real_model("cls").read_bytes()
     with pytest.raises(StageError) as caught:
-        Conversion(tmp_path, data[:int(len(data) * share)], own_interpreter=True).run("external_data")
+        Conversion(tmp_path, data[:int(len(data) * share)]).run("fetch")
     assert caught.value.code == "model_unreadable"
 
 
@@ -68,7 +68,8 @@ def test_external_data_is_found_in_its_own_interpreter(tmp_path):
     folder = tmp_path / "upload"
     folder.mkdir()
     conversion = Conversion(tmp_path, models.external(folder, "a/w.bin"), own_interpreter=True)
-    assert conversion.run("external_data") == {"locations": ["a/w.bin"]}
+    assert [entry["location"] for entry in conversion.run("inspect")["external_data"]] == ["a/w.bin"]
+    assert conversion.facts["fetch"] == {"locations": ["a/w.bin"]}
 
 
 def test_code_for_toolchains_is_written_for_python_3_8():

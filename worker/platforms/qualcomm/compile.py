@@ -4,12 +4,12 @@ import os
 import shutil
 from collections import Counter
 
+from shared.rules.models import MODEL
 from shared.rules.refusal import Unusable
 from worker.platforms.qualcomm import reasons
 from worker.platforms.qualcomm.artefact import Artefact
 from worker.platforms.qualcomm.chips import CHIPS
 from worker.platforms.qualcomm.explain import NO_CONTEXT, explain
-from worker.platforms.qualcomm.prepare import MODEL
 from worker.stages.messages import raise_if_out_of_memory, said_by, tidy
 
 CONTEXT, BINARY = "model_ctx.onnx", "model_ctx_qnn.bin"  # the compiler derives the second name from the first

@@ -1,6 +1,7 @@
 """Stage: the model as quantiser and compiler take it best: preprocessing put in, operators folded, each with a name."""
 import os
 
+from shared.rules.models import MODEL
 from worker.platforms.qualcomm.folding import fold_affine
 from worker.platforms.qualcomm.graph import Graph
 from worker.platforms.qualcomm.hard_swish import fuse_hard_swish
@@ -8,7 +9,6 @@ from worker.stage_api import log
 from worker.stages import preprocess
 from worker.stages.samples import numpy_dtype
 
-MODEL = "model.onnx"
 DATA = MODEL + ".data"
 _OPSET = 17  # has all that quantising needs, but for activations of 16 bits
 _EMBED_MAX_BYTES = 1500000000  # weights above it are saved beside the model: a protobuf ends at 2 GiB

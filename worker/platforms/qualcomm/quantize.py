@@ -4,8 +4,9 @@ Activations are unsigned and asymmetric, of 8 or 16 bits (ONNX Runtime's QNN pro
 """
 import os
 
+from shared.rules.models import MODEL
 from worker.platforms.qualcomm import reasons
-from worker.platforms.qualcomm.prepare import DATA, MODEL
+from worker.platforms.qualcomm.prepare import DATA
 from worker.stage_api import report
 from worker.stages import calibration
 from worker.stages.messages import raise_if_out_of_memory, tidy

@@ -1,13 +1,18 @@
 """Protobuf's wire format over byte ranges: fields are found, and skipped, without reading what they hold.
 
-Source: Protocol Buffers documentation, "Encoding".
+Source: Protocol bytes | mmap.mmaps documentation, "Encoding".
 """
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
-from shared.preflight import reasons
-from shared.preflight.limits import MAX_READ_BYTES, MAX_TEXT_BYTES, Incomplete
+from shared.rules import models as rules
+from shared.rules.onnx.bounds import MAX_READ_BYTES, MAX_TEXT_BYTES, Incomplete
+from shared.rules.reasons import outline as reasons
+
+if TYPE_CHECKING:
+    import mmap
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
@@ -27,7 +32,15 @@ class Source:
 
     def __init__(self, ask: Ask, size: int) -> None:
         self._ask, self.size = ask, size
-        self._data, self._base, self._block, self._left = b"", 0, _AFTER_A_JUMP, MAX_READ_BYTES
+        self._data: bytes | mmap.mmap = b""
+        self._base, self._block, self._left, self._fields = 0, _AFTER_A_JUMP, MAX_READ_BYTES, 0
+
+    @classmethod
+    def of(cls, data: bytes | mmap.mmap) -> Source:
+        """An object that is in memory, or mapped, as a whole."""
+        source = cls(lambda start, length: data[start:start + length], len(data))
+        source._data = data
+        return source
 
     def take(self, start: int, length: int) -> bytes:
         """Raises Malformed where the object ends before; Incomplete."""
@@ -54,7 +67,7 @@ class Source:
     def varint(self, position: int, end: int) -> tuple[int, int]:
         """`(value, where it ends)`: 64 bits, unsigned."""
         index = position - self._base
-        if index < 0 or index + _VARINT_BYTES > len(self._data):
+        if index < 0 or (index + _VARINT_BYTES > len(self._data) and self._base + len(self._data) < self.size):
             index = self._load(position, _VARINT_BYTES)
         data, value, shift = self._data, 0, 0
         limit = min(len(data), index + min(_VARINT_BYTES, end - position))
@@ -71,10 +84,23 @@ class Source:
         bytes from `first` to `last`.
 
         Raises:
-            Malformed, Incomplete.
+            Malformed, Incomplete. Refusal: `model_too_complex`.
         """
         position = start
         while position < end:
+            self._fields += 1
+            if self._fields > rules.MAX_FIELDS:
+                raise rules.too_many_fields()
+            index = position - self._base
+            if 0 <= index < len(self._data) - 1:  # most fields have a key and a length of one byte each
+                key, length = self._data[index], self._data[index + 1]
+                if key & 0x87 == BYTES and length < 128 and key > BYTES:
+                    first = position + 2
+                    position = first + length
+                    if position > end:
+                        raise Malformed
+                    yield key >> 3, BYTES, first, position
+                    continue
             key, position = self.varint(position, end)
             number, kind = key >> 3, key & 7
             if kind == BYTES:

@@ -4,10 +4,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.preflight import reasons
-from shared.preflight.limits import MAX_LISTED, Incomplete
-from shared.preflight.wire import BYTES, VARINT, Source, signed
 from shared.rules import models as rules
+from shared.rules.onnx.bounds import MAX_LISTED, Incomplete
+from shared.rules.onnx.wire import BYTES, VARINT, Source, signed
+from shared.rules.reasons import outline as reasons
 
 TENSOR = {"dims": 1, "data_type": 2, "float_data": 4, "int32_data": 5, "string_data": 6, "int64_data": 7, "name": 8,
           "raw_data": 9, "double_data": 10, "uint64_data": 11, "external_data": 13, "data_location": 14}
@@ -21,12 +21,9 @@ TYPES = {
     10: "FLOAT16", 11: "DOUBLE", 12: "UINT32", 13: "UINT64", 14: "COMPLEX64", 15: "COMPLEX128", 16: "BFLOAT16",
     17: "FLOAT8E4M3FN", 18: "FLOAT8E4M3FNUZ", 19: "FLOAT8E5M2", 20: "FLOAT8E5M2FNUZ", 21: "UINT4", 22: "INT4",
     23: "FLOAT4E2M1", 24: "FLOAT8E8M0", 25: "UINT2", 26: "INT2", 27: "FLOAT6E2M3", 28: "FLOAT6E3M2"}
-# The field in which elements of these types lie outside raw_data, and how many entries one takes. The other types'
-# fields are packed varints, whose number the length does not tell.
-_FIELDS = {"FLOAT": ("float_data", 1), "COMPLEX64": ("float_data", 2), "DOUBLE": ("double_data", 1),
-           "COMPLEX128": ("double_data", 2), "STRING": ("string_data", 1)}
-# What the length does tell: bits of an entry.
+# Of these fields the length tells the number of entries: bits of one. Others are packed varints.
 _COUNTED = {TENSOR["float_data"]: ("float_data", 32), TENSOR["double_data"]: ("double_data", 64)}
+_TOLD = ("float_data", "double_data", "string_data")
 _NUMBER = {number: name for name, number in TENSOR.items()}
 
 
@@ -48,9 +45,9 @@ def read_tensor(source: Source, start: int, end: int) -> Tensor:
         if name == "dims" and kind in (VARINT, BYTES):
             tensor.dims += source.integers(kind, first, last)
         elif name == "data_type" and kind == VARINT:
-            tensor.data_type = _int32(first)
+            tensor.data_type = int32(first)
         elif name == "data_location" and kind == VARINT:
-            tensor.external = _int32(first) == EXTERNAL
+            tensor.external = int32(first) == EXTERNAL
         elif name == "name" and kind == BYTES:
             tensor.name = source.text(first, last)
         elif name == "raw_data" and kind == BYTES:
@@ -83,8 +80,9 @@ def check_tensor(name: str, tensor: Tensor) -> tuple[int, int]:
         return count, size
     if tensor.raw_bytes is not None:
         rules.check_data(name, tensor.dims, type_name, tensor.raw_bytes, size, "bytes")
-    elif type_name in _FIELDS:
-        where, per_element = _FIELDS[type_name]
+        return count, size
+    where, per_element = rules.ELEMENT_FIELDS.get(type_name, ("", 0))
+    if where in _TOLD:
         rules.check_data(name, tensor.dims, type_name, tensor.counts.get(where, 0), count * per_element, "values")
     return count, size
 
@@ -108,7 +106,7 @@ def _read_tensor_type(source: Source, start: int, end: int) -> tuple[str, list[i
     type_number, shape = 0, None
     for number, kind, first, last in source.fields(start, end):
         if number == 1 and kind == VARINT:
-            type_number = _int32(first)
+            type_number = int32(first)
         elif number == 2 and kind == BYTES:
             shape = shape or []
             shape += [_read_dimension(source, dim_first, dim_last)
@@ -141,6 +139,6 @@ def _read_entry(source: Source, start: int, end: int) -> tuple[str, str]:
     return texts[1], texts[2]
 
 
-def _int32(value: int) -> int:
+def int32(value: int) -> int:
     value &= (1 << 32) - 1
     return value - (1 << 32) if value >> 31 else value
