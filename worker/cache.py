@@ -33,7 +33,7 @@ from shared.errors import NotFound, PayloadTooLarge, PreconditionFailed
 from shared.files import SMALL_BYTES, Files, IfAbsent
 from worker.results import StageResult, check_files, damaged, link_or_copy, place_files, seal
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 FILES = "files"
@@ -200,7 +200,7 @@ class StageCache:
                 if file_digest(target) != about["sha256"]:
                     raise damaged(result)
         except (NotFound, PayloadTooLarge) as error:
-            log.warning("a cached result is damaged, its stage will run again: %s", result.key)
+            logger.warning("a cached result is damaged, its stage will run again: %s", result.key)
             self._files.delete(self._manifest_path(result.key))
             if not isinstance(error, NotFound) or (folder / name).exists():
                 self._files.delete(self._blob_path(about))

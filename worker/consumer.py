@@ -20,7 +20,7 @@ from worker.runner import TaskRunner
 from worker.slots import Slots
 from worker.tools import Tools
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 TICK_S = 1.0
 LAST_WORD_S = 10.0  # after the grace time: what has not ended by then is left to the reaper
@@ -58,7 +58,7 @@ class Consumer:
                 try:
                     self._turn(on_tick)
                 except Exception:  # the tasks that run here go on
-                    log.exception("a turn of the main loop failed")
+                    logger.exception("a turn of the main loop failed")
                     time.sleep(TICK_S)
         finally:
             self._beater.close()
@@ -83,7 +83,7 @@ class Consumer:
         with self._lock:
             left = [lease.task.id for lease in self._active]
         if left and overdue:
-            log.warning("tasks are left to the reaper: %s", left)
+            logger.warning("tasks are left to the reaper: %s", left)
         return bool(left) and not overdue
 
     def _free_slots(self) -> int:
@@ -128,7 +128,7 @@ class Consumer:
                     lease.control.give_up = True
                     return
         except Unavailable as error:
-            log.warning("the store is away: %s", error)
+            logger.warning("the store is away: %s", error)
 
     def _take(self, delivery: Delivery) -> None:
         message = delivery.message
@@ -142,7 +142,7 @@ class Consumer:
         try:
             task = self._claim(message.task_id)
         except Unavailable as error:
-            log.warning("the claim waits: %s", error, extra={"task_id": message.task_id})
+            logger.warning("the claim waits: %s", error, extra={"task_id": message.task_id})
             delivery.requeue()
             time.sleep(min(1.0, self._settings.poll_s * 5))
             return
@@ -164,7 +164,7 @@ class Consumer:
                 left = self._room()
                 room = left if left < room else frozenset()
         except Unavailable as error:
-            log.warning("the store is away: %s", error)
+            logger.warning("the store is away: %s", error)
 
     def _claim(self, task_id: str) -> Task | None:
         try:
@@ -174,7 +174,7 @@ class Consumer:
             raise
         except Exception:
             # A document that this version cannot read must not end the tasks that run here.
-            log.exception("the task cannot be claimed", extra={"task_id": task_id})
+            logger.exception("the task cannot be claimed", extra={"task_id": task_id})
             return None
 
     def _settle_claims(self) -> None:
@@ -195,7 +195,7 @@ class Consumer:
             self._active.add(lease)
             self._subscription.watch(task.id)
         self._beater.add(lease)
-        log.info("claimed", extra={"task_id": task.id, "platform": task.platform, "epoch": task.epoch})
+        logger.info("claimed", extra={"task_id": task.id, "platform": task.platform, "epoch": task.epoch})
         threading.Thread(target=self._run_task, args=(lease,), name=task.id, daemon=True).start()
 
     def _run_task(self, lease: Lease) -> None:
@@ -203,7 +203,7 @@ class Consumer:
         try:
             TaskRunner(self._tools, self._plans[task.platform], lease, self._folder / f"{task.id}-{task.epoch}").run()
         except Exception:
-            log.exception("the task's thread failed; the reaper will free it", extra={"task_id": task.id})
+            logger.exception("the task's thread failed; the reaper will free it", extra={"task_id": task.id})
         finally:
             self._beater.remove(lease)
             with self._lock:

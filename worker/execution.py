@@ -19,7 +19,7 @@ from worker.results import StageResult, describe_files
 from worker.toolchains import Toolchain
 from worker.watch import StageLimits, StageRun
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 STAGE_DISK_BYTES = 32 << 30
 KILLED_ATTEMPTS = 3  # of a stage that somebody else killed, most often the kernel for want of memory
@@ -82,7 +82,7 @@ def run_child(host: ToolHost, entry: str, folder: Path, job: dict[str, Any], lim
                 if count_oom_kills() > oom_kills:
                     raise ConversionFailed(reasons.KILLED_FOR_MEMORY(), log_tail=error.log_tail) from error
                 raise
-            log.warning("a stage was killed from outside, it runs again", extra={"entry": entry})
+            logger.warning("a stage was killed from outside, it runs again", extra={"entry": entry})
 
 
 def describe(key: str, stage: Stage, out: Path, run: StageRun, toolchain: Toolchain | None) -> StageResult:

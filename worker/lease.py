@@ -20,7 +20,7 @@ from shared.store import Store
 from shared.transitions import Change
 from worker.control import TaskControl
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
 
@@ -166,8 +166,8 @@ class Lease:
                 return answer
             except Unavailable as error:
                 self._away_since = self._away_since or time.monotonic()
-                log.warning("the store is away, the task waits: %s", error,
-                            extra={"task_id": self.task.id, "worker": self.owner})
+                logger.warning("the store is away, the task waits: %s", error,
+                               extra={"task_id": self.task.id, "worker": self.owner})
                 time.sleep(delay_s * random.uniform(0.5, 1.5))
                 delay_s = min(delay_s * 2, 5.0)
 
@@ -220,6 +220,6 @@ class Beater:
                 try:
                     lease.beat()
                 except Unavailable as error:
-                    log.warning("a beat was missed: %s", error, extra={"task_id": lease.task.id})
+                    logger.warning("a beat was missed: %s", error, extra={"task_id": lease.task.id})
                 except Exception:
-                    log.exception("a beat failed", extra={"task_id": lease.task.id})
+                    logger.exception("a beat failed", extra={"task_id": lease.task.id})

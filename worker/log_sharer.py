@@ -18,7 +18,7 @@ from shared.settings import Settings
 from shared.task_logs import MAX_LOG_BYTES, delete_logs, log_path
 from worker.stage_log import read_end, size_bytes
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 EVERY_S = 1.0
 
@@ -100,4 +100,4 @@ class LogSharer:
             held.write_bytes(content)
             self._files.upload(held, log_path(self._settings, task_id, stage))
         except (AppError, OSError) as error:
-            log.warning("a log is not stored: %s", error, extra={"task_id": task_id, "stage": stage})
+            logger.warning("a log is not stored: %s", error, extra={"task_id": task_id, "stage": stage})

@@ -31,7 +31,7 @@ from worker.sweeper import Sweeper
 from worker.toolchains import Toolchain, find_toolchain
 from worker.tools import Tools
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 ANNOUNCE_SELF_S = 5.0
 FORGET_AFTER_S = 3600.0
@@ -42,11 +42,11 @@ def main() -> int:
     worker_id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"  # new at each start
     set_up_logs(settings.log_level, worker=worker_id)
     if unknown := sorted(settings.platform_slots.keys() - get_plans().keys()):
-        log.error("MODEL_CONVERT_PLATFORM_SLOTS names no targets of ours: %s", ", ".join(unknown))
+        logger.error("MODEL_CONVERT_PLATFORM_SLOTS names no targets of ours: %s", ", ".join(unknown))
         return 1
     plans, toolchains = served_plans(settings)
     if not plans:
-        log.error("no target's toolchain is installed; run: make toolchains")
+        logger.error("no target's toolchain is installed; run: make toolchains")
         return 1
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):  # first of all: what is made from here on is cleaned up below
@@ -67,10 +67,10 @@ def main() -> int:
         if stop.is_set():
             consumer.drain()
         at_end.callback(Sweeper(store, queue, settings, list(plans)).close)
-        log.info("ready", extra={"targets": list(plans), "slots": settings.slots,
-                                 "platform_slots": settings.platform_slots})
+        logger.info("ready", extra={"targets": list(plans), "slots": settings.slots,
+                                    "platform_slots": settings.platform_slots})
         consumer.run(on_tick=announcer(store, describe(worker_id, settings, plans, toolchains)))
-    log.info("stopped")
+    logger.info("stopped")
     return 0
 
 
@@ -79,14 +79,14 @@ def forget(store: Store, worker_id: str) -> None:
     try:
         store.remove_worker(worker_id)
     except Unavailable:
-        log.warning("the store is away; it will forget this worker by itself")
+        logger.warning("the store is away; it will forget this worker by itself")
 
 
 def served_plans(settings: Settings) -> tuple[dict[str, Plan], dict[str, Toolchain]]:
     """The targets that this worker is to serve and whose toolchains are installed here, and these toolchains."""
     onnx = find_toolchain(ONNX, settings.toolchains_dir)
     if onnx is None:
-        log.error("the shared stages' environment is not installed; run: make toolchains")
+        logger.error("the shared stages' environment is not installed; run: make toolchains")
         return {}, {}
     plans, toolchains = {}, {ONNX.name: onnx}
     for name, plan in get_plans().items():
@@ -134,7 +134,7 @@ def announcer(store: Store, info: WorkerInfo) -> Callable[[], None]:
                 if other.seen_at < time.time() - FORGET_AFTER_S:
                     store.remove_worker(other.id)
         except Unavailable as error:
-            log.warning("cannot tell that this worker lives: %s", error)
+            logger.warning("cannot tell that this worker lives: %s", error)
 
     return tell
 

@@ -24,7 +24,7 @@ from worker.process_trees import Group, find_started_in, kill
 from worker.toolchains import ROOT
 from worker.watch import Child, StageLimits, StageRun, Watch
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 120.0
 START_ATTEMPTS = 3
@@ -168,7 +168,7 @@ class ToolHost:
 
     def _hear(self, host: _Host, message: dict[str, Any]) -> None:
         if message["event"] == "ready":
-            log.info("toolchain %s is warm after %s s", self.name, message["seconds"])
+            logger.info("toolchain %s is warm after %s s", self.name, message["seconds"])
             host.settled.set()
             return
         with self._lock:  # a job's first event may come before `_send` has noted its child

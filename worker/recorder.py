@@ -16,7 +16,7 @@ from worker.cache import StageCache
 from worker.lease import Lease
 from worker.results import StageResult
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 RETRY_S = 0.2
 LONGEST_RETRY_S = 10.0
@@ -102,7 +102,7 @@ class Recorder:
                 self._record(work)
                 self._error = None
             except Exception as error:
-                log.warning("finished stages are not recorded: %s", error, extra={"task_id": self._lease.task.id})
+                logger.warning("finished stages are not recorded: %s", error, extra={"task_id": self._lease.task.id})
                 self._error = error
             with self._settled:
                 self._pending -= len(work)
@@ -127,8 +127,8 @@ class Recorder:
                 except Unavailable as error:
                     if last:
                         raise
-                    log.warning("a finished stage waits to be shared: %s", error,
-                                extra={"task_id": self._lease.task.id})
+                    logger.warning("a finished stage waits to be shared: %s", error,
+                                   extra={"task_id": self._lease.task.id})
                 say()
                 self._hurry.wait(delay_s)
                 delay_s = min(delay_s * 2, LONGEST_RETRY_S)

@@ -29,7 +29,7 @@ from worker.results import StageResult
 from worker.tools import Tools
 from worker.watch import Interrupted, StageRun
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 AGAIN_LIMIT = 5  # how often a task's input may change, or its cached results be lost, under its feet
 
@@ -68,10 +68,10 @@ class TaskRunner:
         except ConversionFailed as error:
             self._fail(error)
         except Unavailable as error:
-            log.warning("a dependency is away, the task is given back: %s", error, extra=self._labels())
+            logger.warning("a dependency is away, the task is given back: %s", error, extra=self._labels())
             self._give_back("files" if error.dependency == "files" else None)
         except Exception as error:
-            log.exception("the stage failed inside the worker", extra=self._labels())
+            logger.exception("the stage failed inside the worker", extra=self._labels())
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 self._fail(ConversionFailed(reasons.DISK_FULL()))
             else:
@@ -107,7 +107,7 @@ class TaskRunner:
         self._times_again += 1
         if self._times_again > AGAIN_LIMIT:
             raise ConversionFailed(reasons.INPUT_UNSTABLE(count=AGAIN_LIMIT, why=reason.text)) from reason
-        log.warning("starting again: %s", reason, extra=self._labels())
+        logger.warning("starting again: %s", reason, extra=self._labels())
 
     def _run_stages(self) -> None:
         while stage := next((s for s in self._stages if s.name not in self._results), None):
@@ -134,8 +134,8 @@ class TaskRunner:
         known = not stage.cached or record is recorded
         only_here = not known and not (cached and self._tools.cache.is_shared(key))
         self._recorder.add(record, known=known, result=result if only_here else None)
-        log.info("stage finished", extra=self._labels() | {"stage": stage.name, "seconds": record.seconds,
-                                                           "cached": cached, "key": result.key})
+        logger.info("stage finished", extra=self._labels() | {"stage": stage.name, "seconds": record.seconds,
+                                                              "cached": cached, "key": result.key})
 
     def _begin(self, stage: Stage) -> None:
         if self._stage == stage.name:
@@ -211,7 +211,7 @@ class TaskRunner:
 
     def _report(self, weight: int, percent: float, text: str) -> None:
         self._control.progress = self._percent(weight, percent)
-        log.debug("progress: %s", text, extra=self._labels())
+        logger.debug("progress: %s", text, extra=self._labels())
 
     def _labels(self) -> dict[str, str | None]:
         return {"task_id": self._task.id, "stage": self._stage, "platform": self._task.platform,
@@ -236,7 +236,7 @@ class TaskRunner:
             self._check_boundary()
 
     def _fail(self, error: ConversionFailed) -> None:
-        log.info("the task failed: %s", error, extra=self._labels() | {"code": error.code})
+        logger.info("the task failed: %s", error, extra=self._labels() | {"code": error.code})
         self._recorder.settle()
         self._withdraw_while_ours()
         failure = StoredFailure.of(error.refusal, error.stage or self._stage, error.log_tail)
@@ -272,5 +272,5 @@ class TaskRunner:
         try:
             self._publication.withdraw()
         except Unavailable as error:
-            log.warning("published files cannot be removed: %s", error, extra=self._labels() | {
+            logger.warning("published files cannot be removed: %s", error, extra=self._labels() | {
                 "files": self._publication.paths})

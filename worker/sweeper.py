@@ -13,7 +13,7 @@ from shared.queue import Queue
 from shared.settings import Settings
 from shared.store import Claim, Store
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 ANNOUNCE_LIMIT = 500  # doorbells a sweep; the rest is the next one's
 
@@ -51,7 +51,7 @@ class Reaper:
         change = transitions.reap(claim, max_retries=self._settings.max_retries, delay_s=self._settings.retry_delay_s)
         freed = self._store.update(claim.id, change) is not None
         if freed:
-            log.warning("the owner is dead, the task is freed", extra={"task_id": claim.id, "owner": claim.owner})
+            logger.warning("the owner is dead, the task is freed", extra={"task_id": claim.id, "owner": claim.owner})
         return freed
 
 
@@ -96,6 +96,6 @@ class Sweeper:
                     next_sweep = time.monotonic() + self._settings.sweep_s
                     self._announcer.look()
             except Unavailable as error:
-                log.warning("the sweep waits: %s", error)
+                logger.warning("the sweep waits: %s", error)
             except Exception:
-                log.exception("a sweep failed")
+                logger.exception("a sweep failed")

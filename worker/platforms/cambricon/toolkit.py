@@ -22,7 +22,7 @@ from shared.settings import get_settings
 from worker.plan import Located
 from worker.process import clean_environment
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 PYTHON = "MODEL_CONVERT_CAMBRICON_PYTHON"
 REMOTE = "MODEL_CONVERT_CAMBRICON_REMOTE"
@@ -65,7 +65,7 @@ def _locate(candidates: tuple[str, ...], items: tuple[tuple[str, str], ...], nam
             versions = _versions(told, variables)
             return Located(Path(interpreter), variables | {MLU: versions["mlu"]}, versions)
         # Every machine has a python3: that it is not the vendor's is worth no word unless somebody said that it is.
-        log.log(logging.ERROR if named or "error" not in told else logging.DEBUG, "%s: %s", interpreter, problem)
+        logger.log(logging.ERROR if named or "error" not in told else logging.DEBUG, "%s: %s", interpreter, problem)
     return None
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from worker.plan import Located
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 HOMES = ("ASCEND_HOME", "ASCEND_TOOLKIT_HOME", "ASCEND_HOME_PATH")
 ROOTS = (Path("/usr/local/Ascend"), Path.home() / "Ascend")
@@ -46,7 +46,7 @@ def locate() -> Located | None:
             _complete_libraries(variables, home)
             return Located(_interpreter(variables), variables, _versions(home, Path(atc)))
     if named := [name for name in HOMES if os.environ.get(name)]:
-        log.warning("no atc is found where %s says", named[0])
+        logger.warning("no atc is found where %s says", named[0])
     return None
 
 
@@ -77,7 +77,7 @@ def _sourced(script: Path) -> Iterator[dict[str, str]]:
         done = subprocess.run(["bash", "-c", '. "$0" >/dev/null && env -0', script], env=given, capture_output=True,
                               stdin=subprocess.DEVNULL, timeout=_TIMEOUT_S, check=True)
     except (OSError, subprocess.SubprocessError) as error:
-        log.warning("%s cannot be used: %s", script, error)
+        logger.warning("%s cannot be used: %s", script, error)
         return
     pairs = (entry.partition("=") for entry in done.stdout.decode(errors="surrogateescape").split("\0") if entry)
     yield _taken({name: value for name, _, value in pairs})
@@ -111,7 +111,7 @@ def _interpreter(variables: dict[str, str]) -> Path:
                            timeout=_TIMEOUT_S, capture_output=True)
             return Path(found)
         except (OSError, subprocess.SubprocessError):
-            log.warning("%s cannot run stages, %s does", found, sys.executable)
+            logger.warning("%s cannot run stages, %s does", found, sys.executable)
     return Path(sys.executable)
 
 
