@@ -15,8 +15,10 @@ from infra.servers.debian import install
 SCRIPTS = Path("/usr/lib/rabbitmq/bin")  # Debian: the wrapper on the PATH would switch to another user
 NODE = "mc@localhost"  # the same for every node, so that data stays usable on another port; epmd is not shared
 
-# No shell on stdin; other nodes on loopback only; few threads, since the node shares its machine.
-ERL_ARGS = "-noinput -kernel inet_dist_use_interface {127,0,0,1} +S 2:2 +SDcpu 1:1 +SDio 4 +A 8"
+# No shell on stdin; other nodes on loopback only. The node shares its machine: few threads that sleep while they wait
+# (Erlang's would spin).
+ERL_ARGS = ("-noinput -kernel inet_dist_use_interface {127,0,0,1} +S 2:2 +SDcpu 1:1 +SDio 4 +A 8 "
+            "+sbwt none +sbwtdcpu none +sbwtdio none")
 
 
 class Node(Protocol):

@@ -33,6 +33,8 @@ from tests.contract.store_changes import BY_CLIENTS, FAILURE, FETCH, LOG_LINES, 
 from tests.contract.store_model import TIMEOUT_S, apply, make_task
 from tests.fixtures.mongo import fresh_database
 
+pytestmark = pytest.mark.unmeasured
+
 PLATFORMS = ("intel", "rockchip")
 WORKERS = ("w1", "w2", "w3")
 KEYS = ("k1", "k2")

@@ -1,6 +1,7 @@
 """What MagicMind prints becomes operators' names and a reason."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from worker.platforms.cambricon import reasons
 from worker.platforms.cambricon.tool import LOG, Tool, refusals
 from worker.stage_api import StageError
+from worker.stages.calls import Name
 
 # As a user of MagicMind reported it (Chinese-CLIP issue 328).
 REPORTED = """error: 'onnx.Unsqueeze' op requires a single operand
@@ -31,6 +33,11 @@ def make_tool(folder: Path, operators: dict[str, int], opset: int) -> Tool:
         "inspect": {"dir": str(folder), "facts": {"operators": operators, "opsets": {"ai.onnx": opset}}}}})
 
 
+def make(tool: Tool, call: Callable[[], Any], what: Any, **options: Any) -> Any:
+    tool.script.known["call"] = call
+    return tool.do(Name("call")(), what, **options)
+
+
 def failing(tool: Tool, printed: str, answer: Any = None, **options: Any) -> StageError:
     def call() -> Any:
         with open(LOG, "a") as file:
@@ -39,7 +46,7 @@ def failing(tool: Tool, printed: str, answer: Any = None, **options: Any) -> Sta
             raise answer
         return answer
     with pytest.raises(StageError) as caught:
-        tool.call("parse()", call, reasons.PARSE, **options)
+        make(tool, call, reasons.PARSE, **options)
     return caught.value
 
 
@@ -103,9 +110,11 @@ def test_a_failed_allocation_is_no_verdict_on_the_model(tool: Tool, how: str) ->
             raise RuntimeError("std::bad_alloc")
         Path(LOG).write_text(Path(LOG).read_text() + "2024-07-14 05:28:21.3: ERROR:  mm.cc:1]  std::bad_alloc\n")
     with pytest.raises(MemoryError):
-        tool.call("build()", call, reasons.BUILD)
+        make(tool, call, reasons.BUILD)
 
 
 def test_what_succeeded_is_noted_in_order(tool: Tool) -> None:
-    assert tool.call("one", lambda: 1, reasons.BUILD) + tool.call("two", lambda: 2, reasons.BUILD) == 3
-    assert tool.commands == ["one", "two"]
+    tool.script.known["divmod"] = divmod
+    assert tool.let("pair", Name("divmod")(7, 4), reasons.BUILD) == (1, 3)
+    assert tool.do(Name("pair").index(3), reasons.BUILD) == 1
+    assert tool.script.commands == ["pair = divmod(7, 4)", "pair.index(3)"]

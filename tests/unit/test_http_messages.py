@@ -75,6 +75,7 @@ def test_whatever_is_echoed_stays_on_one_line_and_is_short(text: str) -> None:
     shown.encode()
 
 
+@pytest.mark.unmeasured
 @given(st.dictionaries(st.text(), st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
                                                lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))))
 def test_no_object_whatever_is_more_than_a_bad_request(value: dict[str, object]) -> None:

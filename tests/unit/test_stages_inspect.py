@@ -181,6 +181,7 @@ def test_subgraphs_nested_too_deeply_are_refused_and_shallow_ones_are_not(tmp_pa
     assert error.code == "model_too_complex" and "16" in error.message
 
 
+@pytest.mark.unmeasured
 def test_a_bomb_of_empty_nodes_is_refused_before_it_is_parsed(tmp_path, monkeypatch):
     monkeypatch.setattr(onnx, "ModelProto", None)  # parsing would fail here
     error = refusal(tmp_path, models.node_bomb(1_500_000))

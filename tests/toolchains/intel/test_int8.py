@@ -181,8 +181,7 @@ def test_accuracy_control_gives_operators_back_until_the_gates_own_figure_has_dr
 
 
 def test_accuracy_control_may_be_limited_to_so_many_operators(convert):
-    conversion = convert("cls", pictures(10, *CLS), input_shape=list(CLS), quantization={
-        "accuracy_control": {"max_drop": 1e-6, "max_num_iterations": 1}})
+    conversion = convert(quantization={"accuracy_control": {"max_drop": 1e-6, "max_num_iterations": 1}})
     conversion.run("quantize")
     assert conversion.log("quantize").count("operations to the floating-point precision") == 1
     assert "max_num_iterations=1" in conversion.facts["quantize"]["commands"][-2]

@@ -26,9 +26,9 @@ CLASSIFIER, DETECTOR = [1, 3, 48, 192], [1, 3, 64, 64]
 LOAD = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from worker.platforms.qualcomm.toolkit import Call
+from worker.platforms.qualcomm.toolkit import open_session
 import numpy as np
-session = Call("SM8650", False).open(sys.argv[2], 1)
+session, _ = open_session("SM8650", False, sys.argv[2], 1)
 (value,) = session.get_inputs()
 print([value.name, value.shape, session.run(None, {value.name: np.zeros(value.shape, np.float32)})[0].shape[0]])
 """

@@ -37,7 +37,7 @@ sys.path.insert(0, sys.argv[1])
 import worker.platforms.qualcomm.preload
 from worker.platforms.qualcomm.artefact import Artefact
 from worker.platforms.qualcomm.chips import CHIPS
-from worker.platforms.qualcomm.toolkit import Call
+from worker.platforms.qualcomm.toolkit import open_session
 taken = {}
 for chip in CHIPS:
     context = chip + "_ctx.onnx"
@@ -45,7 +45,7 @@ for chip in CHIPS:
     if child == 0:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         try:
-            Call(chip, False, session={"ep.context_enable": 1, "ep.context_file_path": context}).open(sys.argv[2], 1)
+            open_session(chip, False, sys.argv[2], 1, session={"ep.context_enable": 1, "ep.context_file_path": context})
         finally:
             os._exit(0)
     os.waitpid(child, 0)

@@ -3,16 +3,19 @@ import os
 from contextlib import contextmanager
 
 from worker.platforms.cambricon import device, reasons
+from worker.platforms.cambricon.tool import CONFIG, MM, NETWORK
 from worker.stage_api import report
 from worker.stages import calibration, preprocess
+from worker.stages.calls import Name, Shown
 
 REMOTE = "MODEL_CONVERT_CAMBRICON_REMOTE"
 _ALGORITHMS = {"linear": "LINEAR_ALGORITHM", "eqnm": "EQNM_ALGORITHM"}
+_CALIBRATOR = Name("calibrator")
 _NARROWER = {"float64": "float32", "int64": "int32", "uint64": "uint32"}  # MagicMind has no 64-bit tensors
 
 
-def quantise(mm, network, config, tool, job, inputs):
-    """Let MagicMind note the ranges in `network`; how many samples it read.
+def quantize(mm, tool, job, inputs):
+    """Let MagicMind note the ranges in the tool's `network`; how many samples it read.
 
     Raises:
         StageError: `calibration_needs_device`, `compile_failed`.
@@ -22,15 +25,12 @@ def quantise(mm, network, config, tool, job, inputs):
         raise reasons.NEEDS_DEVICE(precision=job["parameters"]["precision"], setting=REMOTE)
     entry = job["inputs"]["calibration"]
     feeds = [_make_feed(mm, entry, position, item, job["parameters"]) for position, item in enumerate(inputs)]
-    calibrator = tool.call("calibrator = mm.Calibrator([CalibData(input) for each input])",
-                           lambda: mm.Calibrator(feeds), reasons.TAKE_SET)
-    algorithm = _ALGORITHMS[job["parameters"]["quantization_algorithm"]]
-    tool.call(f"calibrator.set_quantization_algorithm(mm.QuantizationAlgorithm.{algorithm})",
-              lambda: calibrator.set_quantization_algorithm(getattr(mm.QuantizationAlgorithm, algorithm)),
-              reasons.TAKE_ALGORITHM)
+    calibrator = tool.let("calibrator", MM.Calibrator(Shown(feeds, "[CalibData(input) for each input]")),
+                          reasons.TAKE_SET)
+    algorithm = getattr(MM.QuantizationAlgorithm, _ALGORITHMS[job["parameters"]["quantization_algorithm"]])
+    tool.do(_CALIBRATOR.set_quantization_algorithm(algorithm), reasons.TAKE_ALGORITHM)
     with _somewhere(mm, calibrator, remote):
-        tool.call("calibrator.calibrate(network, config)", lambda: calibrator.calibrate(network, config),
-                  reasons.QUANTISE, reasons.CANNOT_QUANTISE)
+        tool.do(_CALIBRATOR.calibrate(NETWORK, CONFIG), reasons.QUANTISE, reasons.CANNOT_QUANTISE)
     used = min(feed.used for feed in feeds)
     if not used:  # it said that all went well
         raise reasons.NO_SAMPLE_READ()

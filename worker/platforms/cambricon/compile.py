@@ -3,13 +3,15 @@ import json
 import os
 from functools import partial
 
+from shared.rules.models import MODEL
 from worker.platforms.cambricon import calibrate, config, reasons
 from worker.platforms.cambricon.artefact import describe, load
-from worker.platforms.cambricon.tool import Tool
+from worker.platforms.cambricon.tool import CONFIG, MM, NETWORK, Tool
 from worker.stage_api import report
+from worker.stages.calls import File, Name, Shown
 
 FILE = "model.mm"
-_QUANTISED = ("int8", "int16")
+_QUANTIZED = ("int8", "int16")
 
 
 def run(job):
@@ -21,67 +23,62 @@ def run(job):
             `input_shape_mismatch`, `layout_mismatch`, `preprocessing_mismatch`, `dynamic_shape`, `toolchain_broken`.
     """
     import magicmind.python.runtime as mm
+    from magicmind.python.runtime.parser import Parser
 
     parameters, optimized = job["parameters"], job["inputs"]["optimize"]["facts"]
     inputs, outputs = optimized["inputs"], optimized["outputs"]
     pieces = config.entries(parameters, inputs, outputs)
-    tool = Tool(job)
+    tool = Tool(job, mm=mm, Parser=Parser)
     report(5, "parsing")
-    network = _parse(mm, tool, job, inputs)
-    builder_config = _configure(mm, tool, pieces)
+    _parse(tool, job, inputs)
+    _configure(tool, pieces)
     warnings, details = [], {"precision_mode": config.precision_mode(parameters)}
-    if parameters["precision"] in _QUANTISED:
+    if parameters["precision"] in _QUANTIZED:
         report(15, "calibrating")
-        details["calibration_samples"] = calibrate.quantise(mm, network, builder_config, tool, job, inputs)
+        details["calibration_samples"] = calibrate.quantize(mm, tool, job, inputs)
     report(50, "building")
     path = os.path.join(job["output_dir"], FILE)
-    _build(mm, tool, network, builder_config, path)
+    _build(tool, path)
     report(95, "reading the artefact")
     described = _read_back(mm, path, job, inputs, outputs)
     if any(entry["dtype"] == "uint8" != was["dtype"] for entry, was in zip(described["inputs"], inputs)):
         warnings.append("with mean and std in it the artefact's image inputs are uint8: raw values 0 to 255")
-    return dict(described, precision=parameters["precision"], details=details, commands=tool.commands,
+    return dict(described, precision=parameters["precision"], details=details, commands=tool.script.commands,
                 warnings=warnings)
 
 
-def _parse(mm, tool, job, inputs):
-    """The network with its inputs' dimensions. One that is to stay dynamic is made of the model as it was sent: in the
-    optimised one the shapes are folded into constants."""
-    from magicmind.python.runtime.parser import Parser
-
+def _parse(tool, job, inputs):
+    """Let `network` be the network with its inputs' dimensions. One that is to stay dynamic is made of the model as it
+    was sent: in the optimised one the shapes are folded into constants."""
     source = "fetch" if job["parameters"]["dim_range"] else "optimize"
-    path = os.path.join(job["inputs"][source]["dir"], "model.onnx")
-    network = tool.call("network = mm.Network()", mm.Network, reasons.MAKE_NETWORK)
-    parser = tool.call("parser = Parser(mm.ModelKind.kOnnx)", lambda: Parser(mm.ModelKind.kOnnx), reasons.MAKE_PARSER)
-    tool.call("parser.parse(network, 'model.onnx')", lambda: parser.parse(network, path), reasons.PARSE)
+    path = os.path.join(job["inputs"][source]["dir"], MODEL)
+    network = tool.let("network", MM.Network(), reasons.MAKE_NETWORK)
+    tool.let("parser", Name("Parser")(MM.ModelKind.kOnnx), reasons.MAKE_PARSER)
+    tool.do(Name("parser").parse(NETWORK, File(path)), reasons.PARSE)
     if network.get_input_count() != len(inputs):
         raise reasons.OTHER_INPUTS(found=network.get_input_count(), count=len(inputs))
     for position, entry in enumerate(inputs):
         shape = list(entry["shape"])
-        tool.call(f"network.get_input({position}).set_dimension(mm.Dims({shape}))",
-                  lambda position=position, shape=shape: network.get_input(position).set_dimension(mm.Dims(shape)),
-                  reasons.GIVE_SHAPE(name=entry["name"], shape=shape), reasons.CANNOT_TAKE_SHAPE)
-    return network
+        tool.do(NETWORK.get_input(position).set_dimension(MM.Dims(shape)),
+                reasons.GIVE_SHAPE(name=entry["name"], shape=shape), reasons.CANNOT_TAKE_SHAPE)
 
 
-def _configure(mm, tool, pieces):
-    built = tool.call("config = mm.BuilderConfig()", mm.BuilderConfig, reasons.MAKE_CONFIGURATION)
+def _configure(tool, pieces):
+    """Let `config` be the builder's configuration."""
+    tool.let("config", MM.BuilderConfig(), reasons.MAKE_CONFIGURATION)
     for parameter, piece in pieces:
         # A machine's folder is no part of what somebody would type elsewhere.
-        shown = {key: os.path.basename(value.rstrip("/")) if key == "cross_compile_toolchain_path" else value
-                 for key, value in piece.items()}
-        tool.call(f"config.parse_from_string({json.dumps(shown)!r})",
-                  lambda piece=piece: built.parse_from_string(json.dumps(piece)),
-                  reasons.TAKE_PIECE(piece=json.dumps(shown)), partial(reasons.CANNOT_TAKE_OPTION, parameter=parameter))
-    return built
+        shown = json.dumps({key: os.path.basename(value.rstrip("/")) if key == "cross_compile_toolchain_path" else value
+                            for key, value in piece.items()})
+        tool.do(CONFIG.parse_from_string(Shown(json.dumps(piece), repr(shown))), reasons.TAKE_PIECE(piece=shown),
+                partial(reasons.CANNOT_TAKE_OPTION, parameter=parameter))
 
 
-def _build(mm, tool, network, builder_config, path):
-    builder = tool.call("builder = mm.Builder()", mm.Builder, reasons.MAKE_BUILDER)
-    model = tool.call("model = builder.build_model('model', network, config)",
-                      lambda: builder.build_model("model", network, builder_config), reasons.BUILD)
+def _build(tool, path):
+    tool.let("builder", MM.Builder(), reasons.MAKE_BUILDER)
+    tool.let("model", Name("builder").build_model("model", NETWORK, CONFIG), reasons.BUILD)
     report(90, "writing the artefact")
-    tool.call(f"model.serialize_to_file('{FILE}')", lambda: model.serialize_to_file(path), reasons.WRITE)
+    tool.do(Name("model").serialize_to_file(File(path)), reasons.WRITE)
     if not os.path.isfile(path) or not os.path.getsize(path):
         raise reasons.NO_FILE()
 

@@ -1,4 +1,4 @@
-"""MagicMind's calls and what they answer, as commands for the manifest and errors for the user.
+"""MagicMind's calls, and what they answer as errors for the user.
 
 Every call answers a Status (`ok()`, `error_message()`), or an object that is None where it failed; why stands in what
 the libraries print (magicmind_cloud: gen_model samples, python_common).
@@ -7,9 +7,11 @@ import os
 import re
 
 from worker.platforms.cambricon import reasons
+from worker.stages.calls import Name, Script
 from worker.stages.messages import raise_if_out_of_memory, tidy
 
 LOG = "log.txt"  # of the stage, in its working directory
+MM, NETWORK, CONFIG = Name("mm"), Name("network"), Name("config")  # as the stages' lines name them
 _LOG_BYTES = 1 << 20
 
 # "2024-07-14 05:28:21.361150: ERROR:  magicmind/cc/internal/mm_parser_core.h:57]  Internal: Onnx mlir graph is illegal"
@@ -26,24 +28,33 @@ KNOWN_OPSET = 11  # what users found that the parser takes (Chinese-CLIP issue 3
 
 
 class Tool:
-    """One stage's dealings with MagicMind. `commands` are its calls as somebody would type them."""
+    """One stage's dealings with MagicMind: the lines of `script`, whose answers are checked.
 
-    def __init__(self, job):
-        self.commands = []
+    `known` are the names that the lines begin with, such as `mm`.
+    """
+
+    def __init__(self, job, **known):
+        self.script = Script(**known)
         self._job = job
         self._inspected = job["inputs"].get("inspect", {}).get("facts", {})
         self._position = os.path.getsize(LOG) if os.path.exists(LOG) else 0
 
-    def call(self, command, function, what, reason=reasons.CANNOT):
-        """What the function answers; `command` is noted, and `what` says in both languages what it is for.
+    def let(self, name, expression, what, reason=reasons.CANNOT):
+        """The same as `do`; later lines know the answer by `name`."""
+        return self._check(lambda: self.script.let(name, expression), what, reason)
+
+    def do(self, expression, what, reason=reasons.CANNOT):
+        """What the line answers; `what` says in both languages what it is for.
 
         Raises:
             StageError: it raised, or answered None or a Status that is not ok; by `reason` unless the tool's own words
                 name operators: `unsupported_operator`.
         """
-        self.commands.append(command)
+        return self._check(lambda: self.script.do(expression), what, reason)
+
+    def _check(self, run, what, reason):
         try:
-            answer = function()
+            answer = run()
         except Exception as error:  # the bindings raise what the libraries throw; they have no base class
             raise_if_out_of_memory(error)
             raise self._explain(what, str(error), reason) from error

@@ -1,9 +1,11 @@
 """Stage: OpenVINO IR from the static ONNX model, or from its quantised form; what is asked for baked in."""
 import os
 
-from worker.platforms.intel import convert, quantize, reasons
+from worker.platforms.intel import quantize, reasons
+from worker.platforms.intel.convert import MODEL, OPENVINO, convert, explain
 from worker.platforms.intel.interface import bake, read_steps
 from worker.stage_api import report
+from worker.stages.calls import File, Script
 from worker.stages.messages import raise_if_out_of_memory, tidy
 
 XML, BIN = "model.xml", "model.bin"
@@ -22,24 +24,25 @@ def run(job):
     precision = parameters["precision"]
     to_fp16 = precision == "fp16"  # what is quantised has been compressed before, or not: see quantize
     steps = read_steps(parameters, job["inputs"]["optimize"]["facts"]["inputs"])
-    model, commands = _read(ov, job)
+    script = Script(openvino=ov)
+    _read(script, job)
     report(60, "saving")
     try:
-        model, baked = bake(model, steps)
-        ov.save_model(model, os.path.join(job["output_dir"], XML), compress_to_fp16=to_fp16)
+        bake(script, steps)
+        script.do(OPENVINO.save_model(MODEL, File(os.path.join(job["output_dir"], XML)), compress_to_fp16=to_fp16))
     except Exception as error:  # the toolchain's own errors: whatever it raises is its verdict on the model
         raise_if_out_of_memory(error)
-        raise convert.explain(error, job) from error
-    return {"precision": precision, **_read_back(ov, job), "commands": [
-        *commands, *baked, f"openvino.save_model(model, {XML!r}, compress_to_fp16={to_fp16})"]}
+        raise explain(error, job) from error
+    return {"precision": precision, **_read_back(ov, job), "commands": script.commands}
 
 
-def _read(ov, job):
-    """`(model, commands)`"""
+def _read(script, job):
+    """Let `model` be what is compiled."""
     if "quantize" in job["inputs"]:
-        return (ov.Core().read_model(os.path.join(job["inputs"]["quantize"]["dir"], quantize.XML)),
-                [f"model = openvino.Core().read_model({quantize.XML!r})"])
-    return convert.convert(job), [convert.COMMAND]
+        path = os.path.join(job["inputs"]["quantize"]["dir"], quantize.XML)
+        script.let("model", OPENVINO.Core().read_model(File(path)))
+    else:
+        convert(script, job)
 
 
 def _read_back(ov, job):

@@ -3,21 +3,20 @@ import os
 import re
 
 from worker.platforms.intel import reasons
+from worker.stages.calls import File, Name
 from worker.stages.messages import raise_if_out_of_memory, tidy
 
-COMMAND = "model = openvino.convert_model('model.onnx')"
+OPENVINO, MODEL = Name("openvino"), Name("model")  # as the scripts of the stages name them
 
 
-def convert(job):
-    """The model of the stage `optimize`.
+def convert(script, job):
+    """Let `model` be the model of the stage `optimize`.
 
     Raises:
         StageError: `unsupported_operator`, `compile_failed`.
     """
-    from worker.platforms.intel.toolkit import ov
-
     try:
-        return ov.convert_model(os.path.join(job["inputs"]["optimize"]["dir"], "model.onnx"))
+        script.let("model", OPENVINO.convert_model(File(os.path.join(job["inputs"]["optimize"]["dir"], "model.onnx"))))
     except Exception as error:  # the toolchain's own errors: whatever it raises is its verdict on the model
         raise_if_out_of_memory(error)
         raise explain(error, job) from error

@@ -3,12 +3,14 @@
 Steps are those of OpenVINO's PrePostProcessor (OpenVINO documentation, "Preprocessing API - details").
 """
 from worker.platforms.intel import reasons
+from worker.platforms.intel.convert import MODEL, OPENVINO
 from worker.stages import preprocess
+from worker.stages.calls import Name
 
 _CHANNELS = (1, 3, 4)
 _FLOATS = ("float", "float16", "double")
-_TYPED = ("convert_element_type",)
 _LAYOUTS = {1: "NCHW", 3: "NHWC"}  # by where the channels are
+_PROCESSOR = Name("processor")
 
 
 class Steps:
@@ -55,40 +57,29 @@ def read_steps(parameters, inputs):
     return found
 
 
-def bake(model, steps):
-    """`(model, commands)` with the steps before the model's inputs; the commands say the same in Python."""
-    from worker.platforms.intel.toolkit import ov
-
+def bake(script, steps):
+    """Let `model` be the script's model with the steps before its inputs; without any step it stays as it is."""
     todo = [entry for entry in steps if entry.change_anything()]
     if not todo:
-        return model, []
-    processor = ov.preprocess.PrePostProcessor(model)
-    commands = ["processor = openvino.preprocess.PrePostProcessor(model)"]
+        return
+    script.let("processor", OPENVINO.preprocess.PrePostProcessor(MODEL))
     for entry in todo:
-        info = processor.input(entry.name)
-        said = f"processor.input({entry.name!r})"
-        info.tensor().set_layout(ov.Layout(entry.layout))
-        info.model().set_layout(ov.Layout(entry.own))
-        commands += [f"{said}.tensor().set_layout(openvino.Layout({entry.layout!r}))",
-                     f"{said}.model().set_layout(openvino.Layout({entry.own!r}))"]
-        if entry.as_bytes:
-            info.tensor().set_element_type(ov.Type.u8)
-            commands.append(f"{said}.tensor().set_element_type(openvino.Type.u8)")
-        for method, value in _calls(entry):
-            getattr(info.preprocess(), method)(*() if value is None else (value,))
-            text = "" if value is None else f"openvino.Type.{value.get_type_name()}" if method in _TYPED else value
-            commands.append(f"{said}.preprocess().{method}({text})")
-    return processor.build(), [*commands, "model = processor.build()"]
+        for call in _calls(entry):
+            script.do(call)
+    script.let("model", _PROCESSOR.build())
 
 
 def _calls(entry):
-    """`(method, argument)` in order; `build` adds what is missing to the model's own type and layout."""
-    from worker.platforms.intel.toolkit import ov
-
+    """The calls for one input, in order; `build` adds what is missing to the model's own type and layout."""
+    info = _PROCESSOR.input(entry.name)
+    yield info.tensor().set_layout(OPENVINO.Layout(entry.layout))
+    yield info.model().set_layout(OPENVINO.Layout(entry.own))
+    if entry.as_bytes:
+        yield info.tensor().set_element_type(OPENVINO.Type.u8)
     if entry.as_bytes or (entry.mean is not None and entry.dtype != "float"):
-        yield "convert_element_type", ov.Type.f32
+        yield info.preprocess().convert_element_type(OPENVINO.Type.f32)
     if entry.reverse:
-        yield "reverse_channels", None
+        yield info.preprocess().reverse_channels()
     if entry.mean is not None:
-        yield "mean", [float(value) for value in entry.mean]
-        yield "scale", [float(value) for value in entry.std]
+        yield info.preprocess().mean([float(value) for value in entry.mean])
+        yield info.preprocess().scale([float(value) for value in entry.std])

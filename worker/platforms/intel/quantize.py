@@ -2,12 +2,14 @@
 import os
 import tempfile
 
-from worker.platforms.intel import convert, precisions, reasons
+from worker.platforms.intel import precisions, reasons
+from worker.platforms.intel.convert import MODEL, OPENVINO, convert
 from worker.platforms.intel.quantizer import quantizer_call, with_biases
 from worker.platforms.intel.runtime import infer, validating_as_verify_does
 from worker.stage_api import StageError, report
 from worker.stages import calibration
 from worker.stages.accuracy import Gate, read_samples
+from worker.stages.calls import File, Script, Shown
 from worker.stages.feeds import CALIBRATION
 from worker.stages.messages import raise_if_out_of_memory, tidy
 from worker.stages.preprocess import channel_axis, constants, to_model
@@ -31,35 +33,32 @@ def run(job):
     nncf = load_nncf()
 
     options, to_fp16 = job["parameters"]["quantization"], job["parameters"]["compress_to_fp16"] is not False
-    model, commands = convert.convert(job), [convert.COMMAND]
+    script = Script(openvino=ov, nncf=nncf)
+    convert(script, job)
     if to_fp16:
-        model = _compress(ov, model)
-        commands += [f"openvino.save_model(model, {_HALF!r}, compress_to_fp16=True)",
-                     f"model = openvino.Core().read_model({_HALF!r})"]
+        _compress(script)
     report(5, "calibrating")
-    call = quantizer_call(with_biases(options, {node.get_friendly_name() for node in model.get_ops()}))
-    known = {"nncf": nncf, "model": model, "dataset": _samples(nncf, job)}
+    script.let("dataset", Shown(_samples(nncf, job), _tell_dataset(job)))
     if options["accuracy_control"] is not None:
-        known.update(reference=nncf.Dataset(_references(job)), least_cosine=_least_cosine(job))
+        script.known.update(reference=nncf.Dataset(_references(job)), least_cosine=_least_cosine(job))
     with validating_as_verify_does(ov):
-        model = _quantize(call, known, job)
+        model = _quantize(script, options, job)
     report(95, "saving")
-    ov.save_model(model, os.path.join(job["output_dir"], XML), compress_to_fp16=False)
+    script.do(OPENVINO.save_model(MODEL, File(os.path.join(job["output_dir"], XML)), compress_to_fp16=False))
     operators, floating = precisions.count(model)
     warnings = [] if operators["int8"] else [
         "nothing in the model can be quantised: the artefact computes in floating point"]
     return {"details": {"operators": operators, "in_floating_point": floating[:_MAX_NAMED]}, "warnings": warnings,
-            "commands": [*commands, *_tell_dataset(job), f"model = {call}",
-                         f"openvino.save_model(model, {XML!r}, compress_to_fp16=False)"]}
+            "commands": script.commands}
 
 
-def _compress(ov, model):
-    """The model with its weights in FP16, as an IR that was saved so. Later would be too late: `compress_to_fp16` does
-    nothing, and says nothing, to a model that has quantisers (OpenVINO 2026.4)."""
+def _compress(script):
+    """Let `model` be the same model with its weights in FP16, as an IR that was saved so. Later would be too late:
+    `compress_to_fp16` does nothing, and says nothing, to a model that has quantisers (OpenVINO 2026.4)."""
     with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, _HALF)
-        ov.save_model(model, path, compress_to_fp16=True)
-        return ov.Core().read_model(path)
+        half = File(os.path.join(folder, _HALF))
+        script.do(OPENVINO.save_model(MODEL, half, compress_to_fp16=True))
+        script.let("model", OPENVINO.Core().read_model(half))
 
 
 def _samples(nncf, job):
@@ -101,7 +100,8 @@ def _least_cosine(job):
 
 
 def _tell_dataset(job):
-    """How the quantiser's samples are made of the files of the stage `calibration`."""
+    """How one would make the quantiser's samples of the files of the stage `calibration`; the stage reads them one by
+    one, and tells its progress."""
     indices = job["inputs"]["calibration"]["facts"]["quantize"]
     numbers = f"range({len(indices)})" if indices == list(range(len(indices))) else repr(indices)
     values = []
@@ -114,13 +114,14 @@ def _tell_dataset(job):
             mean, std = (f"numpy.float32({given}).reshape({shape})" for given in found)
             value = f"({value} - {mean}) / {std}"
         values.append(f"{entry['name']!r}: {value}")
-    return [f"dataset = nncf.Dataset([{{{', '.join(values)}}} for number in {numbers}])"]
+    return f"nncf.Dataset([{{{', '.join(values)}}} for number in {numbers}])"
 
 
-def _quantize(call, known, job):
-    nncf = known["nncf"]
+def _quantize(script, options, job):
+    nncf, operators = script.known["nncf"], script.known["model"].get_ops()
+    call = quantizer_call(with_biases(options, {node.get_friendly_name() for node in operators}))
     try:
-        return call.make(known)
+        return script.let("model", call)
     except nncf.ValidationError as error:
         raise reasons.WRONG_SCOPE(said=tidy(error, job)) from error
     except StageError:

@@ -1,32 +1,33 @@
 """The task's `quantization` as a call of NNCF 3.4's quantiser."""
-from worker.platforms.intel.calls import Call, Name
+from worker.platforms.intel.convert import MODEL
+from worker.stages.calls import Name
 
+_NNCF = Name("nncf")
 _WITHOUT_BIAS = "/WithoutBiases"
-_RANGES = "nncf.quantization.range_estimator.RangeEstimatorParametersSet."
 
 
 def quantizer_call(options):
     """The call; it reads `model`, `dataset`, and with accuracy control `reference` (a dataset) and `least_cosine`."""
-    arguments = {"target_device": Name("nncf.TargetDevice.NPU"), "subset_size": options["subset_size"],
-                 "preset": Call("nncf.QuantizationPreset", options["preset"]),
+    arguments = {"target_device": _NNCF.TargetDevice.NPU, "subset_size": options["subset_size"],
+                 "preset": _NNCF.QuantizationPreset(options["preset"]),
                  "fast_bias_correction": options["fast_bias_correction"]}
     if options["model_type"]:
-        arguments["model_type"] = Call("nncf.ModelType", options["model_type"])
+        arguments["model_type"] = _NNCF.ModelType(options["model_type"])
     if options["ignored_scope"]:
         scope = {name: values for name, values in options["ignored_scope"].items() if values}
-        arguments["ignored_scope"] = Call("nncf.IgnoredScope", **scope)
-    advanced = Call("nncf.AdvancedQuantizationParameters", **_advanced(options))
+        arguments["ignored_scope"] = _NNCF.IgnoredScope(**scope)
+    advanced = _NNCF.AdvancedQuantizationParameters(**_advanced(options))
     control = options["accuracy_control"]
     if control is None:
-        return Call("nncf.quantize", Name("model"), Name("dataset"), advanced_parameters=advanced, **arguments)
+        return _NNCF.quantize(MODEL, Name("dataset"), advanced_parameters=advanced, **arguments)
     # Several workers rank with a compiled model each: more memory, and no faster on the threads of one stage.
     restorer = {"num_ranking_workers": 1}
     if control["max_num_iterations"] is not None:
         restorer["max_num_iterations"] = control["max_num_iterations"]
-    return Call("nncf.quantize_with_accuracy_control", Name("model"), Name("dataset"), Name("reference"),
-                Name("least_cosine"), max_drop=control["max_drop"], **arguments,
-                advanced_quantization_parameters=advanced,
-                advanced_accuracy_restorer_parameters=Call("nncf.AdvancedAccuracyRestorerParameters", **restorer))
+    return _NNCF.quantize_with_accuracy_control(
+        MODEL, Name("dataset"), Name("reference"), Name("least_cosine"), max_drop=control["max_drop"], **arguments,
+        advanced_quantization_parameters=advanced,
+        advanced_accuracy_restorer_parameters=_NNCF.AdvancedAccuracyRestorerParameters(**restorer))
 
 
 def with_biases(options, operators):
@@ -43,9 +44,10 @@ def with_biases(options, operators):
 
 
 def _advanced(options):
-    found = {"activations_range_estimator_params": Name(_RANGES + options["activations_range_estimator"].upper())}
+    ranges = _NNCF.quantization.range_estimator.RangeEstimatorParametersSet
+    found = {"activations_range_estimator_params": getattr(ranges, options["activations_range_estimator"].upper())}
     if options["overflow_fix"]:
-        found["overflow_fix"] = Call("nncf.OverflowFix", options["overflow_fix"])
+        found["overflow_fix"] = _NNCF.OverflowFix(options["overflow_fix"])
     if options["smooth_quant_alpha"] is not None:
-        found["smooth_quant_alphas"] = Call("nncf.AdvancedSmoothQuantParameters", matmul=options["smooth_quant_alpha"])
+        found["smooth_quant_alphas"] = _NNCF.AdvancedSmoothQuantParameters(matmul=options["smooth_quant_alpha"])
     return found

@@ -25,15 +25,15 @@ def run(job):
     Raises:
         StageError: `unsupported_operator`, `dynamic_shape`, `compile_failed`.
     """
-    from worker.platforms.qualcomm.toolkit import Call
+    from worker.platforms.qualcomm.toolkit import open_session
 
     parameters = job["parameters"]
     source = job["inputs"].get("quantize") or job["inputs"]["prepare"]
-    call = Call(parameters["chip"], parameters["allow_cpu"], provider=_provider_options(parameters), session={
-        "ep.context_enable": 1, "ep.context_file_path": CONTEXT, "ep.context_embed_mode": 0})
     _bring(source["dir"])
     try:
-        call.open(MODEL, job["threads"])
+        _, commands = open_session(
+            parameters["chip"], parameters["allow_cpu"], MODEL, job["threads"], _provider_options(parameters),
+            {"ep.context_enable": 1, "ep.context_file_path": CONTEXT, "ep.context_embed_mode": 0})
     except Exception as error:  # ONNX Runtime's errors share no base class
         raise_if_out_of_memory(error)
         raise explain(tidy(error, job), _read_log(), MODEL) from error
@@ -52,7 +52,7 @@ def run(job):
         "warnings": _warnings(on_cpu, artefact),
         "details": {"chip": parameters["chip"], "soc_model": soc_model, "htp_arch": f"V{htp_arch}",
                     "npu_graphs": len(artefact.contexts)},
-        "commands": call.commands(MODEL),
+        "commands": commands,
     }
 
 

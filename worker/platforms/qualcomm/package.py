@@ -49,10 +49,10 @@ def _embed(artefact, binary):
 
 
 def _open(job, path):
-    from worker.platforms.qualcomm.toolkit import Call
+    from worker.platforms.qualcomm.toolkit import open_session
 
     try:
-        Call(job["parameters"]["chip"], job["parameters"]["allow_cpu"]).open(path, job["threads"])
+        open_session(job["parameters"]["chip"], job["parameters"]["allow_cpu"], path, job["threads"])
     except Exception as error:  # ONNX Runtime's errors share no base class
         raise_if_out_of_memory(error)
         raise reasons.DOES_NOT_LOAD(said=tidy(error, job)) from error

@@ -9,10 +9,12 @@ from worker.platforms.qualcomm import reasons
 from worker.platforms.qualcomm.prepare import DATA
 from worker.stage_api import report
 from worker.stages import calibration
+from worker.stages.calls import File, Name, Script
 from worker.stages.messages import raise_if_out_of_memory, tidy
 
 _PREPROCESSED = "preprocessed.onnx"
 _ACTIVATIONS = {"int8": "QUInt8", "int16": "QUInt16"}
+_QUANTIZATION, _QNN = Name("quantization"), Name("qnn")
 
 
 def run(job):
@@ -29,25 +31,24 @@ def run(job):
     source = os.path.join(job["inputs"]["prepare"]["dir"], MODEL)
     outside = os.path.exists(os.path.join(os.path.dirname(source), DATA))
     reader = _make_reader(quantization.CalibrationDataReader, job["inputs"]["calibration"], source)
-    chosen = {"calibrate_method": parameters["calibrate_method"],
-              "activation_type": _ACTIVATIONS[parameters["precision"]], "weight_type": parameters["weight_type"],
-              "per_channel": parameters["per_channel"]}
+    script = Script("from onnxruntime import quantization",
+                    "from onnxruntime.quantization.execution_providers import qnn",
+                    quantization=quantization, qnn=qnn_quantization, reader=reader)
     try:
-        if qnn_quantization.qnn_preprocess_model(source, _PREPROCESSED, save_as_external_data=outside,
-                                                 all_tensors_to_one_file=True):
-            source = _PREPROCESSED
-        config = qnn_quantization.get_qnn_qdq_config(source, reader, **dict(
-            chosen, calibrate_method=quantization.CalibrationMethod[chosen["calibrate_method"]],
-            activation_type=quantization.QuantType[chosen["activation_type"]],
-            weight_type=quantization.QuantType[chosen["weight_type"]]))
-        config.use_external_data_format = outside
-        quantization.quantize(source, os.path.join(job["output_dir"], MODEL), config)
+        changed = script.do(_QNN.qnn_preprocess_model(File(source), _PREPROCESSED, save_as_external_data=outside,
+                                                      all_tensors_to_one_file=True))
+        model = File(_PREPROCESSED if changed else source)
+        script.let("config", _QNN.get_qnn_qdq_config(
+            model, Name("reader"),
+            calibrate_method=getattr(_QUANTIZATION.CalibrationMethod, parameters["calibrate_method"]),
+            activation_type=getattr(_QUANTIZATION.QuantType, _ACTIVATIONS[parameters["precision"]]),
+            weight_type=getattr(_QUANTIZATION.QuantType, parameters["weight_type"]),
+            per_channel=parameters["per_channel"]))
+        script.do(_QUANTIZATION.quantize(model, File(os.path.join(job["output_dir"], MODEL)), Name("config")))
     except Exception as error:  # the toolchain's own errors: whatever it raises is its verdict on the model
         raise_if_out_of_memory(error)
         raise reasons.NOT_QUANTISED(said=tidy(error, job)) from error
-    options = ", ".join(f"{name}={value!r}" for name, value in chosen.items())
-    return {"commands": [f"config = get_qnn_qdq_config({MODEL!r}, reader, {options})",
-                         f"onnxruntime.quantization.quantize({MODEL!r}, 'quantised.onnx', config)"]}
+    return {"commands": script.commands}
 
 
 def _make_reader(base, entry, model):

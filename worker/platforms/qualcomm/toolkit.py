@@ -13,41 +13,32 @@ import onnxruntime.quantization.execution_providers.qnn as qnn_quantization
 import onnxruntime_qnn
 
 from worker.platforms.qualcomm.chips import CHIPS
+from worker.stages.calls import File, Name, Script, Shown
 
-__all__ = ["HTP_LIBRARY", "Call", "ort", "qnn_quantization"]
+__all__ = ["HTP_LIBRARY", "open_session", "ort", "qnn_quantization"]
 
 PROVIDER = "QNNExecutionProvider"
 HTP_LIBRARY = onnxruntime_qnn.get_qnn_htp_path()
-ort.register_execution_provider_library(PROVIDER, onnxruntime_qnn.get_library_path())
+_ORT, _QNN, _DEVICES, _OPTIONS = Name("ort"), Name("qnn"), Name("devices"), Name("options")
+_BEGIN = Script("import onnxruntime as ort, onnxruntime_qnn as qnn", ort=ort, qnn=onnxruntime_qnn)
+_BEGIN.do(_ORT.register_execution_provider_library(PROVIDER, _QNN.get_library_path()))  # a second time it would fail
 
 
-class Call:
-    """A session to be made with the QNN provider: `open` makes it, `commands` tell it as somebody would type it."""
+def open_session(chip, allow_cpu, model, threads, provider=(), session=()):
+    """`(an InferenceSession of the model with the QNN provider, the commands)`.
 
-    def __init__(self, chip, allow_cpu, provider=(), session=()):
-        """`provider` and `session` are more options of the two; values are made text."""
-        soc_model, htp_arch = CHIPS[chip]
-        self._provider = {"soc_model": str(soc_model), "htp_arch": str(htp_arch), "enable_htp_fp16_precision": "1",
-                          **{name: str(value) for name, value in dict(provider).items()}}
-        self._session = {"session.disable_cpu_ep_fallback": str(int(not allow_cpu)),
-                         **{name: str(value) for name, value in dict(session).items()}}
-
-    def open(self, model, threads):
-        """An `InferenceSession`. Raises whatever ONNX Runtime raises; its errors share no base class."""
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        device = next(device for device in ort.get_ep_devices() if device.ep_name == PROVIDER)
-        options.add_provider_for_devices([device], {"backend_path": HTP_LIBRARY, **self._provider})
-        for name, value in self._session.items():
-            options.add_session_config_entry(name, value)
-        return ort.InferenceSession(model, options)
-
-    def commands(self, model):
-        shown = "".join(f", {name!r}: {value!r}" for name, value in self._provider.items())
-        return ["import onnxruntime as ort, onnxruntime_qnn as qnn",
-                f"ort.register_execution_provider_library({PROVIDER!r}, qnn.get_library_path())",
-                f"devices = [device for device in ort.get_ep_devices() if device.ep_name == {PROVIDER!r}]",
-                "options = ort.SessionOptions()",
-                f"options.add_provider_for_devices(devices[:1], {{'backend_path': qnn.get_qnn_htp_path(){shown}}})",
-                *(f"options.add_session_config_entry({name!r}, {value!r})" for name, value in self._session.items()),
-                f"ort.InferenceSession({model!r}, options)"]
+    `model` is a path; `provider` and `session` are more options of the two, whose values are made text. Raises whatever
+    ONNX Runtime raises; its errors share no base class.
+    """
+    soc_model, htp_arch = CHIPS[chip]
+    script = Script(*_BEGIN.commands, **_BEGIN.known)
+    first = next(device for device in ort.get_ep_devices() if device.ep_name == PROVIDER)
+    script.let("devices", Shown(
+        [first], f"[device for device in ort.get_ep_devices() if device.ep_name == {PROVIDER!r}][:1]"))
+    script.let("options", _ORT.SessionOptions()).intra_op_num_threads = threads  # this machine's: not in the commands
+    script.do(_OPTIONS.add_provider_for_devices(_DEVICES, {
+        "backend_path": _QNN.get_qnn_htp_path(), "soc_model": str(soc_model), "htp_arch": str(htp_arch),
+        "enable_htp_fp16_precision": "1", **{name: str(value) for name, value in dict(provider).items()}}))
+    for name, value in {"session.disable_cpu_ep_fallback": int(not allow_cpu), **dict(session)}.items():
+        script.do(_OPTIONS.add_session_config_entry(name, str(value)))
+    return script.do(_ORT.InferenceSession(File(model), _OPTIONS)), script.commands

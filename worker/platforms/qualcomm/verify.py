@@ -44,11 +44,11 @@ def _choose(samples, count):
 
 
 def _open(job):
-    from worker.platforms.qualcomm.toolkit import Call
+    from worker.platforms.qualcomm.toolkit import open_session
 
     path = os.path.join(job["inputs"]["compile"]["dir"], CONTEXT)
     try:
-        return Call(job["parameters"]["chip"], job["parameters"]["allow_cpu"]).open(path, job["threads"])
+        return open_session(job["parameters"]["chip"], job["parameters"]["allow_cpu"], path, job["threads"])[0]
     except Exception as error:  # ONNX Runtime's errors share no base class
         raise _failed(reasons.NOT_LOADED, error, job) from error
 

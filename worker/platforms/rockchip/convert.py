@@ -6,10 +6,12 @@ from worker.platforms.rockchip import arguments, reasons
 from worker.platforms.rockchip.part import PART, Part
 from worker.stages import calibration, preprocess
 from worker.stages.accuracy import Gate, read_samples
+from worker.stages.calls import File, Name, Script
 
 ARTEFACT = "model.rknn"
 ANALYSIS = "error_analysis.txt"
 _DATASET = "dataset.txt"
+_RKNN = Name("rknn")
 _LAYER = re.compile(r"\[(\w+)\] +(\S+) +(\S+) +\| +(\S+) +(\S+) +\| +(\S+)")
 
 
@@ -18,26 +20,23 @@ class Refused(Exception):
 
 
 class Toolkit:
-    """An `RKNN` whose calls are checked, and noted as somebody would type them."""
+    """An `RKNN` whose answers are checked; `script` has its calls."""
 
     def __init__(self):
-        self.commands = ["from rknn.api import RKNN"]
+        from rknn.api import RKNN
+
+        self.script = Script("from rknn.api import RKNN", RKNN=RKNN)
         self.restart()
 
     def restart(self):
         """A fresh instance: a loaded one does not take the second step of hybrid quantisation."""
-        from rknn.api import RKNN
-
-        self.commands.append("rknn = RKNN(verbose=True)")
-        self.rknn = RKNN(verbose=True)
+        self.rknn = self.script.let("rknn", Name("RKNN")(verbose=True))
 
     def call(self, method, **options):
         """Raises:
             Refused: it answered an error.
         """
-        told = {name: os.path.basename(value) if name == "model" else value for name, value in options.items()}
-        self.commands.append(f"rknn.{method}({', '.join(f'{name}={value!r}' for name, value in told.items())})")
-        answer = getattr(self.rknn, method)(**options)
+        answer = self.script.do(getattr(_RKNN, method)(**options))
         if answer not in (0, None):
             raise Refused(f"{method} answered {answer}")
 
@@ -65,7 +64,7 @@ def convert(job):
     config = arguments.config_arguments(parameters, [] if parameters["inputs"] else inputs)
     toolkit = Toolkit()
     toolkit.call("config", **config)
-    toolkit.call("load_onnx", model=model)
+    toolkit.call("load_onnx", model=File(model))
     _build(toolkit, job, part, config, model)
     target = os.path.join(job["output_dir"], ARTEFACT)
     toolkit.call("export_rknn", export_path=ARTEFACT)
@@ -75,7 +74,7 @@ def convert(job):
         figures, first = _simulate(toolkit, job, part)
         if parameters["error_analysis"]:
             details["layers"] = _analyse(toolkit, job["output_dir"], first)
-    return {"commands": toolkit.commands, "figures": figures, "details": details}
+    return {"commands": toolkit.script.commands, "figures": figures, "details": details}
 
 
 def _limit_threads(count):
