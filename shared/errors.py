@@ -3,15 +3,12 @@
     AppError
     ├── InvalidRequest            400  the request itself is wrong
     │   └── InvalidTransition     400  the task's state does not allow the action
-    ├── Unauthorized              401
-    ├── Forbidden                 403
     ├── NotFound                  404
     ├── MethodNotAllowed          405
     ├── Conflict                  409  same idempotency key, other request
     ├── PayloadTooLarge           413
     ├── UnsupportedMediaType      415
     ├── RangeNotSatisfiable       416
-    ├── TooManyRequests           429
     ├── Unavailable               503  a dependency does not answer
     ├── Busy                      503  nothing is down; the same request succeeds a little later
     ├── PreconditionFailed             a conditional write lost
@@ -53,18 +50,6 @@ class InvalidTransition(InvalidRequest):
     """The task exists, but its status does not allow the action."""
 
 
-class Unauthorized(AppError):
-    """No API key, or a wrong one."""
-
-    status = 401
-
-
-class Forbidden(AppError):
-    """The API key is good, but not for this."""
-
-    status = 403
-
-
 class NotFound(AppError):
     """The task, the path or the object does not exist."""
 
@@ -104,12 +89,6 @@ class RangeNotSatisfiable(AppError):
         super().__init__(f"请求的字节范围超出内容: 共 {size_bytes} 字节",
                          f"the range is beyond the content: there are {size_bytes} bytes")
         self.headers["Content-Range"] = f"bytes */{size_bytes}"
-
-
-class TooManyRequests(AppError):
-    """A limit of this client is used up."""
-
-    status = 429
 
 
 class Unavailable(AppError):

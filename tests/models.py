@@ -47,6 +47,22 @@ def convolution(shape: Shape = (1, 3, 32, 32), *, dtype: Any = np.float32) -> on
                  [value("x", list(shape), onnx_type)], [value("y", [shape[0], 5], onnx_type)], tensors)
 
 
+def uneven(shape: Shape = (1, 3, 32, 32)) -> onnx.ModelProto:
+    """Five convolutions. The second one's channels differ a thousandfold, so that one scale of eight bits for all of
+    them loses most; the third one, `conv3`, needs them all."""
+    spread = np.logspace(0, -3, 8).astype(np.float32)
+    tensors = [weights(f"w{number}", *dims, seed=3) for number, dims in enumerate(
+        [(8, 3, 3, 3), (8, 8, 3, 3), (8, 8, 3, 3), (8, 8, 3, 3), (4, 8, 3, 3)], 1)]
+    for index, factor in ((1, spread[:, None, None, None]), (2, 1 / spread[None, :, None, None])):
+        tensors[index] = numpy_helper.from_array(numpy_helper.to_array(tensors[index]) * factor, tensors[index].name)
+    nodes, name = [], "x"
+    for number in range(1, 6):
+        nodes.append(helper.make_node("Conv", [name, f"w{number}"], [f"c{number}"], name=f"conv{number}", pads=[1] * 4))
+        nodes.append(helper.make_node("Relu", [f"c{number}"], [f"r{number}"]))
+        name = f"r{number}"
+    return model(nodes[:-1], [value("x", list(shape))], [value("c5", [shape[0], 4, *shape[2:]])], tensors)
+
+
 def unary(operator: str, shape: Shape | None = (1, 4), *, dtype: int = TensorProto.FLOAT, opset: int = OPSET,
           ir: int = IR, domain: str = "", out_shape: Shape | None = (1, 4), **attributes: Any) -> onnx.ModelProto:
     """One operator between x and y."""

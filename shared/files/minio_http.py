@@ -1,4 +1,4 @@
-"""How this process talks to an S3 server: bounded small requests, streamed large ones."""
+"""The HTTP client for an S3 server: bounded small requests, streamed large ones."""
 from __future__ import annotations
 
 import math

@@ -1,4 +1,4 @@
-"""What a path names: one object, or everything below a prefix."""
+"""The objects that a path names: one object, or everything below a prefix."""
 from __future__ import annotations
 
 from itertools import islice

@@ -1,4 +1,4 @@
-"""Which paths a request may name: `bucket/object`, or an absolute path below a configured root."""
+"""The paths that a request may name: `bucket/object`, or an absolute path below a configured root."""
 from __future__ import annotations
 
 import re

@@ -1,4 +1,4 @@
-"""What both adapters need to move bytes to a local file: whole or not at all, and never beyond a limit."""
+"""Downloads into a local file, for both adapters: whole or not at all, and never beyond a limit."""
 from __future__ import annotations
 
 import os

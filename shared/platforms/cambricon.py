@@ -51,10 +51,10 @@ class BuilderConfig(StrictModel):
 
 
 class CambriconParameters(Preprocessing, Quantized, CommonParameters):
-    """A MagicMind model. Quantised precisions are calibrated on an MLU; with mean or std the inputs become uint8."""
+    """A MagicMind model. Quantized precisions are calibrated on an MLU; with mean or std the inputs become uint8."""
 
-    # Options of the quantiser, which would be ignored without a word for other precisions.
-    QUANTISER: ClassVar[tuple[str, ...]] = ("mixed_float", "quantization_algorithm", "activation_quant_algo",
+    # Options of the quantizer, which would be ignored without a word for other precisions.
+    QUANTIZER: ClassVar[tuple[str, ...]] = ("mixed_float", "quantization_algorithm", "activation_quant_algo",
                                             "weight_quant_granularity")
 
     chip: Chip = Field("mtp_372", description="the architecture: mtp_372 (MLU370), mtp_592 (MLU590), and the edge "
@@ -66,9 +66,9 @@ class CambriconParameters(Preprocessing, Quantized, CommonParameters):
     precision: Literal["fp32", "fp16", "int8", "int16"] = Field(
         "fp16", description="force_float32, force_float16, or qint8 and qint16 mixed with mixed_float")
     mixed_float: Literal["float16", "float32"] = Field(
-        "float16", description="what operators that are not quantised compute in: qint8_mixed_float16, …_float32")
+        "float16", description="what operators that are not quantized compute in: qint8_mixed_float16, …_float32")
     quantization_algorithm: Literal["linear", "eqnm"] = Field(
-        "linear", description="statistics of the calibration; eqnm minimises the quantisation noise")
+        "linear", description="statistics of the calibration; eqnm minimises the quantization noise")
     activation_quant_algo: Literal["symmetric", "asymmetric"] = Field(
         "symmetric", description="of the activations; eqnm is symmetric only")
     weight_quant_granularity: Literal["per_tensor", "per_axis"] = Field(
@@ -84,7 +84,7 @@ class CambriconParameters(Preprocessing, Quantized, CommonParameters):
     type64to32_conversion: bool = Field(
         True, description="64-bit data becomes 32-bit; MagicMind has no 64-bit tensors, and most ONNX models some")
     conv_scale_fold: bool = Field(
-        False, description="fold multiplications and additions after a convolution into it; may cost a quantised model "
+        False, description="fold multiplications and additions after a convolution into it; may cost a quantized model "
                            "accuracy")
     builder_config: BuilderConfig | None = Field(None, description="further entries of MagicMind's BuilderConfig")
 
@@ -94,7 +94,7 @@ class CambriconParameters(Preprocessing, Quantized, CommonParameters):
             raise wrong("quantization_algorithm eqnm 仅支持 activation_quant_algo symmetric",
                         "quantization_algorithm eqnm goes with activation_quant_algo symmetric only")
         if self.precision not in self.quantized_precisions:
-            ignored = [name for name in self.QUANTISER if getattr(self, name) != type(self).model_fields[name].default]
+            ignored = [name for name in self.QUANTIZER if getattr(self, name) != type(self).model_fields[name].default]
             if ignored:
                 raise wrong(f"precision {self.precision} 不使用 {', '.join(ignored)}",
                             f"precision {self.precision} makes no use of {', '.join(ignored)}")

@@ -97,7 +97,7 @@ class ExtraParams(StrictModel):
     deterministic_level: Annotated[Literal["0", "1", "2"], BeforeValidator(_as_text)] | None = Field(
         None, description="2 is the same result whatever the batch too")
     is_weight_clip: Switch | None = Field(None, description="weights beyond the range of their type are clipped")
-    quant_dumpable: Switch | None = Field(None, description="inputs and outputs of quantised nodes can be dumped")
+    quant_dumpable: Switch | None = Field(None, description="inputs and outputs of quantized nodes can be dumped")
     status_check: Switch | None = Field(None, description="overflow is looked for at run time")
     atomic_clean_policy: Switch | None = Field(
         None, description="memory is cleared for all operators at once (0) or for each (1)")

@@ -1,7 +1,7 @@
 """Intel NPU, GPU and CPU through OpenVINO IR: `.xml` with its weights in `.bin` beside it.
 
 Sources: NNCF 3.4's own docstrings (`nncf.quantize`, `nncf.quantize_with_accuracy_control`, `nncf.IgnoredScope`,
-`nncf.AdvancedQuantizationParameters`) for the options of the quantiser, whose names these are; OpenVINO 2026.4,
+`nncf.AdvancedQuantizationParameters`) for the options of the quantizer, whose names these are; OpenVINO 2026.4,
 "Preprocessing API", for what can be baked in.
 """
 from __future__ import annotations
@@ -81,7 +81,7 @@ class IntelParameters(Preprocessing, Quantized, CommonParameters):
     quantized_precisions: ClassVar[tuple[str, ...]] = ("int8",)
 
     precision: Literal["fp32", "fp16", "int8"] = Field(
-        "fp16", description="of the weights, and with int8 of what is computed too where that can be quantised")
+        "fp16", description="of the weights, and with int8 of what is computed too where that can be quantized")
     compress_to_fp16: bool | None = Field(
         None, description="store weights in FP16 that are not INT8; where left out: unless precision is fp32")
     quantization: Quantization = Field(Quantization(), description="for precision int8")
@@ -103,7 +103,7 @@ class IntelParameters(Preprocessing, Quantized, CommonParameters):
         return self
 
     @model_validator(mode="after")
-    def _quantisation_fits_the_precision(self) -> Self:
+    def _quantization_fits_the_precision(self) -> Self:
         if self.precision != "int8" and self.quantization != Quantization():
             raise wrong("quantization 需要 precision int8", "quantization needs precision int8")
         if self.quantization.accuracy_control is not None and not self.verify.enabled:

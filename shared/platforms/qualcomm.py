@@ -35,18 +35,18 @@ class QualcommParameters(Preprocessing, Quantized, CommonParameters):
     vtcm_mb: int | None = Field(None, ge=1, description="MiB of the chip's VTCM to plan with; all where left out")
     allow_cpu: bool = Field(False, description="leave to the CPU what the NPU does not take, instead of failing")
     offload_graph_io_quantization: bool = Field(
-        False, description="(de)quantise inputs and outputs on the CPU; needs allow_cpu")
+        False, description="(de)quantize inputs and outputs on the CPU; needs allow_cpu")
     embed: bool = Field(False, description="one file, with the context binary inside the EPContext model")
     simulated_samples: int | None = Field(
         None, ge=1, le=64, description="how many samples of each kind, seeded and of the calibration set, the "
-        "simulator runs, where verify has as many; a run may take many seconds. Left out: 1; 3 for a quantised model")
+        "simulator runs, where verify has as many; a run may take many seconds. Left out: 1; 3 for a quantized model")
 
     @model_validator(mode="after")
     def _chip_takes_it(self) -> Self:
         chip = CHIPS[self.chip]
         if self.precision == "fp16" and not chip.fp16:
             raise wrong(f"{self.chip} 只运行量化模型: 请使用 precision int8 或 int16",
-                        f"{self.chip} runs quantised models only: send precision int8 or int16")
+                        f"{self.chip} runs quantized models only: send precision int8 or int16")
         if self.vtcm_mb is not None and self.vtcm_mb > chip.vtcm_mb:
             raise wrong(f"{self.chip} 的 VTCM 只有 {chip.vtcm_mb} MiB", f"{self.chip} has {chip.vtcm_mb} MiB of VTCM")
         return self

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Chip:
-    """`vtcm_mb` is the size of the tensor processor's own memory; without `fp16` it takes quantised models alone."""
+    """`vtcm_mb` is the size of the tensor processor's own memory; without `fp16` it takes quantized models alone."""
 
     vtcm_mb: int
     names: tuple[str, ...] = ()  # in the shops

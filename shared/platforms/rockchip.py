@@ -13,13 +13,13 @@ from pydantic import Field, model_validator
 from shared.platforms.base import CommonParameters, Platform, Preprocessing, Quantized
 from shared.schema import wrong
 
-# The quantised types of each precision (weights and activations), the tool's default first.
+# The quantized types of each precision (weights and activations), the tool's default first.
 QUANTIZED_DTYPES = {"int8": ("w8a8", "w8a16", "w4a16"), "int16": ("w16a16i_dfp",)}
 
 
 @dataclass(frozen=True)
 class Chip:
-    """What the compiler takes for a chip; without `float_dtypes` it takes quantised models alone."""
+    """What the compiler takes for a chip; without `float_dtypes` it takes quantized models alone."""
 
     quantized_dtypes: tuple[str, ...] = ("w8a8", "w16a16i_dfp")
     float_dtypes: tuple[str, ...] = ("float16", "bfloat16")
@@ -39,7 +39,7 @@ CHIPS = {
     "rv1106": Chip(float_dtypes=(), mini_rknn=True),
     "rv1106b": Chip(("w8a8",), float_dtypes=(), sparse_infer=True, mini_rknn=True),
     "rv1126b": Chip(("w8a8", "w4a16", "w16a16i_dfp"), sparse_infer=True, mini_rknn=True),
-    "rk2118": Chip((), ("float16",), sparse_infer=True, mini_rknn=True),  # it aborts on quantised layers
+    "rk2118": Chip((), ("float16",), sparse_infer=True, mini_rknn=True),  # it aborts on quantized layers
 }
 
 TensorName = Annotated[str, Field(min_length=1, max_length=512)]
@@ -52,15 +52,15 @@ class RockchipParameters(Preprocessing, Quantized, CommonParameters):
 
     chip: Literal[tuple(CHIPS)] = Field(description="of the board", examples=["rk3588"])  # type: ignore[valid-type]
     precision: Literal["fp16", "int8", "int16"] = Field("fp16", description="what the chip computes in")
-    float_dtype: Literal["float16", "bfloat16"] = Field("float16", description="of what is not quantised")
+    float_dtype: Literal["float16", "bfloat16"] = Field("float16", description="of what is not quantized")
     quantized_dtype: Literal["w8a8", "w8a16", "w4a16", "w16a16i_dfp"] | None = Field(
         None, description="bits of weights and activations; w8a8 for int8, w16a16i_dfp for int16 where left out")
     quantized_algorithm: Literal["normal", "mmse", "kl_divergence", "gdq"] = Field(
         "normal", description="how ranges are found; mmse is slow and often best")
     quantized_method: Literal["channel", "layer", "group32", "group64", "group96", "group128", "group160", "group192",
                               "group224", "group256"] = Field("channel", description="what has a scale of its own")
-    auto_hybrid: bool = Field(False, description="leave layers that quantise badly in floating point")
-    auto_hybrid_cos_thresh: float = Field(0.98, gt=0, le=1, description="auto_hybrid: a layer below it quantises badly")
+    auto_hybrid: bool = Field(False, description="leave layers that quantize badly in floating point")
+    auto_hybrid_cos_thresh: float = Field(0.98, gt=0, le=1, description="auto_hybrid: a layer below it quantizes badly")
     auto_hybrid_euc_thresh: float | None = Field(None, gt=0, allow_inf_nan=False,
                                                  description="auto_hybrid: a layer above this distance does too")
     custom_hybrid: Annotated[list[Cut], Field(min_length=1, max_length=64)] | None = Field(
@@ -87,7 +87,7 @@ class RockchipParameters(Preprocessing, Quantized, CommonParameters):
     error_analysis: bool = Field(False, description="each layer's error on the simulator, for one sample")
 
     @model_validator(mode="after")
-    def _quantisation_fits(self) -> Self:
+    def _quantization_fits(self) -> Self:
         """What rknn-toolkit2 2.5.0 refuses in `config`."""
         dtype = self.tool_dtype()
         if dtype is None:
@@ -115,7 +115,7 @@ class RockchipParameters(Preprocessing, Quantized, CommonParameters):
         chip, dtype = CHIPS[self.chip], self.tool_dtype()
         if dtype is None and not chip.float_dtypes:
             raise wrong(f"{self.chip} 只运行量化模型: 请使用 precision int8",
-                        f"{self.chip} runs quantised models only: send precision int8")
+                        f"{self.chip} runs quantized models only: send precision int8")
         if dtype is not None and dtype not in chip.quantized_dtypes:
             allowed = ", ".join(chip.quantized_dtypes) or "fp16"
             raise wrong(f"{self.chip} 不支持 {dtype}, 可用: {allowed}", f"{self.chip} does not take {dtype}, it takes: "

@@ -1,4 +1,4 @@
-"""Between the thread that talks to the broker and the worker's thread that receives."""
+"""The mailbox between the thread that talks to the broker and the worker's thread that receives."""
 from __future__ import annotations
 
 import threading

@@ -1,4 +1,4 @@
-"""Queue without a broker: workers look into the store by themselves."""
+"""The queue without a broker: workers ask the store by themselves."""
 from __future__ import annotations
 
 import random

@@ -1,4 +1,4 @@
-"""One connection's worth of receiving from RabbitMQ; when anything is wrong with it, it raises and is thrown away."""
+"""Receiving from RabbitMQ over one connection. On any error it raises, and the subscription makes a new one."""
 from __future__ import annotations
 
 import secrets

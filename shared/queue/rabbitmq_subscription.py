@@ -1,4 +1,4 @@
-"""A worker's ear on RabbitMQ: a thread that keeps a receiver alive, and a mailbox between it and the worker."""
+"""A worker's subscription at RabbitMQ: a thread that keeps a receiver alive, and a mailbox for the worker."""
 from __future__ import annotations
 
 import logging

@@ -29,7 +29,7 @@ def test_forty_tasks_on_two_workers_run_once_each_and_no_stage_twice(
     path = upload(service, models[CLASSIFIER], "models/classifier.onnx")
     task_ids = [service.convert(path, parameters={"input_shape": [1, 3, 48, 96 + 4 * number]}) for number in range(40)]
     tasks = service.finish(task_ids)
-    assert [task["status"] for task in tasks] == ["completed"] * 40
+    assert [task["error"] for task in tasks if task["status"] != "completed"] == []
     ran = Counter((entry["task_id"], entry["stage"]) for entry in service.finished_stages())
     assert set(ran.values()) == {1}
     assert {task_id for task_id, _ in ran} == set(task_ids)
@@ -46,16 +46,15 @@ def test_a_killed_workers_task_goes_on_elsewhere_and_repeats_only_its_running_st
         profile: dict[str, str], make_service: MakeService, models: dict[str, Path]) -> None:
     service = make_service(workers=1, **profile)
     path = upload(service, models[DETECTOR], "models/detector.onnx")
-    task_id = service.convert(path, parameters={"input_shape": [1, 3, 1600, 1600], "verify": {"samples": 8}})
+    task_id = service.convert(path, parameters={"input_shape": [1, 3, 960, 960], "verify": {"samples": 4}})
 
     def in_reference() -> bool:
         task = service.client.query_task(task_id)
         done = {stage["name"] for stage in task["stages"] if stage["status"] == "completed"}
         return task["stage"] == "reference" and {"fetch", "inspect", "optimize"} <= done
     service.wait(in_reference)
-    service.start_worker()
-    service.wait_for_workers()
     os.kill(service.workers[0].pid, signal.SIGKILL)
+    service.start_worker()
     task = service.finish([task_id])[0]
     assert task["status"] == "completed"
     finished = [(entry["stage"], entry["worker"]) for entry in service.finished_stages() if not entry["cached"]]
@@ -68,7 +67,7 @@ def test_a_deleted_task_leaves_no_process_no_directory_and_no_artefact(
         profile: dict[str, str], make_service: MakeService, models: dict[str, Path]) -> None:
     service = make_service(workers=1, **profile)
     path = upload(service, models[DETECTOR], "models/detector.onnx")
-    task_id = service.convert(path, parameters={"input_shape": [1, 3, 1600, 1600], "verify": {"samples": 8}})
+    task_id = service.convert(path, parameters={"input_shape": [1, 3, 960, 960], "verify": {"samples": 4}})
     service.wait(lambda: service.client.query_task(task_id)["stage"] == "reference")
     service.client.call("POST", "/tasks/batch-delete", {"task_ids": [task_id]})
     work = service.data_dir / "work"
@@ -108,7 +107,7 @@ def test_a_stopped_service_leaves_no_process(make_service: MakeService, models: 
 
 def test_a_pause_stops_the_tools_cpu_within_a_second_and_changes_no_bit_of_the_result(
         profile: dict[str, str], make_service: MakeService, models: dict[str, Path]) -> None:
-    parameters = {"input_shape": [1, 3, 960, 960], "verify": {"samples": 8}}
+    parameters = {"input_shape": [1, 3, 640, 640], "verify": {"samples": 8}}
     service = make_service(workers=1, **profile)
     path = upload(service, models[DETECTOR], "models/detector.onnx")
     task_id = service.convert(path, parameters=parameters)

@@ -1,7 +1,6 @@
 """The run that each test makes its fault in, on either profile; after the test all of it must be in order."""
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,35 +16,6 @@ from tests.fixtures.rabbitmq import PrivateBroker
 ProxyBefore = Callable[[str], tuple[Proxy, str]]
 
 
-class Broker(PrivateBroker):
-    """A broker to be ill-treated; `vhost_url` is that of the present test's own virtual host."""
-
-    vhost_url = ""
-
-    def add_vhost(self) -> None:
-        name = f"test-{secrets.token_hex(4)}"
-        vhost, user, everything = f'<<"{name}">>', '<<"guest">>', '<<".*">>'
-        self.control("eval", f"rabbit_vhost:add({vhost}, {user}), rabbit_auth_backend_internal:set_permissions("
-                             f"{user}, {vhost}, {everything}, {everything}, {everything}, {user}).")
-        self.vhost_url = self.url + name
-
-
-@pytest.fixture(scope="session")
-def shared_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    broker = Broker(tmp_path_factory.mktemp("broker"))
-    yield broker
-    broker.server.kill()
-
-
-@pytest.fixture
-def broker(shared_broker: Broker) -> Iterator[Broker]:
-    """Runs again for the next test, whatever this one does to it."""
-    shared_broker.add_vhost()
-    yield shared_broker
-    if shared_broker.server.process.poll() is not None:
-        shared_broker.start()
-
-
 @pytest.fixture
 def embedded(tmp_path: Path) -> dict[str, Any]:
     """The settings of the embedded profile: those of `make_settings`."""
@@ -53,9 +23,9 @@ def embedded(tmp_path: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def service(mongo_url: str, minio_url: str, bucket: str, broker: Broker) -> dict[str, Any]:
+def service(mongo_url: str, minio_url: str, bucket: str, private_broker: PrivateBroker) -> dict[str, Any]:
     """The settings of the service profile: real servers, with a place of the test's own in each."""
-    return {"store_url": mongo_url, "files_url": minio_url, "queue_url": broker.vhost_url,
+    return {"store_url": mongo_url, "files_url": minio_url, "queue_url": private_broker.url,
             "cache_bucket": bucket, "results_bucket": f"{bucket}-results"}
 
 

@@ -21,11 +21,11 @@ from infra.servers.rabbitmq import RabbitServer
 from shared.documents import Status, Task
 from shared.queue.topology import RUN_EXCHANGE, run_key, run_queue
 from shared.store import TaskFilter
-from tests.faults.conftest import Broker, ProxyBefore, brought_to_rest
+from tests.faults.conftest import ProxyBefore, brought_to_rest
 from tests.faults.proxy import Verdict
 from tests.faults.run import Run, elapsed
 from tests.faults.toy_plan import PLAN
-from tests.fixtures.rabbitmq import start_or_skip
+from tests.fixtures.rabbitmq import PrivateBroker, start_or_skip
 from tests.integration.worker_kit import WorkerProcess, wait_until
 
 ONCE = {"prepare": 1, "compile": 1, "verify": 1}
@@ -119,18 +119,18 @@ def test_row_02_a_function_that_died_after_the_confirm_leaves_a_doubled_doorbell
 
 
 def test_row_03_tasks_created_while_the_broker_is_down_are_accepted_and_run_when_it_is_back(
-        service_run: Run, broker: Broker) -> None:
+        service_run: Run, private_broker: PrivateBroker) -> None:
     run = service_run
     run.start_gateway()
     with busy_worker(run):
-        broker.server.kill()
+        private_broker.server.kill()
         tasks = []
         assert elapsed(lambda: tasks.append(run.create())) < 2.0
         tasks.append(run.create())
         assert {run.task(task_id).announced for task_id in tasks} == {-1}
-        broker.start()
+        private_broker.start()
         wait_until(lambda: {run.task(task_id).announced for task_id in tasks} == {0}, 60)
-        wait_until(lambda: doorbells(broker.vhost_url) == 2, 60)
+        wait_until(lambda: doorbells(private_broker.url) == 2, 60)
     run.wait_for(*tasks)
     assert [(run.runs(task_id), run.task(task_id).epoch) for task_id in tasks] == [(ONCE, 1)] * 2
 
@@ -175,12 +175,12 @@ def test_row_04_a_worker_whose_queue_or_binding_is_deleted_hears_of_later_tasks(
 
 
 def test_row_05_under_a_memory_alarm_creating_claiming_and_acknowledging_go_on(service_run: Run,
-                                                                               broker: Broker) -> None:
+                                                                               private_broker: PrivateBroker) -> None:
     run = service_run
     run.start_gateway()
     announced = [run.create() for _ in range(2)]
-    assert doorbells(broker.vhost_url) == 2
-    broker.control("set_vm_memory_high_watermark", "0.0001")
+    assert doorbells(private_broker.url) == 2
+    private_broker.control("set_vm_memory_high_watermark", "0.0001")
     try:
         unannounced: list[str] = []
         assert elapsed(lambda: unannounced.append(run.create())) < 2.0
@@ -188,8 +188,8 @@ def test_row_05_under_a_memory_alarm_creating_claiming_and_acknowledging_go_on(s
         run.start_worker()
         run.wait_for(*announced, *unannounced, timeout_s=15)
     finally:
-        broker.control("set_vm_memory_high_watermark", "0.4")
-    wait_until(lambda: doorbells(broker.vhost_url) == 0, 60)
+        private_broker.control("set_vm_memory_high_watermark", "0.4")
+    wait_until(lambda: doorbells(private_broker.url) == 0, 60)
     later = run.create()
     run.wait_for(later)
     tasks = [*announced, *unannounced, later]
@@ -197,17 +197,17 @@ def test_row_05_under_a_memory_alarm_creating_claiming_and_acknowledging_go_on(s
 
 
 def test_row_06_a_stage_during_which_the_broker_is_killed_finishes_once(service_run: Run,
-                                                                        broker: Broker) -> None:
+                                                                        private_broker: PrivateBroker) -> None:
     run = service_run
     run.start_gateway()
     run.start_worker(**BY_DOORBELL_ONLY)
     task_id = run.create(compile={"gate": str(run.gate())})
     pid = run.pid_of(task_id, "compile")
-    broker.server.kill()
+    private_broker.server.kill()
     assert run.act("pause", task_id) == run.act("resume", task_id) == 200
     run.gate().touch()
     run.wait_for(task_id)
-    broker.start()
+    private_broker.start()
     assert (run.runs(task_id), run.task(task_id).epoch) == (ONCE, 1)
     assert run.pid_of(task_id, "compile") == pid
     wait_until(lambda: run.act("pause", task_id) == 400)
@@ -217,16 +217,16 @@ def test_row_06_a_stage_during_which_the_broker_is_killed_finishes_once(service_
 
 
 @pytest.fixture
-def impatient_broker(tmp_path: Path, broker: Broker) -> Iterator[Broker]:
+def impatient_broker(tmp_path: Path, private_broker: PrivateBroker) -> Iterator[PrivateBroker]:
     """Closes a channel that holds a message for a second; it is patient again for the next test."""
-    broker.server.kill()
-    broker.start(consumer_timeout_ms=1000)
-    yield broker
-    broker.server.kill()
+    private_broker.server.kill()
+    private_broker.start(consumer_timeout_ms=1000)
+    yield private_broker
+    private_broker.server.kill()
 
 
 def test_row_07_a_worker_whose_channel_the_broker_closed_consumes_again_within_a_tick(
-        service_run: Run, impatient_broker: Broker) -> None:
+        service_run: Run, impatient_broker: PrivateBroker) -> None:
     run = service_run
     run.start_gateway()
     worker = run.start_worker(**BY_DOORBELL_ONLY)
@@ -244,7 +244,7 @@ def test_row_07_a_worker_whose_channel_the_broker_closed_consumes_again_within_a
     assert [(run.runs(task_id), run.task(task_id).epoch) for task_id in (first, held, later)] == [(ONCE, 1)] * 3
 
 
-def closed_channels(broker: Broker) -> int:
+def closed_channels(broker: PrivateBroker) -> int:
     """How many channels the broker has closed for their patience, as its log tells."""
     logs = Path(broker.server.env["RABBITMQ_LOG_BASE"]).glob("*.log")
     return sum(log.read_text().count("has timed out waiting for delivery acknowledgement") for log in logs)

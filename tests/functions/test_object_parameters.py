@@ -30,7 +30,7 @@ def request(target: str, **parameters: Any) -> dict[str, Any]:
             "input_path": "models/in" + platform.input_suffixes[0], "parameters": example | parameters}
 
 
-def quantised(target: str, **parameters: Any) -> dict[str, Any]:
+def quantized(target: str, **parameters: Any) -> dict[str, Any]:
     model = get_platforms()[target].parameters
     assert issubclass(model, Quantized)
     offered = model.model_json_schema()["properties"]["precision"]["enum"]
@@ -58,7 +58,7 @@ def test_each_is_declared_where_the_check_reaches_it() -> None:
 @pytest.mark.parametrize("path", BAD_PATHS)
 def test_a_path_that_input_path_could_not_be_is_refused_by_the_parameters_name(target: str, path: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        build(quantised(target, calibration=path))
+        build(quantized(target, calibration=path))
     assert "parameters.calibration" in caught.value.en and "parameters.calibration" in caught.value.zh
 
 
@@ -66,7 +66,7 @@ def test_a_path_that_input_path_could_not_be_is_refused_by_the_parameters_name(t
 @pytest.mark.parametrize(("sent", "stored"), [
     ("models/set.zip", "models/set.zip"), ("models/校准 集/", "models/校准 集"), ("models/a/b", "models/a/b")])
 def test_a_prefix_may_end_in_a_slash(target: str, sent: str, stored: str) -> None:
-    first, second = build(quantised(target, calibration=sent)), build(quantised(target, calibration=stored))
+    first, second = build(quantized(target, calibration=sent)), build(quantized(target, calibration=stored))
     assert first.parameters["calibration"] == stored
     assert first.request_hash == second.request_hash  # the same request, for an idempotency key
 
@@ -75,31 +75,31 @@ def test_a_prefix_may_end_in_a_slash(target: str, sent: str, stored: str) -> Non
 def test_buckets_that_are_not_open_to_clients_stay_closed(target: str) -> None:
     settings = get_settings()
     with pytest.raises(InvalidRequest, match="bucket"):
-        build(quantised(target, calibration=f"{settings.cache_bucket}/blobs"))
+        build(quantized(target, calibration=f"{settings.cache_bucket}/blobs"))
     narrow = settings.model_copy(update={"buckets": ("models",)})
-    assert build(quantised(target, calibration="models/set"), narrow)
+    assert build(quantized(target, calibration="models/set"), narrow)
     with pytest.raises(InvalidRequest, match="bucket"):
-        build(quantised(target, calibration="private/set"), narrow)
+        build(quantized(target, calibration="private/set"), narrow)
 
 
 @pytest.mark.parametrize("target", QUANTIZED)
-def test_a_quantised_precision_needs_a_set_and_no_other_takes_one(call: Caller, store: Store, target: str) -> None:
-    body = quantised(target)
+def test_a_quantized_precision_needs_a_set_and_no_other_takes_one(call: Caller, store: Store, target: str) -> None:
+    body = quantized(target)
     call("create_task", "POST", "/tasks/create", json=body).assert_error(400, "calibration")
     offered = get_platforms()[target].parameters.model_json_schema()["properties"]["precision"]["enum"]
     for precision in {"fp16", "fp32"} & {*offered}:
         call("create_task", "POST", "/tasks/create", json=request(
             target, precision=precision, calibration="models/set")).assert_error(400, "calibration")
-    answer = call("create_task", "POST", "/tasks/create", json=quantised(target, calibration="models/set/"))
+    answer = call("create_task", "POST", "/tasks/create", json=quantized(target, calibration="models/set/"))
     stored = store.get(answer.data["task_id"]).parameters
     assert stored["calibration"] == "models/set" and stored["precision"] == body["parameters"]["precision"]
 
 
 @pytest.mark.parametrize("path", BAD_PATHS[:6])
 def test_the_service_answers_a_bad_path_in_its_own_form(call: Caller, store: Store, path: str) -> None:
-    call("create_task", "POST", "/tasks/create", json=quantised(QUANTIZED[0], calibration=path)).assert_error(
+    call("create_task", "POST", "/tasks/create", json=quantized(QUANTIZED[0], calibration=path)).assert_error(
         400, "parameters.calibration")
-    call("create_task", "POST", "/tasks/create", json=quantised(QUANTIZED[0], calibration=["models/set"])).assert_error(
+    call("create_task", "POST", "/tasks/create", json=quantized(QUANTIZED[0], calibration=["models/set"])).assert_error(
         400, "calibration")
 
 

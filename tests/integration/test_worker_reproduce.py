@@ -88,7 +88,7 @@ def converted(make_bench: Any) -> Converted:
 
 
 @pytest.fixture(scope="module")
-def quantised(make_bench: Any) -> Converted:
+def quantized(make_bench: Any) -> Converted:
     bench, generator = make_bench(), np.random.default_rng(0)
     bench.upload("in/model.onnx", convolution().SerializeToString())
     for number in range(12):
@@ -150,8 +150,8 @@ def test_the_report_is_beside_it_as_json_and_as_a_page(converted: Converted) -> 
     assert "in/model.onnx" in page and result.sha256 in page and "<script" not in page
 
 
-def test_a_quantised_ones_manifest_names_the_calibration_files(quantised: Converted) -> None:
-    stages = {entry["name"]: entry for entry in quantised.manifest["stages"]}
+def test_a_quantized_ones_manifest_names_the_calibration_files(quantized: Converted) -> None:
+    stages = {entry["name"]: entry for entry in quantized.manifest["stages"]}
     assert len(stages["calibration_files"]["files"]) == 12
     assert stages["calibration"]["facts"]["quantize"] and stages["calibration"]["facts"]["verify"]
 
@@ -172,18 +172,18 @@ def test_the_artefact_is_made_again_bit_for_bit(converted: Converted, tmp_path: 
 
 
 @pytest.mark.parametrize("as_zip", [False, True], ids=["folder", "wrong kind"])
-def test_a_quantised_artefact_needs_its_calibration_set(quantised: Converted, tmp_path: Path, as_zip: bool,
+def test_a_quantized_artefact_needs_its_calibration_set(quantized: Converted, tmp_path: Path, as_zip: bool,
                                                         capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(quantised, tmp_path / "out") == 2
+    assert run(quantized, tmp_path / "out") == 2
     assert "--input calibration=" in capsys.readouterr().err
-    folder = quantised.folder / "buckets/models/set"
+    folder = quantized.folder / "buckets/models/set"
     if as_zip:
         given = Path(shutil.make_archive(str(tmp_path / "set"), "zip", folder))
-        assert run(quantised, tmp_path / "out", "--calibration", str(given)) == 2
+        assert run(quantized, tmp_path / "out", "--calibration", str(given)) == 2
         assert "is not the file that was converted" in capsys.readouterr().err
         return
-    assert run(quantised, tmp_path / "out", "--calibration", str(folder)) == 0, capsys.readouterr()
-    assert run(quantised, tmp_path / "again", "--input", f"calibration={folder}") == 0
+    assert run(quantized, tmp_path / "out", "--calibration", str(folder)) == 0, capsys.readouterr()
+    assert run(quantized, tmp_path / "again", "--input", f"calibration={folder}") == 0
 
 
 def test_a_model_with_data_beside_it_is_made_again(make_bench: Any, tmp_path: Path) -> None:

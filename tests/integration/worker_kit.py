@@ -237,10 +237,11 @@ def wait_until(what: Callable[[], Any], timeout_s: float = 60.0) -> Any:
     Raises:
         AssertionError: not in time.
     """
-    deadline = time.monotonic() + timeout_s
+    deadline, pause_s = time.monotonic() + timeout_s, 0.005
     while not (answer := what()):
         assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
+        time.sleep(pause_s)
+        pause_s = min(1.2 * pause_s, 0.1)
     return answer
 
 

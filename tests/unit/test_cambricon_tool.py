@@ -86,7 +86,7 @@ def test_an_operators_name_is_no_refusal_where_it_is_just_a_word(text: str) -> N
 
 def test_another_failure_keeps_the_tools_words_without_this_machines_folders(tool: Tool, tmp_path: Path) -> None:
     error = failing(tool, "2024-07-14 05:28:21.361150: ERROR:  magicmind/cc/internal/mm_builder.cc:212]  "
-                          f"Resource busy: cannot write {tmp_path}/out/model.mm\n", reason=reasons.CANNOT_QUANTISE)
+                          f"Resource busy: cannot write {tmp_path}/out/model.mm\n", reason=reasons.CANNOT_QUANTIZE)
     assert (error.code, error.vendor_code) == ("compile_failed", "Resource busy")
     assert error.hint.endswith("or try precision fp16")
     assert error.message == "MagicMind cannot parse the model: Resource busy: cannot write model.mm"

@@ -99,7 +99,7 @@ def test_a_precision_that_contradicts_the_mode_is_refused(sent: dict[str, Any]) 
     assert "contradicts" in refusal(**sent)
 
 
-def test_int8_needs_a_quantised_model_and_is_no_precision_here() -> None:
+def test_int8_needs_a_quantized_model_and_is_no_precision_here() -> None:
     assert "'fp32' or 'fp16'" in refusal(precision="int8")
 
 

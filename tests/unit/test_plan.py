@@ -68,7 +68,7 @@ def test_every_plan_is_whole_for_every_precision(name, precision):
 
 
 @pytest.mark.parametrize("name", QUANTIZED_TARGETS)
-def test_a_target_that_quantises_has_the_calibration_stages_for_the_precisions_that_need_a_set(name):
+def test_a_target_that_quantizes_has_the_calibration_stages_for_the_precisions_that_need_a_set(name):
     platform, plan = get_platforms()[name].parameters, get_plans()[name]
     assert issubclass(platform, Quantized)
     offered = platform.model_json_schema()["properties"]["precision"]["enum"]

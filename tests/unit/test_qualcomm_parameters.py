@@ -52,8 +52,8 @@ def test_the_compiler_has_numbers_for_exactly_the_chips_that_clients_may_name() 
 
 
 @pytest.mark.parametrize("chip", [name for name, facts in CHIPS.items() if not facts.fp16])
-def test_a_chip_for_quantised_models_refuses_floating_point(chip: str) -> None:
-    assert "quantised models only" in refusal(chip=chip)
+def test_a_chip_for_quantized_models_refuses_floating_point(chip: str) -> None:
+    assert "quantized models only" in refusal(chip=chip)
     assert parameters(chip=chip, precision="int8").precision == "int8"
 
 
@@ -67,7 +67,7 @@ def test_no_more_vtcm_than_the_chip_has(chip: str) -> None:
 @pytest.mark.parametrize("given", [
     {"calibrate_method": "Entropy"}, {"per_channel": False}, {"weight_type": "QInt8"},
     {"offload_graph_io_quantization": True, "allow_cpu": True}])
-def test_what_only_quantised_models_read_is_refused_for_others(given: dict[str, Any]) -> None:
+def test_what_only_quantized_models_read_is_refused_for_others(given: dict[str, Any]) -> None:
     name = next(iter(given))
     assert f"{name} needs precision int8 or int16" in refusal(**given)
     assert getattr(parameters(precision="int8", **given), name) == given[name]
@@ -78,12 +78,12 @@ def test_weights_of_16_bits_go_with_activations_of_16_bits() -> None:
     assert parameters(precision="int16", weight_type="QInt16").weight_type == "QInt16"
 
 
-def test_quantising_inputs_on_the_cpu_needs_leave_to_use_it() -> None:
+def test_quantizing_inputs_on_the_cpu_needs_leave_to_use_it() -> None:
     assert "needs allow_cpu" in refusal(precision="int8", offload_graph_io_quantization=True)
 
 
 @pytest.mark.parametrize("precision", ["int8", "int16"])
-def test_quantising_needs_a_calibration_set(precision: str) -> None:
+def test_quantizing_needs_a_calibration_set(precision: str) -> None:
     assert "needs calibration" in refusal(precision=precision, calibration=None)
 
 

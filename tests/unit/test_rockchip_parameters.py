@@ -11,7 +11,7 @@ from shared.validation_messages import validate
 
 INT8 = {"precision": "int8", "calibration": "models/set.zip"}
 INT16 = {"precision": "int16", "calibration": "models/set.zip"}
-QUANTISED_ONLY = {"rv1103", "rv1103b", "rv1106", "rv1106b"}
+QUANTIZED_ONLY = {"rv1103", "rv1103b", "rv1106", "rv1106b"}
 
 
 def accept(**parameters: Any) -> RockchipParameters:
@@ -46,9 +46,9 @@ def test_the_tools_type_follows_the_precision() -> None:
 
 
 @pytest.mark.parametrize("chip", CHIPS)
-def test_small_chips_take_quantised_models_only_and_the_audio_chip_none(chip: str) -> None:
-    if chip in QUANTISED_ONLY:
-        assert f"{chip} runs quantised models only" in refusal(chip=chip).en
+def test_small_chips_take_quantized_models_only_and_the_audio_chip_none(chip: str) -> None:
+    if chip in QUANTIZED_ONLY:
+        assert f"{chip} runs quantized models only" in refusal(chip=chip).en
     else:
         accept(chip=chip)
     if chip == "rk2118":

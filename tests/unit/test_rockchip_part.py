@@ -51,13 +51,13 @@ def arguments(inputs: list[dict[str, Any]], **parameters: Any) -> dict[str, Any]
     return config_arguments(valid.model_dump(mode="json"), inputs)
 
 
-def test_the_arguments_of_a_float_model_say_nothing_of_quantisation() -> None:
+def test_the_arguments_of_a_float_model_say_nothing_of_quantization() -> None:
     told = arguments([IMAGE])
     assert told["target_platform"] == "rk3588" and told["float_dtype"] == "float16"
     assert not [name for name in told if name.startswith(("quantized", "auto_hybrid", "mean", "std", "op_target"))]
 
 
-def test_the_arguments_of_a_quantised_one() -> None:
+def test_the_arguments_of_a_quantized_one() -> None:
     told = arguments([IMAGE], precision="int16", calibration="b/c", auto_hybrid=True, auto_hybrid_cos_thresh=0.5)
     assert (told["quantized_dtype"], told["quantized_algorithm"], told["quantized_method"]) == (
         "w16a16i_dfp", "normal", "channel")

@@ -327,7 +327,7 @@ def test_a_large_set_has_samples_that_only_the_accuracy_check_sees(tmp_path, cou
 
 
 @pytest.mark.parametrize(("count", "samples", "checked"), [(11, 3, [0, 3, 7]), (2, 3, [0, 1]), (1, 64, [0])])
-def test_of_a_small_set_the_quantiser_sees_all(tmp_path, count, samples, checked):
+def test_of_a_small_set_the_quantizer_sees_all(tmp_path, count, samples, checked):
     item = {"name": "x", "dtype": "float", "shape": [1]}
     facts = Calibrated(tmp_path, {f"{number:03}.npy": npy([number]) for number in range(count)}, inputs=[item],
                        verify={"samples": samples}).facts

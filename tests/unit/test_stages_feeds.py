@@ -60,7 +60,7 @@ def test_a_calibration_sample_is_fed_as_it_is(tmp_path):
 
 
 class Prepared:
-    """fetch to calibration as for a quantised target, without the quantiser: reference on a set."""
+    """fetch to calibration as for a quantized target, without the quantizer: reference on a set."""
 
     def __init__(self, folder, model, files, **parameters):
         conversion = Conversion(folder / "model", model)

@@ -11,7 +11,7 @@ from worker.stages.samples import OUTPUTS, inputs_digest, output_name
 
 # What good models of ours reach with a small calibration set: INT8 0.95 to 0.99, INT16 (8-bit weights) 0.98 to 0.99.
 DEFAULT_MIN_COSINE = {"fp32": 0.9999, "fp16": 0.999, "int16": 0.98, "int8": 0.95}
-# A quantised model is bound by its own calibration samples; on seeded inputs of the same range it has only to be alive:
+# A quantized model is bound by its own calibration samples; on seeded inputs of the same range it has only to be alive:
 # they are not what it was made for, yet one that was calibrated on nonsense fails on them.
 _COLLAPSED = 0.8
 # Two values that are both smaller have no direction to compare: a share of the output's scale (FP16's precision), and

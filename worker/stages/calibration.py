@@ -20,8 +20,8 @@ _MAX_SAMPLES = 10_000
 def run(job):
     """Writes NNNNN_I.npy: sample N, input I, in the input's static shape and dtype.
 
-    Facts: `samples` (the files of each), `quantize` (indices for the quantiser), `verify` (indices for the accuracy
-    check; held out from the quantiser where the set has enough), `ranges` ({input: [least, greatest]}), `images` (the
+    Facts: `samples` (the files of each), `quantize` (indices for the quantizer), `verify` (indices for the accuracy
+    check; held out from the quantizer where the set has enough), `ranges` ({input: [least, greatest]}), `images` (the
     inputs that got any), `warnings`.
 
     Raises:
@@ -38,34 +38,48 @@ def run(job):
     common = rules.common_folder(names, [item["name"] for item in inputs])
     root, names = os.path.join(root, common), [name[len(common):] for name in names]
     samples = _group(root, sorted(names), inputs)
-    ranges = {item["name"]: [float("inf"), float("-inf")] for item in inputs}
-    written, first, all_equal = [], None, True
+    values = _Values([item["name"] for item in inputs])
+    written = []
     for number, sample in enumerate(samples):
         arrays = [_load(root, name, item, job["parameters"]["channel_order"]) for name, item in zip(sample, inputs)]
-        for item, array in zip(inputs, arrays):
-            least, greatest = ranges[item["name"]]
-            ranges[item["name"]] = [min(least, float(array.min())), max(greatest, float(array.max()))]
-        if first is None:
-            first = arrays
-        all_equal = all_equal and all(np.array_equal(a, b) for a, b in zip(first, arrays))
+        values.add(arrays)
         written.append([f"{number:05d}_{index}.npy" for index in range(len(inputs))])
         for file, array in zip(written[-1], arrays):
             np.save(os.path.join(job["output_dir"], file), array, allow_pickle=False)
         report(100 * (number + 1) / len(samples), f"{number + 1} of {len(samples)} samples")
-    warnings = [f"input {name!r} has the same value everywhere in the calibration set"
-                for name, (least, greatest) in ranges.items() if least == greatest]
-    if all_equal:
-        warnings.append("all calibration samples are the same" if len(samples) > 1 else
-                        "the calibration set is a single sample")
     quantize, held_out = _split(len(samples), job["parameters"]["verify"])
-    return {"samples": written, "quantize": quantize, "verify": held_out, "ranges": ranges,
+    return {"samples": written, "quantize": quantize, "verify": held_out, "ranges": values.ranges,
             "images": [item["name"] for index, item in enumerate(inputs)
                        if any(rules.suffix(sample[index]) in rules.IMAGES for sample in samples)],
-            "warnings": warnings}
+            "warnings": values.warnings(len(samples))}
+
+
+class _Values:
+    """What the samples' values tell: `ranges`, {input: [least, greatest]}, and whether they vary at all."""
+
+    def __init__(self, names):
+        self.ranges = {name: [float("inf"), float("-inf")] for name in names}
+        self._first, self._all_equal = None, True
+
+    def add(self, arrays):
+        import numpy as np
+
+        for bounds, array in zip(self.ranges.values(), arrays):
+            bounds[:] = min(bounds[0], float(array.min())), max(bounds[1], float(array.max()))
+        self._first = self._first or arrays
+        self._all_equal = self._all_equal and all(np.array_equal(a, b) for a, b in zip(self._first, arrays))
+
+    def warnings(self, count):
+        found = [f"input {name!r} has the same value everywhere in the calibration set"
+                 for name, (least, greatest) in self.ranges.items() if least == greatest]
+        if self._all_equal:
+            found.append("all calibration samples are the same" if count > 1 else
+                         "the calibration set is a single sample")
+        return found
 
 
 def _split(count, verify):
-    """The indices for the quantiser and those for the accuracy check. The latter are spread over the set: names often
+    """The indices for the quantizer and those for the accuracy check. The latter are spread over the set: names often
     sort by class."""
     chosen = sorted({number * count // verify["samples"] for number in range(verify["samples"])})
     held_out = verify["enabled"] and count >= 4 * len(chosen)

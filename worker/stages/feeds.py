@@ -1,4 +1,4 @@
-"""What an artefact is fed with in the accuracy check: seeded inputs, or samples of the calibration set."""
+"""The inputs of the accuracy check: seeded ones, or samples of the calibration set."""
 from worker.stages import calibration, preprocess
 from worker.stages.samples import make_inputs
 
@@ -9,7 +9,7 @@ def raw_inputs(inputs, sample, parameters, calibration_entry=None):
     """What the artefact is fed with, `{name: array}`; `preprocess.to_model` makes of it what the model is fed with.
 
     `sample` is `{kind, seed}`; for the kind `calibration` the seed is the sample's index there. With a calibration set
-    seeded inputs are stretched to its range: a quantised model knows nothing beyond it.
+    seeded inputs are stretched to its range: a quantized model knows nothing beyond it.
     """
     if sample["kind"] == CALIBRATION:
         arrays = calibration.read(calibration_entry, sample["seed"])

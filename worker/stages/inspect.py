@@ -1,4 +1,4 @@
-"""Stage: what the model is, and whether it can be converted at all. Writes no files; its facts are the result."""
+"""Stage: the model's properties, and whether it can be converted at all. Writes no files; its facts are the result."""
 import os
 
 from shared.rules import models as rules

@@ -1,4 +1,4 @@
-"""What a vendor's error text becomes before a client reads it. Standard library only."""
+"""A vendor's error text, made fit for a client. Standard library only."""
 import re
 
 from shared.rules.bilingual import as_it_is

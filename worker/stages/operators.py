@@ -1,4 +1,4 @@
-"""Which operators a model uses, and whether anybody knows them."""
+"""The operators that a model uses, and whether ONNX or ONNX Runtime defines them."""
 from collections import Counter
 from functools import lru_cache
 

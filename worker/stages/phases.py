@@ -1,4 +1,4 @@
-"""A tool's progress, read out of what it prints. Standard library only, Python 3.8+."""
+"""A tool's progress, read from its log. Standard library only, Python 3.8+."""
 import os
 import re
 import threading

@@ -1,4 +1,4 @@
-"""What the host of the onnx environment imports once: each stage is a fork of it and finds everything in place."""
+"""The imports of the onnx environment's host. Each stage is a fork of it, and finds everything in place."""
 import onnx
 import onnxruntime  # noqa: F401
 

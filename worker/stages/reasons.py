@@ -1,4 +1,4 @@
-"""The catalogue of what the stages that all targets share say; what they say of uploads is in `shared.rules.reasons`.
+"""The catalogue of messages of the stages that all targets share. Messages about uploads are in `shared.rules.reasons`.
 Standard library only."""
 from shared.rules.bilingual import Bilingual, Template
 from shared.rules.refusal import Reason

@@ -1,4 +1,4 @@
-"""Stage: what the client's own model answers, by ONNX Runtime on the CPU; every target's artefact is held against it.
+"""Stage: the outputs of the client's own model, by ONNX Runtime on the CPU; artefacts are compared with them.
 
 It runs the model as it was sent, not the optimised one, so that a mistake of optimize shows as well.
 """
@@ -37,12 +37,11 @@ def run(job):
         return {"skipped": True}
     session = _open(os.path.join(job["inputs"]["fetch"]["dir"], MODEL), job)
     names = [value.name for value in session.get_outputs()]
-    samples, warnings, written, first, reacts = [], [], 0, None, False
-    largest = [0.0] * len(names)
     calibration = job["inputs"].get("calibration")
-    warnings += _warn_of_images(job, inputs, calibration)
+    warnings = _warn_of_images(job, inputs, calibration)
     plan = _plan(verify["samples"], calibration)
     with zipfile.ZipFile(os.path.join(job["output_dir"], OUTPUTS), "w") as archive:
+        answers = _Answers(archive, len(names))
         for number, (kind, seed) in enumerate(plan):
             raw = raw_inputs(inputs, {"kind": kind, "seed": seed}, job["parameters"], calibration)
             feed = {entry["name"]: to_model(job["parameters"], entry, raw[entry["name"]]) for entry in inputs}
@@ -55,32 +54,52 @@ def run(job):
                     raise reasons.NOT_RUN(said=tidy(error, job)) from error
                 warnings.append(f"sample {kind!r} left out, the model itself fails on it: {tidy(error, job, 200)}")
                 continue
-            size = sum(array.nbytes for array in [*feed.values(), *outputs])
-            if samples and written + size > _MAX_BYTES:
-                warnings.append(f"{len(samples)} of {len(plan)} samples fit into {_MAX_BYTES} bytes")
+            if not answers.take([*feed.values(), *outputs]):
+                warnings.append(f"{len(answers.samples)} of {len(plan)} samples fit into {_MAX_BYTES} bytes")
                 break
-            written += size
-            if calibration and not reacts:
-                first = first or outputs
-                reacts = _differ(first, outputs)
-            bad = 0
-            for index, output in enumerate(outputs):
-                with archive.open(output_name(len(samples), index) + ".npy", "w", force_zip64=True) as file:
-                    np.lib.format.write_array(file, output, allow_pickle=False)
-                finite = np.isfinite(output)
-                bad += int(output.size - np.count_nonzero(finite))
-                largest[index] = max(largest[index], float(np.abs(output).max(initial=0, where=finite)))
-            samples.append({"kind": kind, "seed": seed, "inputs_sha256": inputs_digest(raw), "not_finite": bad})
+            answers.add(kind, seed, raw, outputs)
             report(100 * (number + 1) / len(plan), f"{number + 1} of {len(plan)} samples")
+    samples = answers.samples
     if all(sample["not_finite"] for sample in samples):
         warnings.append("the model itself gives NaN or infinity for every sample")
-    described = [{"name": value.name, "dtype": value.type[len("tensor("):-1], "max_abs": _round(largest[index])}
-                 for index, value in enumerate(session.get_outputs())]
-    if calibration and len(samples) > 1 and not reacts and _sees_pictures(session, names, inputs):
+    described = [{"name": value.name, "dtype": value.type[len("tensor("):-1], "max_abs": _round(largest)}
+                 for value, largest in zip(session.get_outputs(), answers.largest)]
+    if calibration and len(samples) > 1 and not answers.differ and _sees_pictures(session, names, inputs):
         described = [dict(entry, blind=True) for entry in described]
         warnings.append("the model answers the very same to every sample, though it tells plain pictures apart: see "
                         "mean, std and the calibration set's values")
     return {"skipped": False, "samples": samples, "inputs": inputs, "outputs": described, "warnings": warnings}
+
+
+class _Answers:
+    """The model's outputs as they go into the archive. `samples` are the facts of each, `largest` is the greatest
+    magnitude of each output, `differ` whether any sample's outputs differ from the first one's."""
+
+    def __init__(self, archive, outputs):
+        self.samples, self.largest, self.differ = [], [0.0] * outputs, False
+        self._archive, self._bytes, self._first = archive, 0, None
+
+    def take(self, arrays):
+        """Whether a sample with these arrays still fits; the first one always does."""
+        size = sum(array.nbytes for array in arrays)
+        if self.samples and self._bytes + size > _MAX_BYTES:
+            return False
+        self._bytes += size
+        return True
+
+    def add(self, kind, seed, raw, outputs):
+        import numpy as np
+
+        self._first = self._first or outputs
+        self.differ = self.differ or _differ(self._first, outputs)
+        bad = 0
+        for index, output in enumerate(outputs):
+            with self._archive.open(output_name(len(self.samples), index) + ".npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, output, allow_pickle=False)
+            finite = np.isfinite(output)
+            bad += int(output.size - np.count_nonzero(finite))
+            self.largest[index] = max(self.largest[index], float(np.abs(output).max(initial=0, where=finite)))
+        self.samples.append({"kind": kind, "seed": seed, "inputs_sha256": inputs_digest(raw), "not_finite": bad})
 
 
 def _differ(outputs, others):
@@ -104,7 +123,7 @@ def _sees_pictures(session, names, inputs):
 
 def _plan(count, calibration):
     """`(kind, seed)` of each sample. A seeded one first, so that a model that cannot run at all is told from one that
-    only dislikes an edge. Edges and noise lie outside of what a quantised model was calibrated for."""
+    only dislikes an edge. Edges and noise lie outside of what a quantized model was calibrated for."""
     if calibration is not None:  # its samples before what may not fit any more: they are what the gate judges
         seeded = [("picture", 2 * seed) for seed in range(count)]
         return seeded[:1] + [(CALIBRATION, index) for index in calibration["facts"]["verify"]] + seeded[1:]

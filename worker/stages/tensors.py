@@ -1,4 +1,4 @@
-"""Whether a model's tensors are what they say: size, data, external files."""
+"""The check of a model's tensors: their sizes, their data, their external files."""
 import os
 
 from shared.rules import models as rules

@@ -92,7 +92,7 @@ def test_a_worker_without_a_card_compiles_and_tells_that_nothing_was_compared(ma
     assert (error["code"], error["stage"]) == ("calibration_needs_device", "compile")
 
 
-def test_a_worker_with_a_card_quantises_and_compares(make: MakeService) -> None:
+def test_a_worker_with_a_card_quantizes_and_compares(make: MakeService) -> None:
     service = make(mlus=1)
     assert shown(service)["workers"][0]["tools"]["mlu"] == "MLU370"
     task = finish(service, {"precision": "int8", "calibration": calibration_zip(service), "layout": "nhwc"})

@@ -135,7 +135,7 @@ def test_with_a_card_the_artefact_is_run_and_compared(tmp_path: Path, model: onn
     ({"precision": "int16", "mixed_float": "float32", "quantization_algorithm": "eqnm",
       "weight_quant_granularity": "per_axis"}, "qint16_mixed_float32", "EQNM"),
 ])
-def test_quantised_precisions_are_calibrated_on_the_card_with_the_samples_not_held_out(
+def test_quantized_precisions_are_calibrated_on_the_card_with_the_samples_not_held_out(
         tmp_path: Path, parameters: dict[str, Any], mode: str, algorithm: str) -> None:
     conversion = convert(tmp_path, calibration_files=calibration_set(), **parameters)
     facts = conversion.run("verify")
@@ -219,7 +219,7 @@ def test_an_edge_chip_is_linked_with_the_workers_cross_toolchain(
 # --- the device ---------------------------------------------------------------------------------------------------
 
 
-def test_a_quantised_precision_without_a_card_says_what_it_needs(tmp_path: Path) -> None:
+def test_a_quantized_precision_without_a_card_says_what_it_needs(tmp_path: Path) -> None:
     error = refusal(convert(tmp_path, precision="int8", calibration_files=calibration_set()), "compile")
     assert error.code == "calibration_needs_device" and calibrate.REMOTE in error.hint
 

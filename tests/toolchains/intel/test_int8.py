@@ -1,4 +1,4 @@
-"""INT8 through the real NNCF, in the toolchain's own host: what is quantised, what stays, and what it costs."""
+"""INT8 through the real NNCF, in the toolchain's own host: what is quantized, what stays, and what it costs."""
 from __future__ import annotations
 
 import json
@@ -114,7 +114,7 @@ TOLD = {
 
 
 @pytest.mark.parametrize(("option", "recorded"), TOLD.items(), ids=lambda value: value[0])
-def test_an_option_reaches_the_quantiser_as_its_own_record_shows(convert, option, recorded):
+def test_an_option_reaches_the_quantizer_as_its_own_record_shows(convert, option, recorded):
     conversion = convert(quantization=dict([option]))
     conversion.run("quantize")
     model = ov.Core().read_model(conversion.dir("quantize") / "quantized.xml")
@@ -135,7 +135,7 @@ def test_the_strength_of_smoothing_changes_a_transformers_weights(convert):
     assert default == same != other
 
 
-def test_the_quantiser_gets_what_the_model_gets(convert):
+def test_the_quantizer_gets_what_the_model_gets(convert):
     """Raw values are a hundred times greater than the model's: calibrated with those it would answer nonsense."""
     baked = {"mean": [120.0, 128.0, 136.0], "std": [50.0, 60.0, 70.0]}
     conversion = convert(files=pictures(10, *SHAPE, scale=255), layout="nhwc", input_type="u8", **baked)
@@ -143,10 +143,10 @@ def test_the_quantiser_gets_what_the_model_gets(convert):
     assert conversion.facts["compile"]["inputs"] == [{"name": "x", "dtype": "u8", "shape": [1, 32, 32, 3]}]
     plain = convert(files=pictures(10, *SHAPE, scale=255), **baked)
     plain.run("quantize")
-    assert written(plain) == written(conversion), "a layout is no reason to quantise again"
+    assert written(plain) == written(conversion), "a layout is no reason to quantize again"
 
 
-def test_samples_that_are_held_out_do_not_reach_the_quantiser(convert):
+def test_samples_that_are_held_out_do_not_reach_the_quantizer(convert):
     files = pictures(12, *SHAPE)
     first = convert(files=files)
     held_out = first.run("calibration")["verify"]
@@ -169,15 +169,14 @@ def test_the_same_model_and_set_give_the_same_bytes_that_say_nothing_of_this_mac
 
 
 def test_accuracy_control_gives_operators_back_until_the_gates_own_figure_has_dropped_little(convert):
-    conversion = convert("cls", pictures(20, *CLS, scale=255), input_shape=list(CLS), mean=[127.5] * 3, std=[127.5] * 3,
-                         quantization={"accuracy_control": {"max_drop": 0.004}})
+    conversion = convert(models.uneven(), quantization={"accuracy_control": {"max_drop": 0.002}})
     cosine = conversion.run("verify")["outputs"][0]["cosine"]
     before, = re.findall(r"Metric of quantized model: (\S+)", conversion.log("quantize"))
     drop, = re.findall(r"achieved required accuracy drop (\S+)", conversion.log("quantize"))
-    assert float(before) < 0.994 < 0.9959 < cosine
+    assert float(before) < 0.99 < 0.998 < cosine
     assert cosine == pytest.approx(1 - float(drop), abs=1e-5)
     details = conversion.facts["quantize"]["details"]
-    assert 0 < len(details["in_floating_point"]) < 20 < sum(details["operators"]["int8"].values())
+    assert details["in_floating_point"] == ["conv3"] and details["operators"]["int8"] == {"Convolution": 4}
 
 
 def test_accuracy_control_may_be_limited_to_so_many_operators(convert):
@@ -187,10 +186,10 @@ def test_accuracy_control_may_be_limited_to_so_many_operators(convert):
     assert "max_num_iterations=1" in conversion.facts["quantize"]["commands"][-2]
 
 
-def test_a_model_in_which_nothing_can_be_quantised_is_told_as_such(convert):
+def test_a_model_in_which_nothing_can_be_quantized_is_told_as_such(convert):
     conversion = convert(models.unary("Relu"), {f"{n}.npy": npy(np.full((1, 4), n, np.float32)) for n in range(2)})
     assert conversion.run("verify")["passed"] is True
-    assert "nothing in the model can be quantised" in conversion.facts["quantize"]["warnings"][0]
+    assert "nothing in the model can be quantized" in conversion.facts["quantize"]["warnings"][0]
 
 
 def test_operators_within_branches_are_converted_and_what_nncf_refuses_of_them_is_told(convert):

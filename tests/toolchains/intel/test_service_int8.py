@@ -99,7 +99,7 @@ def test_mixed_precision_by_accuracy_control_comes_closer(service, models):
     assert report["details"]["in_floating_point"] and report["details"]["operators"]["float"]
 
 
-def test_another_layout_takes_the_quantised_model_from_the_cache(service, models):
+def test_another_layout_takes_the_quantized_model_from_the_cache(service, models):
     calibration = zipped(pictures(10, 1, 3, *SIZES["cls"], scale=255))
     stages = []
     for layout in ("nchw", "nhwc"):

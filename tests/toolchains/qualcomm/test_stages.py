@@ -202,7 +202,7 @@ def test_real_networks_in_half_precision_are_close_to_the_model(
 
 @pytest.mark.parametrize("precision", ["int8", "int16"])
 @pytest.mark.parametrize(("name", "shape"), [("cls", CLASSIFIER), ("det", DETECTOR)])
-def test_a_quantised_network_is_one_graph_with_no_normalisation_left_over(
+def test_a_quantized_network_is_one_graph_with_no_normalisation_left_over(
         host: ToolHost, tmp_path: Path, name: str, shape: list[int], precision: str) -> None:
     """Unfolded, each batch normalisation stays on the CPU and cuts the model."""
     conversion = convert(host, tmp_path, real_model(name), input_shape=shape, precision=precision,
@@ -224,7 +224,7 @@ def test_the_classifiers_integer_precisions_keep_their_bounds(
     assert facts["passed"] and facts["samples"] == 2 * samples and facts["min_cosine"] == bound
 
 
-def test_inputs_may_be_quantised_on_the_cpu(host: ToolHost, tmp_path: Path) -> None:
+def test_inputs_may_be_quantized_on_the_cpu(host: ToolHost, tmp_path: Path) -> None:
     conversion = convert(host, tmp_path, models.convolution(), precision="int8", allow_cpu=True,
                                offload_graph_io_quantization=True, calibration_files=pictures([1, 3, 32, 32], 4))
     facts = conversion.run("compile")

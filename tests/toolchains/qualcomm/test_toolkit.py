@@ -80,7 +80,7 @@ def test_every_chip_that_is_said_to_takes_half_precision_and_no_other(tmp_path: 
         chip: chips.CHIPS[chip][0] for chip, facts in CHIPS.items() if facts.fp16}
 
 
-def test_every_chip_takes_a_quantised_model(tmp_path: Path) -> None:
+def test_every_chip_takes_a_quantized_model(tmp_path: Path) -> None:
     tensors = [models.constant("scale", 0.02, np.float32), models.constant("zero", 0, np.uint8),
                models.constant("wq", np.full((4, 3, 1, 1), 7), np.uint8)]
     nodes = [("QuantizeLinear", ["x", "scale", "zero"], "xq"), ("DequantizeLinear", ["xq", "scale", "zero"], "xd"),

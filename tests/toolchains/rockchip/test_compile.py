@@ -117,7 +117,7 @@ def test_an_operator_that_is_sent_to_the_cpu_shows_in_the_placement(make: Make) 
     assert facts["memory"]["weight"] > 0 and facts["memory"]["internal"] > 0
 
 
-def test_hybrid_quantisation_leaves_the_named_part_in_float(make: Make) -> None:
+def test_hybrid_quantization_leaves_the_named_part_in_float(make: Make) -> None:
     conversion = make(models.convolution(), custom_hybrid=[["x", "r"]], **INT8)
     facts = conversion.run("compile")
     assert facts["placement"]["npu"]["exDataConvert"] == 1  # between the float part and the rest
@@ -139,7 +139,7 @@ def test_preprocessing_is_baked_in(make: Make) -> None:
     assert least_cosine(make(models.convolution(), **raw)) > 0.9999
 
 
-def test_preprocessing_and_quantisation_together(make: Make) -> None:
+def test_preprocessing_and_quantization_together(make: Make) -> None:
     raw = {"mean": [127.5, 100.0, 90.0], "std": [50.0, 60.0, 70.0]}
     conversion = make(models.convolution(), **raw, precision="int8", calibration_files=pictures(6, *SHAPE, scale=255))
     assert least_cosine(conversion) > 0.99

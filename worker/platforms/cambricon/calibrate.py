@@ -1,4 +1,4 @@
-"""Quantisation: the network's ranges from the calibration set. MagicMind runs the network on an MLU for it."""
+"""Quantization: the network's ranges from the calibration set. MagicMind runs the network on an MLU for it."""
 import os
 from contextlib import contextmanager
 
@@ -30,7 +30,7 @@ def quantize(mm, tool, job, inputs):
     algorithm = getattr(MM.QuantizationAlgorithm, _ALGORITHMS[job["parameters"]["quantization_algorithm"]])
     tool.do(_CALIBRATOR.set_quantization_algorithm(algorithm), reasons.TAKE_ALGORITHM)
     with _somewhere(mm, calibrator, remote):
-        tool.do(_CALIBRATOR.calibrate(NETWORK, CONFIG), reasons.QUANTISE, reasons.CANNOT_QUANTISE)
+        tool.do(_CALIBRATOR.calibrate(NETWORK, CONFIG), reasons.QUANTIZE, reasons.CANNOT_QUANTIZE)
     used = min(feed.used for feed in feeds)
     if not used:  # it said that all went well
         raise reasons.NO_SAMPLE_READ()

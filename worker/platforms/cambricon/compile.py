@@ -1,4 +1,4 @@
-"""Stage: a MagicMind model from ONNX: parser, input dimensions, builder configuration, quantisation, build, file."""
+"""Stage: a MagicMind model from ONNX: parser, input dimensions, builder configuration, quantization, build, file."""
 import json
 import os
 from functools import partial

@@ -1,4 +1,4 @@
-"""ONNX to a MagicMind model, in the interpreter of the vendor's image. The compiler needs no device; quantisation and
+"""ONNX to a MagicMind model, in the interpreter of the vendor's image. The compiler needs no device; quantization and
 running the artefact do."""
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the host of the vendor's interpreter imports once: the stages' own code and NumPy, which starts no thread here.
+"""The imports of the vendor interpreter's host: the stages' own code and NumPy, which starts no thread here.
 
 Not `magicmind` itself: what its libraries start at import is not documented, and a fork keeps no thread. Each stage's
 child imports it.

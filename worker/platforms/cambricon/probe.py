@@ -1,4 +1,4 @@
-"""Run by the vendor's own interpreter, whichever Python 3 that is: tells what it has, as one line of JSON.
+"""The probe of a vendor's interpreter. It runs under any Python 3 and prints one line of JSON.
 
 `{"python": [3, 8], "magicmind": version or null, "devices": how many MLUs can be opened}`; "error" in their place where
 MagicMind cannot be imported.

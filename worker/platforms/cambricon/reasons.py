@@ -1,4 +1,4 @@
-"""The catalogue of what this target's stages say. What MagicMind says stands in it as it was said."""
+"""The catalogue of this target's messages. They quote MagicMind word for word."""
 from shared.rules.bilingual import Bilingual, Template
 from shared.rules.refusal import Reason
 
@@ -14,7 +14,7 @@ BUILD = Bilingual("构建模型", "build the model")
 WRITE = Bilingual("写出产物", "write the artefact")
 TAKE_SET = Bilingual("接受校准集", "take the calibration set")
 TAKE_ALGORITHM = Bilingual("接受 quantization_algorithm", "take the quantization_algorithm")
-QUANTISE = Bilingual("量化模型", "quantise the model")
+QUANTIZE = Bilingual("量化模型", "quantize the model")
 
 _CANNOT = ("MagicMind 无法{what}: {said}", "MagicMind cannot {what}: {said}")
 NO_REASON = Bilingual("没有给出原因; 见日志", "it gives no reason; see the log")
@@ -22,7 +22,7 @@ CANNOT = Reason("compile_failed", *_CANNOT, "查看该阶段的日志; 用其他
                 "see the stage's log; export the model with other settings, or report it")
 CANNOT_TAKE_SHAPE = Reason("input_shape_mismatch", *_CANNOT, "发送模型可用的 input_shape",
                            "send an input_shape that the model can work with")
-CANNOT_QUANTISE = Reason(
+CANNOT_QUANTIZE = Reason(
     "compile_failed", *_CANNOT, "查看该阶段的日志; 确认样本是模型实际处理的数据, 或尝试 precision fp16",
     "see the stage's log; check that the samples are what the model works on, or try precision fp16")
 

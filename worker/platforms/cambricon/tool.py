@@ -1,4 +1,4 @@
-"""MagicMind's calls, and what they answer as errors for the user.
+"""MagicMind's calls, with failed answers turned into errors for the user.
 
 Every call answers a Status (`ok()`, `error_message()`), or an object that is None where it failed; why stands in what
 the libraries print (magicmind_cloud: gen_model samples, python_common).

@@ -1,9 +1,9 @@
-"""Where the vendor's interpreter with MagicMind is, and what it can do on this machine. Runs in the worker.
+"""The search for the vendor's interpreter with MagicMind, and for its MLU. Runs in the worker.
 
 Settings, all of them optional:
 
     MODEL_CONVERT_CAMBRICON_PYTHON          the interpreter; else the first `python3` that can import MagicMind
-    MODEL_CONVERT_CAMBRICON_REMOTE          HOST:PORT of a MagicMind RPC server with an MLU, to quantise without one
+    MODEL_CONVERT_CAMBRICON_REMOTE          HOST:PORT of a MagicMind RPC server with an MLU, to quantize without one
     MODEL_CONVERT_CAMBRICON_CROSS_COMPILER  folder of the cross toolchain that edge chips are linked with
     NEUWARE_HOME                            the Neuware folder, of the vendor's image if nothing else is said
 """

@@ -1,4 +1,4 @@
-"""Stage: what `atc --mode=6` reads out of the `.om`: that it can be read, and what it will take on the chip."""
+"""Stage: the description that `atc --mode=6` reads out of the `.om`: a proof that it can be read, and its needs."""
 import os
 import re
 

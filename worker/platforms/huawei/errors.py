@@ -1,4 +1,4 @@
-"""What atc prints when it fails, as one error of ours.
+"""The output of a failed atc as one error of ours.
 
 An entry is `E10001: [PID: 7] 2025-03-18-09:02:18.501.341 what is wrong`, PID and time in newer versions only, followed
 by indented lines: Possible Cause, Solution, TraceBack. Source: CANN troubleshooting, "Error codes".

@@ -1,4 +1,4 @@
-"""The catalogue of what this target's stages say. What CANN's atc says stands in it as it was said."""
+"""The catalogue of this target's messages. They quote CANN's atc word for word."""
 from shared.rules.bilingual import Bilingual, Template
 from shared.rules.refusal import Reason
 
@@ -123,4 +123,4 @@ CALIBRATES = Reason(
     "option_invalid", "compression_optimize_conf 要求校准, 这需要在 NPU 上用旁边的数据文件运行模型",
     "compression_optimize_conf asks for calibration, which runs the model on an NPU with data files beside it",
     "先用 AMCT 量化模型, 再发送部署模型; 仅接受 enable_first_layer_quantization",
-    "quantise the model with AMCT first, and send the deployment model; enable_first_layer_quantization alone is taken")
+    "quantize the model with AMCT first, and send the deployment model; enable_first_layer_quantization alone is taken")

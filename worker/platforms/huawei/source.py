@@ -1,4 +1,4 @@
-"""What atc is given: the model, its input shapes, the files of its options, all under names relative to the stage."""
+"""The inputs of atc: the model, its input shapes, the files of its options, all under names relative to the stage."""
 import os
 
 from shared.rules.models import MODEL

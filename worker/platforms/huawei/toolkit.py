@@ -1,4 +1,4 @@
-"""Where the vendor put CANN on this machine, and what its tools need. Core only: no stage imports this.
+"""The search for CANN on this machine, and the environment of its tools. Core only: no stage imports this.
 
 Source: CANN installation guide: `set_env.sh` in the toolkit's folder (`ascend-toolkit`, from 8.5 on `cann`) below the
 installation root, /usr/local/Ascend or ~/Ascend; versions in `ARCH-linux/ascend_toolkit_install.info`,

@@ -1,4 +1,4 @@
-"""Stage: OpenVINO IR from the static ONNX model, or from its quantised form; what is asked for baked in."""
+"""Stage: OpenVINO IR from the static ONNX model or from its quantized form, with the task's preprocessing baked in."""
 import os
 
 from worker.platforms.intel import quantize, reasons
@@ -22,7 +22,7 @@ def run(job):
 
     parameters = job["parameters"]
     precision = parameters["precision"]
-    to_fp16 = precision == "fp16"  # what is quantised has been compressed before, or not: see quantize
+    to_fp16 = precision == "fp16"  # what is quantized has been compressed before, or not: see quantize
     steps = read_steps(parameters, job["inputs"]["optimize"]["facts"]["inputs"])
     script = Script(openvino=ov)
     _read(script, job)

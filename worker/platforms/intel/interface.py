@@ -1,4 +1,4 @@
-"""What is baked in before the model's image inputs, and how raw values look to the artefact then.
+"""The preprocessing that is baked in before the model's image inputs, and the form of raw values that follows.
 
 Steps are those of OpenVINO's PrePostProcessor (OpenVINO documentation, "Preprocessing API - details").
 """

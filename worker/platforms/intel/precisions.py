@@ -1,4 +1,4 @@
-"""Which operators of a quantised model compute in INT8. Read off the graph: what a device makes of it is its own."""
+"""The operators of a quantized model that compute in INT8, read off the graph. A device may decide otherwise."""
 from collections import Counter
 
 _INTEGERS = ("i8", "u8", "i4", "u4")
@@ -7,13 +7,13 @@ _TRANSPARENT = ("Concat", "MaxPool", "Pad", "Reshape", "Split", "Squeeze", "Stri
                 "VariadicSplit", "Gather", "Slice", "ReduceMax")
 _ALL_INPUTS = ("Concat",)
 _ELEMENTWISE = ("Add", "Divide", "Multiply", "Subtract")
-_DEQUANTISING = ("Convert", "Multiply", "Subtract")  # of a stored weight
+_DEQUANTIZING = ("Convert", "Multiply", "Subtract")  # of a stored weight
 
 
 def count(model):
     """`({"int8": {type: count}, "float": {type: count}}, names of the latter)` of the operators that can be INT8.
 
-    Those are the ones at whose inputs NNCF puts quantisers; activations, and sums or products with a constant (biases,
+    Those are the ones at whose inputs NNCF puts quantizers; activations, and sums or products with a constant (biases,
     scales), run with the operator before them.
     """
     from nncf.openvino.graph.metatypes.groups import INPUTS_QUANTIZABLE_OPERATIONS
@@ -53,7 +53,7 @@ def _runs_with_another(node):
 def _is_weight(node):
     """A constant, or what makes numbers of a stored one."""
     kind = node.get_type_name()
-    return kind == "Constant" or (kind in _DEQUANTISING and all(
+    return kind == "Constant" or (kind in _DEQUANTIZING and all(
         _is_weight(node.input_value(index).get_node()) for index in range(node.get_input_size())))
 
 

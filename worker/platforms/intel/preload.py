@@ -1,6 +1,6 @@
-"""What the host of the OpenVINO environment imports once: each stage is a fork of it and finds everything in place.
+"""The imports of the OpenVINO environment's host. Each stage is a fork of it, and finds everything in place.
 
-Loads the libraries that conversion, quantisation and compilation would load, and starts no thread: a fork keeps none.
+Loads the libraries that conversion, quantization and compilation would load, and starts no thread: a fork keeps none.
 """
 import ctypes
 import os

@@ -47,14 +47,14 @@ def run(job):
     script.do(OPENVINO.save_model(MODEL, File(os.path.join(job["output_dir"], XML)), compress_to_fp16=False))
     operators, floating = precisions.count(model)
     warnings = [] if operators["int8"] else [
-        "nothing in the model can be quantised: the artefact computes in floating point"]
+        "nothing in the model can be quantized: the artefact computes in floating point"]
     return {"details": {"operators": operators, "in_floating_point": floating[:_MAX_NAMED]}, "warnings": warnings,
             "commands": script.commands}
 
 
 def _compress(script):
     """Let `model` be the same model with its weights in FP16, as an IR that was saved so. Later would be too late:
-    `compress_to_fp16` does nothing, and says nothing, to a model that has quantisers (OpenVINO 2026.4)."""
+    `compress_to_fp16` does nothing, and says nothing, to a model that has quantizers (OpenVINO 2026.4)."""
     with tempfile.TemporaryDirectory() as folder:
         half = File(os.path.join(folder, _HALF))
         script.do(OPENVINO.save_model(MODEL, half, compress_to_fp16=True))
@@ -62,7 +62,7 @@ def _compress(script):
 
 
 def _samples(nncf, job):
-    """The calibration set's samples for the quantiser, as the model takes them; read when they are needed."""
+    """The calibration set's samples for the quantizer, as the model takes them; read when they are needed."""
     inputs, entry = job["inputs"]["optimize"]["facts"]["inputs"], job["inputs"]["calibration"]
     total = len(entry["facts"]["samples"])
 
@@ -100,7 +100,7 @@ def _least_cosine(job):
 
 
 def _tell_dataset(job):
-    """How one would make the quantiser's samples of the files of the stage `calibration`; the stage reads them one by
+    """How one would make the quantizer's samples of the files of the stage `calibration`; the stage reads them one by
     one, and tells its progress."""
     indices = job["inputs"]["calibration"]["facts"]["quantize"]
     numbers = f"range({len(indices)})" if indices == list(range(len(indices))) else repr(indices)
@@ -128,4 +128,4 @@ def _quantize(script, options, job):
         raise
     except Exception as error:  # NNCF's and OpenVINO's errors share no base class
         raise_if_out_of_memory(error)
-        raise reasons.NOT_QUANTISED(said=tidy(error, job)) from error
+        raise reasons.NOT_QUANTIZED(said=tidy(error, job)) from error

@@ -1,4 +1,4 @@
-"""The task's `quantization` as a call of NNCF 3.4's quantiser."""
+"""The task's `quantization` as a call of NNCF 3.4's quantizer."""
 from worker.platforms.intel.convert import MODEL
 from worker.stages.calls import Name
 

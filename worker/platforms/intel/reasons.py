@@ -1,4 +1,4 @@
-"""The catalogue of what this target's stages say. What OpenVINO and NNCF say stands in it as they said it."""
+"""The catalogue of this target's messages. They quote OpenVINO and NNCF word for word."""
 from shared.rules.bilingual import Bilingual
 from shared.rules.refusal import Reason
 
@@ -25,13 +25,13 @@ DOES_NOT_RUN = Reason(
     "尝试 precision fp32; verify.enabled = false 时不运行即交付",
     "try precision fp32; verify.enabled = false delivers it without running it")
 
-# --- quantising
+# --- quantizing
 WRONG_SCOPE = Reason(
     "tensor_not_found", "quantization.ignored_scope: {said}", "quantization.ignored_scope: {said}",
     "名称和类型以 OpenVINO 为准: precision int8 的报告列出类型, IR 中有名称",
     "names and types are OpenVINO's: a report of precision int8 lists the types, the IR has the names")
-NOT_QUANTISED = Reason(
-    "compile_failed", "NNCF 无法量化模型: {said}", "NNCF cannot quantise the model: {said}",
+NOT_QUANTIZED = Reason(
+    "compile_failed", "NNCF 无法量化模型: {said}", "NNCF cannot quantize the model: {said}",
     "用 quantization.ignored_scope 将消息所指部分保留为浮点, 或使用 precision fp16",
     "leave what the message names in floating point with quantization.ignored_scope, or send precision fp16")
 

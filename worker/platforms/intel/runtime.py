@@ -1,4 +1,4 @@
-"""How artefacts are run here: on OpenVINO's CPU plugin, so that the figures are the artefact's and not the machine's.
+"""Running artefacts on OpenVINO's CPU plugin, so that the figures are the artefact's and not the machine's.
 
 FP32 whatever the machine's default is (bfloat16 on some), and INT8 operators as their formula says: without VNNI the
 plugin's INT8 kernels saturate at 16 bits (NNCF, "OverflowFix"), which no NPU does. `LP_TRANSFORMS_MODE` is a property

@@ -14,7 +14,7 @@ __all__ = ["load_nncf", "ov"]
 
 
 def load_nncf():
-    """The quantiser's module, which only its own stage needs."""
+    """The quantizer's module, which only its own stage needs."""
     import nncf
 
     return nncf

@@ -1,4 +1,4 @@
-"""What an EPContext model shows of itself: the graphs that the NPU runs, and the operators that it does not.
+"""The reader of an EPContext model: the graphs that the NPU runs, and the operators that stay on the CPU.
 
 The form is that of ONNX Runtime's document "OnnxRuntime EP Context Cache Feature Design".
 """

@@ -1,4 +1,4 @@
-"""The numbers by which the compiler knows the chips of `shared.platforms.qualcomm_chips`.
+"""The compiler's numbers of the chips of `shared.platforms.qualcomm_chips`.
 
 `soc_model`: `Qnn_SocModel_t` in QnnTypes.h of the QAIRT SDK (up to 88), and the SoC table that Qualcomm maintains in
 ExecuTorch's QNN backend (93 to 97). `htp_arch`: as the compiler of onnxruntime-qnn 2.7.0 writes it into the context

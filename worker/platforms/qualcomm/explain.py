@@ -1,4 +1,4 @@
-"""What the QNN compiler's words mean for the user.
+"""The QNN compiler's messages as errors for the user.
 
 The texts are those of onnxruntime-qnn 2.7.0; most stand in the log alone, the exception tells that something failed.
 """

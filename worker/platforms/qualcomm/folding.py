@@ -1,8 +1,8 @@
-"""Fewer operators with the same meaning, before the quantiser puts a rounding after each.
+"""Fewer operators with the same meaning, before the quantizer puts a rounding after each.
 
 ONNX Runtime's own passes fold a batch normalisation or a full-sized addition into a convolution right before it. What
 is left is folded here: whatever scales and shifts the channels of a convolution. A batch normalisation that cannot be
-folded becomes Mul and Add: the quantiser passes over it, and the compiler would then cut the model around it.
+folded becomes Mul and Add: the quantizer passes over it, and the compiler would then cut the model around it.
 """
 from worker.platforms.qualcomm.graph import value_shapes
 

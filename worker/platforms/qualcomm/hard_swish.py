@@ -1,6 +1,6 @@
 """`x * clip(x + 3, 0, 6) / 6` as the one operator that it is.
 
-Exporters without HardSwish (ONNX opset below 14) write four operators, whose three values between them a quantiser
+Exporters without HardSwish (ONNX opset below 14) write four operators, whose three values between them a quantizer
 rounds; MobileNetV3 and its kin have it after every other convolution.
 """
 

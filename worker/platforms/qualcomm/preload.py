@@ -1,4 +1,4 @@
-"""What the host of the QNN environment imports once; each stage is a fork of it.
+"""The imports of the QNN environment's host. Each stage is a fork of it.
 
 The provider is registered and the compiler's library (106 MB) loaded here; both start no thread, and work in a fork.
 """

@@ -1,4 +1,4 @@
-"""Stage: the model as quantiser and compiler take it best: preprocessing put in, operators folded, each with a name."""
+"""Stage: the model prepared for quantizer and compiler: its preprocessing in it, operators folded, a name for each."""
 import os
 
 from shared.rules.models import MODEL
@@ -10,7 +10,7 @@ from worker.stages import preprocess
 from worker.stages.samples import numpy_dtype
 
 DATA = MODEL + ".data"
-_OPSET = 17  # has all that quantising needs, but for activations of 16 bits
+_OPSET = 17  # has all that quantizing needs, but for activations of 16 bits
 _EMBED_MAX_BYTES = 1500000000  # weights above it are saved beside the model: a protobuf ends at 2 GiB
 
 
@@ -63,5 +63,5 @@ def _put_in_preprocessing(graph, parameters, entry):
     shifted, scaled = graph.unique(entry["name"] + "_minus_mean"), graph.unique(entry["name"] + "_normalised")
     graph.redirect_readers(entry["name"], scaled)
     graph.insert(0, "Sub", [entry["name"], graph.constant(entry["name"] + "_mean", mean.astype(dtype))], shifted)
-    # Not "_scale": the quantiser gives that name to what it adds itself, without looking.
+    # Not "_scale": the quantizer gives that name to what it adds itself, without looking.
     graph.insert(1, "Mul", [shifted, graph.constant(entry["name"] + "_by_std", (1 / std).astype(dtype))], scaled)

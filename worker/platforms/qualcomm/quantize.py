@@ -1,4 +1,4 @@
-"""Stage: the model with quantise and dequantise nodes, as the QNN compiler wants them; ranges from the calibration set.
+"""Stage: the model with quantize and dequantize nodes, as the QNN compiler wants them; ranges from the calibration set.
 
 Activations are unsigned and asymmetric, of 8 or 16 bits (ONNX Runtime's QNN provider, "Generating a quantized model").
 """
@@ -21,7 +21,7 @@ def run(job):
     """Writes model.onnx (with model.onnx.data beside it for large weights). Facts: `commands`.
 
     Raises:
-        StageError: `compile_failed`: the model cannot be quantised.
+        StageError: `compile_failed`: the model cannot be quantized.
     """
     from onnxruntime import quantization
 
@@ -47,12 +47,12 @@ def run(job):
         script.do(_QUANTIZATION.quantize(model, File(os.path.join(job["output_dir"], MODEL)), Name("config")))
     except Exception as error:  # the toolchain's own errors: whatever it raises is its verdict on the model
         raise_if_out_of_memory(error)
-        raise reasons.NOT_QUANTISED(said=tidy(error, job)) from error
+        raise reasons.NOT_QUANTIZED(said=tidy(error, job)) from error
     return {"commands": script.commands}
 
 
 def _make_reader(base, entry, model):
-    """A reader of the set's samples for quantising, in their order."""
+    """A reader of the set's samples for quantizing, in their order."""
     import onnx
 
     names = [value.name for value in onnx.load(model, load_external_data=False).graph.input]

@@ -1,5 +1,4 @@
-"""The catalogue of what this target's stages say. What the QNN compiler and ONNX Runtime say stands in it as it was
-said."""
+"""The catalogue of this target's messages. They quote the QNN compiler and ONNX Runtime word for word."""
 from shared.rules.bilingual import Bilingual, Template
 from shared.rules.refusal import Reason
 
@@ -21,10 +20,10 @@ NOT_TAKEN = Reason(
     "replace them, give them other data types, or end the model before them; allow_cpu = true leaves them to the CPU "
     "where there is anything for the NPU")
 MORE = Template(" 等, 另有 {count} 个", " and {count} more")
-NOT_QUANTISED = Reason(
-    "compile_failed", "ONNX Runtime 无法量化模型: {said}", "ONNX Runtime cannot quantise the model: {said}",
+NOT_QUANTIZED = Reason(
+    "compile_failed", "ONNX Runtime 无法量化模型: {said}", "ONNX Runtime cannot quantize the model: {said}",
     "用 opset 17 导出模型, precision int16 时用 21; precision fp16 不需要量化",
-    "export the model with opset 17, or 21 for precision int16; precision fp16 needs no quantising")
+    "export the model with opset 17, or 21 for precision int16; precision fp16 needs no quantizing")
 
 # --- the artefact
 _AGAIN = ("重试; 如仍然失败, 请报告该模型", "try again; if it persists, report the model")

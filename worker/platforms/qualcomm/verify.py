@@ -1,7 +1,7 @@
 """Stage: the compiled context, loaded again and run by the compiler's simulator of the tensor processor.
 
 A run takes from a fraction of a second to minutes, whatever the chip would need: the first sample of a kind speaks for
-all, unless the client asks for more; for a quantised model the first three, of which one may fall to the wrong side by
+all, unless the client asks for more; for a quantized model the first three, of which one may fall to the wrong side by
 rounding alone. What zeros and ones would show, the reference's edge samples, is not simulated.
 """
 import os

@@ -1,4 +1,4 @@
-"""What an `.rknn` file shows of itself.
+"""The reader of an `.rknn` file's description.
 
 Layout as rknn-toolkit2 2.5.0 writes it (seen, not documented): the magic, the container's version and the payload's
 length as 64-bit little-endian numbers, the payload from byte 64 on, the length of a JSON description, and that. The
@@ -16,7 +16,7 @@ _HEADER_BYTES = 64
 
 
 def read_description(path):
-    """`{"inputs", "outputs"}`; an entry is `{name, dtype, shape}`, dtype "" where it is not quantised.
+    """`{"inputs", "outputs"}`; an entry is `{name, dtype, shape}`, dtype "" where it is not quantized.
 
     Raises:
         ValueError: it is no whole RKNN file.

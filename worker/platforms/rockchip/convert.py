@@ -29,7 +29,7 @@ class Toolkit:
         self.restart()
 
     def restart(self):
-        """A fresh instance: a loaded one does not take the second step of hybrid quantisation."""
+        """A fresh instance: a loaded one does not take the second step of hybrid quantization."""
         self.rknn = self.script.let("rknn", Name("RKNN")(verbose=True))
 
     def call(self, method, **options):

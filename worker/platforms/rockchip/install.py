@@ -1,4 +1,4 @@
-"""What the environment is built on: an interpreter with a CPU build of PyTorch, which rknn-toolkit2 imports.
+"""The base of the environment: an interpreter with a CPU build of PyTorch, which rknn-toolkit2 imports.
 
 Debian's is small (version 1.13); the one that an index offers by default brings gigabytes of CUDA. Where there is no
 Debian, MODEL_CONVERT_ROCKCHIP_PYTHON names an interpreter (3.11, as the lock file) that can import a torch from 1.10.1

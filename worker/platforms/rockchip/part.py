@@ -1,4 +1,4 @@
-"""A part of the model, from given tensors to given tensors, and what ONNX Runtime says of it."""
+"""A part of the model, from given tensors to given tensors, and its outputs by ONNX Runtime."""
 from worker.platforms.rockchip import reasons
 
 PART = "part.onnx"

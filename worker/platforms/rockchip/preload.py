@@ -1,4 +1,4 @@
-"""What the host of the RKNN environment imports once; each stage is a fork of it.
+"""The imports of the RKNN environment's host. Each stage is a fork of it.
 
 OpenBLAS would start a thread for each core at its import, of which a fork keeps none.
 """

@@ -1,4 +1,4 @@
-"""The catalogue of what this target's stages say. What rknn-toolkit2 says stands in it as it was said."""
+"""The catalogue of this target's messages. They quote rknn-toolkit2 word for word."""
 from shared.rules.bilingual import Bilingual, Template
 from shared.rules.refusal import Reason
 
@@ -57,7 +57,7 @@ TYPES_NOT_TAKEN = Reason(
     "unsupported_type", "rknn-toolkit2 不接受这些类型的输入: {inputs}",
     "rknn-toolkit2 takes no inputs of these types: {inputs}",
     "用 float32 输入导出模型; 量化由 precision 选择",
-    "export the model with inputs of float32; quantisation is chosen by precision")
+    "export the model with inputs of float32; quantization is chosen by precision")
 CHANNELS_LAST = Reason(
     "preprocessing_mismatch", "输入 {name!r} 的形状为 {shape}, 通道在最后; rknn-toolkit2 将 mean 和 std 用于维度 1",
     "input {name!r} of shape {shape} has its channels last; rknn-toolkit2 applies mean and std to dimension 1",

@@ -1,4 +1,4 @@
-"""What the toolkit tells in its log only: operators that it dropped, placement, memory, errors. Standard library only.
+"""Facts from the toolkit's log: operators that it dropped, placement, memory, errors. Standard library only.
 
 Verbose log of rknn-toolkit2 2.5.0: Python lines begin with `I `, `W `, `E ` or `D ` (in colours), the compiler's with
 `D RKNN: [11:35:26.288] `.

@@ -1,4 +1,4 @@
-"""Stage: what the simulator's outputs were worth. Compile has measured them, since only its process can simulate."""
+"""Stage: the verdict on the simulator's outputs. Compile has measured them, since only its process can simulate."""
 from worker.stages.accuracy import judge
 
 

@@ -130,7 +130,7 @@ class Context:
         return Status.OK()
 
     def _round(self, array, position):
-        """What quantised inputs are: within the calibrated range, one of so many levels."""
+        """What quantized inputs are: within the calibrated range, one of so many levels."""
         ranges, levels = self._about["ranges"], next(
             (count for name, count in _LEVELS.items()
              if self._about["settings"]["precision_config"]["precision_mode"].startswith(name + "_")), 0)
