@@ -53,11 +53,14 @@ def unavailable_within(limit_s: float) -> Iterator[None]:
     assert refused.value.dependency == "store"
 
 
-def answers(store: Store) -> bool:
-    with suppress(Unavailable):
-        store.ping()
-        return True
-    return False
+def until_it_answers(action: Callable[[], object]) -> None:
+    """The timeout of these stores is short, and a busy machine may need longer for a first answer."""
+    deadline = time.monotonic() + 60.0
+    while time.monotonic() < deadline:
+        with suppress(Unavailable):
+            action()
+            return
+    action()
 
 
 @pytest.fixture
@@ -94,7 +97,7 @@ def test_what_mongo_accepted_survives_its_sigkill_and_the_store_reconnects(serve
 
 def test_every_method_tells_in_time_that_mongo_is_down(server: Server):
     store = open_store(server.url, TIMEOUT_S)
-    store.insert(make_task())
+    until_it_answers(lambda: store.insert(make_task()))
     server.kill()
     for method in EVERY_METHOD.values():
         with unavailable_within(TIMEOUT_S + MARGIN_S):
@@ -104,17 +107,14 @@ def test_every_method_tells_in_time_that_mongo_is_down(server: Server):
 
 def test_every_method_tells_in_time_that_mongo_hangs_and_works_when_it_goes_on(server: Server):
     store = open_store(server.url, TIMEOUT_S)
-    store.insert(make_task())
+    until_it_answers(lambda: store.insert(make_task()))
     os.killpg(server.process.pid, signal.SIGSTOP)
     for method in EVERY_METHOD.values():
         with unavailable_within(TIMEOUT_S + MARGIN_S):
             method(store)
     os.killpg(server.process.pid, signal.SIGCONT)
-    deadline = time.monotonic() + 30.0
-    while not answers(store):
-        assert time.monotonic() < deadline
     for method in EVERY_METHOD.values():
-        method(store)
+        until_it_answers(lambda method=method: method(store))
     store.close()
 
 

@@ -110,8 +110,7 @@ def test_row_02_a_function_that_died_after_the_confirm_leaves_a_doubled_doorbell
         wait_until(lambda: doorbells(url) == 1, 60)
         run.kill_gateway()
         thread.join(10)
-        assert run.task(task.id).announced == -1
-        wait_until(lambda: doorbells(url) == 2, 60)
+        wait_until(lambda: doorbells(url) == 2, 60)  # the sweep rings only for a task that is not noted as announced
     run.wait_for(task.id)
     wait_until(lambda: doorbells(url) == 0, 60)
     assert (run.runs(task.id), run.task(task.id).epoch, run.events(task.id, "claimed")) == (ONCE, 1, 1)

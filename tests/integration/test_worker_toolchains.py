@@ -75,6 +75,12 @@ def stage_runs(*workers: WorkerProcess) -> Counter[tuple[str, str]]:
                    if line["message"] == "stage finished" and not line["cached"])
 
 
+def is_stopped(process: psutil.Process) -> bool:
+    """Waits for it. False where the process had ended before."""
+    wait_until(lambda: process.status() in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE))
+    return process.status() == psutil.STATUS_STOPPED
+
+
 def stop_in(bench: Bench, worker: WorkerProcess, task: Task, stage: str) -> psutil.Process:
     """Freeze the process of the task's stage, as soon as it is there; nobody but the test knows."""
     def find() -> psutil.Process | None:
@@ -82,11 +88,11 @@ def stop_in(bench: Bench, worker: WorkerProcess, task: Task, stage: str) -> psut
             try:
                 if f"{task.id}-" in child.cwd() and f"/{stage}/" in child.cwd():
                     child.suspend()
-                    return child
+                    return child if is_stopped(child) else None
             except psutil.Error:
                 continue
         return None
-    return wait_until(find)
+    return wait_until(find, longest_pause_s=0.002)
 
 
 def test_two_workers_convert_forty_models_each_exactly_once_and_no_stage_twice(bench: Bench, start: Start) -> None:

@@ -231,17 +231,17 @@ def toolhosts() -> Iterator[dict[str, ToolHost]]:
             host.close()
 
 
-def wait_until(what: Callable[[], Any], timeout_s: float = 60.0) -> Any:
-    """What `what()` answers as soon as it is true.
+def wait_until(what: Callable[[], Any], timeout_s: float = 60.0, longest_pause_s: float = 0.05) -> Any:
+    """What `what()` answers as soon as it is true. It is asked ever more seldom, unless it is not true for long.
 
     Raises:
         AssertionError: not in time.
     """
-    deadline, pause_s = time.monotonic() + timeout_s, 0.005
+    deadline, pause_s = time.monotonic() + timeout_s, 0.002
     while not (answer := what()):
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(pause_s)
-        pause_s = min(1.2 * pause_s, 0.1)
+        pause_s = min(1.2 * pause_s, longest_pause_s)
     return answer
 
 
