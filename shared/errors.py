@@ -10,6 +10,7 @@
     ├── UnsupportedMediaType      415
     ├── RangeNotSatisfiable       416
     ├── Unavailable               503  a dependency does not answer
+    │   └── StorageRefused        503  the object store refuses the path, and would again
     ├── Busy                      503  nothing is down; the same request succeeds a little later
     ├── PreconditionFailed             a conditional write lost
     └── ConversionFailed               a stage failed; becomes the task's `error`
@@ -103,6 +104,15 @@ class Unavailable(AppError):
 
     def __str__(self) -> str:
         return f"{self.en} ({self.detail})" if self.detail else self.en
+
+
+class StorageRefused(Unavailable):
+    """The object store refuses the path, and would again: nobody may write there, or its name is too long. `why` is
+    the store's own word for it."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__("files", f"{path}: {why}")
+        self.path, self.why = path, why
 
 
 class Busy(AppError):

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from shared.documents import Task
+from shared.files.paths import MAX_PART_BYTES
 from shared.platforms import get_platforms
 from shared.platforms.base import Platform
 from shared.settings import Settings
@@ -19,8 +20,16 @@ BESIDE = (MANIFEST, REPORT, REPORT_PAGE)
 
 
 def default_output(task_id: str, input_path: str, platform: Platform, settings: Settings) -> str:
-    """The artefact's path in the task's own folder in the results' bucket."""
-    return f"{settings.results_bucket}/{task_id}/{PurePosixPath(input_path).stem}{platform.artefact_suffix}"
+    """The artefact's path in the task's own folder in the results' bucket. A name is cut where the longest suffix would
+    make it longer than a file's name may be."""
+    room = MAX_PART_BYTES - max(len(suffix) for suffix in suffixes_of(platform))
+    stem = PurePosixPath(input_path).stem.encode()[:room].decode(errors="ignore")
+    return f"{settings.results_bucket}/{task_id}/{stem}{platform.artefact_suffix}"
+
+
+def suffixes_of(platform: Platform) -> tuple[str, ...]:
+    """Of every object that a task of this target publishes; the artefact's own comes first."""
+    return (platform.artefact_suffix, *platform.also, *BESIDE)
 
 
 def own_folder(task: Task) -> str | None:

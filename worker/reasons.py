@@ -46,5 +46,10 @@ INPUT_UNSTABLE = Reason("input_unstable", "重新开始 {count} 次后放弃: {w
 OUTPUT_CONFLICT = Reason(
     "output_conflict", "任务运行期间 {path} 被其他程序写入", "{path} was written by somebody else while the task ran",
     "为每个任务指定各自的 output_path, 然后重试", "give each task an output_path of its own, then retry")
+STORAGE_REFUSED = Reason("storage_refused", "文件存储拒绝 {path}: {why}", "the object store refuses {path}: {why}",
+                         "允许 worker 读写该路径, 或换一个 output_path, 然后重试",
+                         "let the workers read and write there, or choose another output_path; then retry")
+PATH_TAKEN = Reason("output_conflict", "{said}", "{said}",
+                    "换一个 output_path, 然后重新创建任务", "create the task again with another output_path")
 INTERNAL_ERROR = Reason("internal_error", "内部错误: {what}", "internal error: {what}", "详情见 worker 的日志",
                         "the worker's log has the details")

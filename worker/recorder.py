@@ -11,7 +11,7 @@ import queue
 import threading
 
 from shared.documents import StageRecord
-from shared.errors import Unavailable
+from shared.errors import StorageRefused, Unavailable
 from worker.cache import StageCache
 from worker.lease import Lease
 from worker.results import StageResult
@@ -76,7 +76,8 @@ class Recorder:
         """Settle, and answer all of the task's records.
 
         Raises:
-            Unavailable: a result could not be shared; its stage and the later ones are not recorded.
+            Unavailable: a result could not be shared; its stage and the later ones are not recorded. `StorageRefused`
+                is one of these.
             NotFound: a result was lost before it was shared.
         """
         self.settle()
@@ -124,6 +125,8 @@ class Recorder:
                 last = self._hurry.is_set()
                 try:
                     return self._cache.share(result)
+                except StorageRefused:
+                    raise
                 except Unavailable as error:
                     if last:
                         raise

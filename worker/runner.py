@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.documents import OwnersWait, StageRecord, StoredFailure, Task, TaskResult
-from shared.errors import AppError, ConversionFailed, NotFound, Unavailable
+from shared.errors import AppError, ConversionFailed, InvalidRequest, NotFound, StorageRefused, Unavailable
 from shared.rules.bilingual import Bilingual
 from worker import reasons
 from worker.context import CoreContext, InputChanged
@@ -67,6 +67,10 @@ class TaskRunner:
             self._run_to_an_end()
         except ConversionFailed as error:
             self._fail(error)
+        except StorageRefused as error:
+            self._fail(ConversionFailed(reasons.STORAGE_REFUSED(path=error.path, why=error.why)))
+        except InvalidRequest as error:  # a path of the task's leads through an object
+            self._fail(ConversionFailed(reasons.PATH_TAKEN(said=Bilingual(error.zh, error.en))))
         except Unavailable as error:
             logger.warning("a dependency is away, the task is given back: %s", error, extra=self._labels())
             self._give_back("files" if error.dependency == "files" else None)

@@ -12,8 +12,8 @@ from shared.deps import get_store
 from shared.digests import canonical_digest
 from shared.documents import HEAD_START_S, Task, new_task_id
 from shared.errors import Conflict, InvalidRequest
-from shared.files.paths import check_path
-from shared.outputs import default_output, output_stem
+from shared.files.paths import MAX_PART_BYTES, MAX_PATH_BYTES, check_path
+from shared.outputs import default_output, output_stem, suffixes_of
 from shared.platforms import get_platforms
 from shared.platforms.base import NamesObject, Platform
 from shared.settings import Settings
@@ -121,6 +121,12 @@ def _check_output(text: str, field: str, input_path: str, platform: Platform, se
     if not path.endswith(suffix) or PurePosixPath(path).name == suffix:
         raise InvalidRequest(f"{field} 无效: 文件名应以 {suffix} 结尾",
                              f"{field} is invalid: should end in {suffix}")
+    stem = path.removesuffix(suffix)
+    for other in suffixes_of(platform):
+        if len(PurePosixPath(stem).name.encode()) + len(other) > MAX_PART_BYTES or (
+                len(stem.encode()) + len(other) > MAX_PATH_BYTES):
+            raise InvalidRequest(f"{field} 无效: 过长, 结果文件 (…{other}) 无法命名",
+                                 f"{field} is invalid: too long for the names of the results (…{other})")
     if path == input_path:
         raise InvalidRequest(f"{field} 无效: 不得与 input_path 相同",
                              f"{field} is invalid: should differ from input_path")

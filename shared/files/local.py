@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from shared.errors import InvalidRequest, NotFound, PreconditionFailed, Unavailable
+from shared.errors import InvalidRequest, NotFound, PreconditionFailed, StorageRefused, Unavailable
 from shared.files import Condition, FileInfo, IfMatch
 from shared.files.local_tree import Entry, Parts, Tree, entry_of
 from shared.files.paths import PRIVATE_DIR
@@ -15,6 +15,7 @@ from shared.files.transfer import CHUNK_BYTES, check_size, write_whole
 
 # copy_file_range (which shares blocks where the file system can) does not work between these two files.
 NOT_IN_KERNEL = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
+REFUSED = (errno.EPERM, errno.EACCES, errno.EROFS, errno.ENAMETOOLONG)
 NAME_TAKEN = (errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENOTEMPTY, errno.EEXIST)
 
 
@@ -149,6 +150,8 @@ def _reported(path: str) -> Iterator[None]:
         if error.errno in NAME_TAKEN:
             raise InvalidRequest(f"路径与已有的对象冲突: {path}",
                                  f"the path runs into another object: {path}") from error
+        if error.errno in REFUSED:
+            raise StorageRefused(path, os.strerror(error.errno)) from error
         raise Unavailable("files", os.strerror(error.errno) if error.errno else type(error).__name__) from error
 
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 from minio.error import InvalidResponseError, MinioException, S3Error
 from urllib3.exceptions import HTTPError
 
-from shared.errors import NotFound, PreconditionFailed, Unavailable
+from shared.errors import NotFound, PreconditionFailed, StorageRefused, Unavailable
 from shared.files import SMALL_BYTES, Condition, FileInfo, IfMatch
 from shared.files.minio_http import PAUSES_S, S3Connection, is_passing
 from shared.files.minio_upload import Upload
@@ -19,7 +19,10 @@ from shared.files.transfer import CHUNK_BYTES, check_size, write_whole
 
 ABSENT = ("NoSuchKey", "NoSuchBucket")
 OWN_BUCKET = ("BucketAlreadyOwnedByYou", "BucketAlreadyExists")
-REFUSED = ("PreconditionFailed", "ConditionalRequestConflict")
+LOST = ("PreconditionFailed", "ConditionalRequestConflict")
+# Refusals that are not for good: the server is too busy, or the operator changes keys or clocks.
+PASSING = ("SlowDown", "RequestTimeout", "OperationAborted", "InvalidAccessKeyId", "SignatureDoesNotMatch",
+           "ExpiredToken", "RequestTimeTooSkewed", "NoSuchUpload")
 
 Result = TypeVar("Result")
 
@@ -98,8 +101,17 @@ class MinioFiles:
                         raise
                     self._known_buckets.discard(bucket)
                     self._need_bucket(bucket)
-                    etag = self._settle(upload, path)
+                    etag = self._settle_in_bucket(upload, path)
         return FileInfo(path, size_bytes, etag)
+
+    def _settle_in_bucket(self, upload: Upload, path: str) -> str:
+        """Send into a bucket that has just been made."""
+        try:
+            return self._settle(upload, path)
+        except S3Error as error:
+            if error.code == "NoSuchBucket":
+                raise StorageRefused(path, error.code) from error
+            raise
 
     def _check_early(self, condition: Condition, path: str) -> None:
         """The write itself decides; but what has already lost need not be sent."""
@@ -120,7 +132,7 @@ class MinioFiles:
             try:
                 return upload.send()
             except S3Error as error:
-                if error.code in (*REFUSED, *ABSENT, "NoSuchUpload") and broken and self._has(path, upload.own_etag()):
+                if error.code in (*LOST, *ABSENT, "NoSuchUpload") and broken and self._has(path, upload.own_etag()):
                     return upload.own_etag()
                 if pause_s is None or not is_passing(error):
                     raise
@@ -182,10 +194,12 @@ def _reported(path: str) -> Iterator[None]:
     try:
         yield
     except S3Error as error:
-        if error.code in REFUSED:
+        if error.code in LOST:
             raise PreconditionFailed(path) from error
         if error.code in ABSENT:
             raise NotFound(f"对象不存在: {path}", f"no such object: {path}") from error
+        if 400 <= error.response.status < 500 and error.code not in PASSING:
+            raise StorageRefused(path, error.code or str(error.response.status)) from error
         raise Unavailable("files", error.code or "") from error
     except (HTTPError, MinioException) as error:
         raise Unavailable("files", type(error).__name__) from error

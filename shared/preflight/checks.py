@@ -146,6 +146,7 @@ def _check_companions(info: FileInfo, facts: dict[str, Any], files: Files, setti
     """The external data files beside the model: there, long enough, and not too much of them."""
     folder, left = info.path.rpartition("/")[0], settings.max_model_bytes - info.size_bytes
     for location, end, name in facts["external"][:_MAX_COMPANIONS]:
+        location = rules.check_location(location)  # `./w.bin` is `w.bin`
         found = files.stat(f"{folder}/{location}")
         if found is None:
             findings.add(models.DATA_MISSING(location=location, path=f"{folder}/{location}"), _MODEL)

@@ -166,6 +166,10 @@ ERRORS: dict[str, ErrorCode] = {
     "output_conflict": ErrorCode(
         (WORKER,), "转换期间有其他程序写入 output_path", "somebody else wrote to output_path during the conversion",
         "换一个 output_path, 或重试", "use another output_path, or retry"),
+    "storage_refused": ErrorCode(
+        (WORKER,), "文件存储拒绝读写某个路径", "the object store refuses a path, and would again",
+        "允许 worker 读写该路径, 或换一个 output_path, 然后重试",
+        "let the workers read and write there, or choose another output_path; then retry"),
     "internal_error": ErrorCode(
         (WORKER,), "worker 内部错误", "an error inside the worker", "查看 worker 的日志", "see the worker's log"),
     # --- the task

@@ -12,11 +12,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from shared.errors import NotFound, PayloadTooLarge, PreconditionFailed
+from shared.errors import InvalidRequest, NotFound, PayloadTooLarge, PreconditionFailed, StorageRefused
 from shared.files import FileInfo, Files, IfAbsent, IfMatch, open_files
 
 MIB = 1 << 20
@@ -371,3 +372,19 @@ def test_an_immutable_file_comes_back_and_is_replaced_like_any_other(files: File
     assert source.read_bytes() == b"sealed"
     files.delete(f"{bucket}/blob")
     assert source.read_bytes() == b"sealed"
+
+
+def test_a_name_that_no_store_can_hold_is_refused_for_good(files: Files, store: Callable[..., object]) -> None:
+    with pytest.raises(StorageRefused) as caught:
+        store("bucket/" + "n" * 300, b"content")
+    assert caught.value.path == "bucket/" + "n" * 300 and caught.value.why
+
+
+def test_an_object_below_another_object_harms_neither(files: Files, store: Callable[..., object],
+                                                      tmp_path: Path) -> None:
+    """A folder cannot hold it; for S3 both are names like any other."""
+    store("bucket/model.onnx", b"model")
+    with suppress(InvalidRequest):
+        store("bucket/model.onnx/below.xml", b"content")
+        assert read(files, "bucket/model.onnx/below.xml", tmp_path) == b"content"
+    assert read(files, "bucket/model.onnx", tmp_path) == b"model"

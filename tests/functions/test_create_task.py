@@ -103,3 +103,20 @@ def test_two_hundred_creates_at_once_are_two_hundred_tasks(gateway: Server, stor
         ids = set(pool.map(lambda _: create(call), range(200)))
     assert len(ids) == 200 and store.list_page(TaskFilter(), 1, 1)[1] == 200
     assert call("health", "GET", "/health").status == 200
+
+
+@pytest.mark.parametrize(("length", "fits"), [(241, True), (242, False), (251, False)])
+def test_an_output_whose_by_products_could_not_be_named_is_refused(call: Caller, store: Store, length: int,
+                                                                  fits: bool) -> None:
+    """`.manifest.json`, the longest, has 14 bytes; a file's name has 255 at most."""
+    answer = call("create_task", "POST", "/tasks/create", json=REQUEST | {"output_path": f"out/{'o' * length}.xml"})
+    assert (answer.status == 200) is fits
+    assert fits or ("output_path" in answer.message and ".manifest.json" in answer.message)
+
+
+def test_the_default_output_of_a_long_name_is_cut_to_what_can_be_named(call: Caller, store: Store) -> None:
+    for name in ("n" * 250, "模" * 83):
+        task_id = create(call, input_path=f"models/{name}.onnx")
+        path = store.get(task_id).output_path
+        stem = Path(path).name.removesuffix(".xml")
+        assert name.startswith(stem) and 252 < len(f"{stem}.manifest.json".encode()) <= 255

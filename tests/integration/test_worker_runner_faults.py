@@ -11,7 +11,7 @@ import pytest
 
 from shared import transitions
 from shared.documents import Status, Task
-from shared.errors import Unavailable
+from shared.errors import StorageRefused, Unavailable
 from shared.files import FileInfo
 from shared.files.local import LocalFiles
 from tests.integration.toy_models import small_model
@@ -19,6 +19,7 @@ from tests.integration.worker_kit import (
     ONCE,
     PLAN,
     STAGE_NAMES,
+    TARGET,
     Bench,
     LossyStore,
     Running,
@@ -237,6 +238,41 @@ def test_a_full_disk_fails_the_task_clearly(bench: Bench) -> None:
     bench.use_files(Full(bench.folder / "buckets"))
     failed = bench.run(bench.submit())
     assert (failed.error.code, failed.error.stage) == ("disk_full", "fetch")
+
+
+class Refusing(LocalFiles):
+    """Refuses each write into a bucket, as a folder does that nobody may write."""
+
+    bucket = "out"
+
+    def upload(self, source: Path, path: str, **options: Any) -> FileInfo:
+        if path.startswith(f"{self.bucket}/"):
+            raise StorageRefused(path, "Permission denied")
+        return super().upload(source, path, **options)
+
+
+def test_an_output_that_cannot_be_written_fails_the_task_with_the_stores_reason(bench: Bench) -> None:
+    bench.use_files(Refusing(bench.folder / "buckets"))
+    failed = bench.run(bench.submit())
+    assert (failed.status, failed.error.code, failed.error.stage) == (Status.FAILED, "storage_refused", "publish")
+    assert "out/" in failed.error.message and "Permission denied" in failed.error.message and failed.owner is None
+    bench.use_files(LocalFiles(bench.folder / "buckets"))
+    assert bench.run(bench.submit()).status is Status.COMPLETED
+
+
+def test_a_cache_that_cannot_be_written_fails_the_task_with_the_stores_reason(bench: Bench) -> None:
+    files = Refusing(bench.folder / "buckets")
+    files.bucket = bench.settings.cache_bucket
+    bench.use_files(files)
+    failed = bench.run(bench.submit())
+    assert (failed.status, failed.error.code) == (Status.FAILED, "storage_refused")
+
+
+def test_an_output_below_an_object_fails_the_task_as_a_conflict(bench: Bench) -> None:
+    bench.upload("out/taken", b"an object")
+    failed = bench.run(bench.submit(output_path=f"out/taken/model{TARGET.artefact_suffix}"))
+    assert (failed.error.code, failed.error.stage) == ("output_conflict", "publish")
+    assert bench.content("out/taken") == b"an object"
 
 
 def test_an_error_of_the_workers_own_fails_the_task_without_telling_its_paths(bench: Bench) -> None:
