@@ -60,7 +60,7 @@ def add_docs(app: flask.Flask, endpoints: Sequence[Endpoint]) -> None:
         return app.json.dumps(build_document(endpoints), sort_keys=False).encode()
 
     def page(path: str, body: str, content_type: str = "text/html; charset=utf-8") -> None:
-        headers = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff"}
+        headers = {"Content-Security-Policy": POLICY}
         app.add_url_rule(path, path, lambda: flask.Response(body, headers=headers, content_type=content_type))
 
     page("/docs", SWAGGER_UI)

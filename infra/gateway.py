@@ -16,7 +16,7 @@ from infra.api_docs import add_docs
 from infra.http_server import serve
 from shared.api.event_stream import get_streams
 from shared.api.http import Endpoint, HttpFunction
-from shared.api.http_errors import answer_in_json
+from shared.api.http_errors import REQUEST_ID, answer_in_json, marked, own_id
 from shared.deps import close_all
 from shared.logs import set_up_logs
 from shared.settings import PREFIX, get_settings
@@ -51,6 +51,8 @@ def create_app(functions: dict[str, HttpFunction] | None = None) -> flask.Flask:
         about: Endpoint = function.endpoint
         app.add_url_rule(about.path.replace("{", "<").replace("}", ">"), name, _view(function),
                          methods=about.allow.split(", "), provide_automatic_options=False)
+    app.after_request(lambda response: response if REQUEST_ID in response.headers else marked(
+        response, own_id(flask.request)))
     add_docs(app, [function.endpoint for function in functions.values()])
     return app
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import logging
+import secrets
 import signal
 import socket
 from collections.abc import Callable
@@ -48,6 +49,7 @@ def write_json_error(client: socket.socket, status: int, reason: str, detail: st
     message = f"请求无法解析: {reason}" if status < 500 else "服务器内部错误"
     body = json.dumps({"success": False, "message": message, "data": None}, ensure_ascii=False).encode()
     head = (f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/json; charset=utf-8\r\n"
+            f"X-Content-Type-Options: nosniff\r\nX-Request-Id: {secrets.token_hex(8)}\r\n"
             f"Content-Length: {len(body)}\r\n\r\n")
     gunicorn.util.write_nonblock(client, head.encode("latin-1") + body)
 
@@ -81,6 +83,7 @@ def serve(app: flask.Flask, host: str, port: int, processes: int, threads: int, 
         "limit_request_field_size": 8190,
         "limit_request_fields": 100,
         "control_socket_disable": True,
+        "forwarder_headers": "",  # a client's own SCRIPT_NAME or PATH_INFO is a header like any other
         "loglevel": "warning",
         "logger_class": JsonLogger,
         "post_worker_init": lambda worker: call_at_stop(at_stop),

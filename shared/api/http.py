@@ -21,12 +21,15 @@ from shared.api.http_errors import (
     error_response,
     json_response,
     language_of,
+    marked,
     method_not_allowed,
+    own_id,
     path_not_found,
     unexpected_response,
 )
 from shared.api.json_body import finish_body, read_object
 from shared.errors import AppError, Busy, Unavailable
+from shared.request_ids import request_id
 from shared.settings import get_settings
 from shared.texts import Text
 from shared.validation_messages import validate
@@ -103,9 +106,11 @@ def endpoint(method: str, path: str, *, title: Text, message: Text | dict[type[B
 
         @functools.wraps(function)
         def view(request: flask.Request) -> flask.Response:
+            known = request_id.set(own_id(request))
             try:
-                return _answer(about, function, request)
+                return marked(_answer(about, function, request), request_id.get())
             finally:
+                request_id.reset(known)
                 finish_body(request)
 
         function_of_http = typing.cast(HttpFunction, view)

@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import logging
+import re
+import secrets
 
 import flask
 from pydantic_core import to_json
@@ -11,6 +13,9 @@ from shared.api.json_body import finish_body
 from shared.errors import AppError, InvalidRequest, MethodNotAllowed, NotFound, PayloadTooLarge, Unavailable
 from shared.texts import Language
 from shared.validation_messages import printable
+
+REQUEST_ID = "X-Request-Id"
+_PLAIN = re.compile("[A-Za-z0-9._-]{1,64}")
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +34,18 @@ def json_response(request: flask.Request, payload: object, status: int = 200) ->
     response.headers["Content-Language"] = language
     response.headers["Vary"] = "Accept-Language"
     response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def own_id(request: flask.Request) -> str:
+    """The request's id: the client's X-Request-Id where that is a plain word, else a new one."""
+    sent = request.headers.get(REQUEST_ID, "")
+    return sent if _PLAIN.fullmatch(sent) else secrets.token_hex(8)
+
+
+def marked(response: flask.Response, request_id: str) -> flask.Response:
+    """With the headers that every answer has."""
+    response.headers[REQUEST_ID] = request_id
     response.headers["X-Content-Type-Options"] = "nosniff"
     return response
 
@@ -61,6 +78,10 @@ def method_not_allowed(request: flask.Request, allowed: str) -> MethodNotAllowed
 
 
 def _from_werkzeug(error: HTTPException) -> flask.Response:
+    return marked(_answer_to(error), own_id(flask.request))
+
+
+def _answer_to(error: HTTPException) -> flask.Response:
     request = flask.request
     finish_body(request)
     allowed = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter
 from contextlib import suppress
 from typing import Any
 
@@ -52,6 +53,11 @@ def finish_body(request: flask.Request) -> None:
 
 
 def _check_media_type(request: flask.Request) -> None:
+    encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        got = printable(encoding, 40)
+        raise UnsupportedMediaType(f"不支持的 Content-Encoding: {got}, 请发送未压缩的请求体",
+                                   f"unsupported Content-Encoding: {got}; send the body as it is")
     is_json = request.mimetype == "application/json" or (
         request.mimetype.startswith("application/") and request.mimetype.endswith("+json"))
     charset = request.mimetype_params.get("charset", "utf-8").lower().replace("_", "-")
@@ -68,8 +74,7 @@ def _no_constant(name: str) -> None:
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = printable(next(name for name in names if names.count(name) > 1), 40)
+        twice = printable(next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1), 40)
         raise InvalidRequest(f"请求体中字段重复: {twice}", f"the body names a field twice: {twice}")
     return found
 

@@ -42,7 +42,6 @@ def log_response(query: LogQuery, request: flask.Request) -> flask.Response:
     response = flask.Response(content, content_type="text/plain; charset=utf-8")
     response.set_etag(info.etag)
     response.headers["Cache-Control"] = "no-cache"
-    response.headers["X-Content-Type-Options"] = "nosniff"
     return _answer_in_part(response, request, len(content))
 
 

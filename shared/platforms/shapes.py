@@ -19,7 +19,10 @@ def _dimensions(values: list[Any]) -> list[int]:
 
 def _parse_text(text: str) -> list[int]:
     try:
-        return _dimensions([int(part) for part in text.split(",")])
+        parts = [part.strip() for part in text.split(",")]
+        if not all(part.isascii() and part.isdigit() for part in parts):  # int() takes 1_0 and digits of other scripts
+            raise ValueError("a dimension is written in digits")
+        return _dimensions([int(part) for part in parts])
     except ValueError as error:
         raise ValueError(f'{text!r} is not a shape like "1,3,640,640": {error}') from error
 

@@ -163,3 +163,25 @@ def test_two_hundred_bad_requests_at_once_leave_the_service_well(gateway: Server
         assert Counter(pool.map(send, range(200))) == {True: 200}
     assert call("health", "GET", "/health").data["dependencies"]["store"]["state"] == "up"
     assert call("query_task", "POST", "/tasks/query", json={"task_id": task.id}).data["task_id"] == task.id
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate, gzip", "br", "GZIP"])
+def test_a_body_in_another_encoding_is_refused(call: Caller, encoding: str) -> None:
+    answer = call("list_tasks", "POST", "/tasks/list", data=b"{}",
+                  headers={"Content-Type": "application/json", "Content-Encoding": encoding})
+    assert answer.status == 415 and "Content-Encoding" in answer.message
+
+
+@pytest.mark.parametrize("shape", ["1_0,3,32,32", "\uff11,3,32,32", "1,3,0x20,32", "+1,3,32,32", "1,,3,32"])
+def test_a_dimension_is_written_in_plain_digits(call: Caller, shape: str) -> None:
+    answer = call("create_task", "POST", "/tasks/create", json={
+        "task_type": "onnx_to_openvino", "platform": "intel", "input_path": "models/m.onnx",
+        "parameters": {"input_shape": shape}})
+    assert answer.status == 400 and "input_shape" in answer.message
+
+
+def test_many_fields_of_which_one_comes_twice_are_read_once(call: Caller) -> None:
+    body = "{" + ", ".join(f'"field {number}": 0' for number in range(30_000)) + ', "field 7": 1}'
+    answer = call("list_tasks", "POST", "/tasks/list", data=body.encode(),
+                  headers={"Content-Type": "application/json"})
+    assert answer.status == 400 and "field 7" in answer.message

@@ -14,7 +14,7 @@ import psutil
 import requests
 
 from infra.gateway import FUNCTIONS_DIR, create_app, load_functions
-from infra.servers.base import wait_until
+from infra.servers.base import Server, wait_until
 from tests.functions.service import serve_gateway
 
 SLOW = '''
@@ -91,3 +91,24 @@ def test_the_log_is_json_and_a_malformed_request_cannot_forge_a_line(data_dir: P
     server.stop()
     lines = (tmp_path / "gateway.log").read_text().splitlines()
     assert lines and all(json.loads(line)["level"] != "FORGED" for line in lines)
+
+
+def test_every_answer_has_an_id_that_its_log_lines_have_too(data_dir: Path, tmp_path: Path) -> None:
+    broken = dict(os.environ) | {"MODEL_CONVERT_STORE_URL": "mongodb://127.0.0.1:1/x"}
+    server = serve_gateway(tmp_path, broken, "--processes", "1")
+    ours = requests.post(f"{server.url}/tasks/list", json={}, headers={"X-Request-Id": "client-7"}, timeout=30)
+    assert (ours.status_code, ours.headers["X-Request-Id"]) == (503, "client-7")
+    others = [requests.get(f"{server.url}{path}", headers={"X-Request-Id": sent}, timeout=30)
+              for path, sent in (("/openapi.json", ""), ("/docs", "x" * 65), ("/nowhere", "a b"), ("/health", "<x>"))]
+    ids = [answer.headers["X-Request-Id"] for answer in others]
+    assert len(set(ids)) == 4 and all(len(found) == 16 for found in ids)
+    assert all(answer.headers["X-Content-Type-Options"] == "nosniff" for answer in [ours, *others])
+    server.stop()
+    lines = [json.loads(line) for line in (tmp_path / "gateway.log").read_text().splitlines()]
+    assert [line for line in lines if line.get("request_id") == "client-7" and "/tasks/list" in line["message"]]
+
+
+def test_a_clients_script_name_is_a_header_like_any_other(gateway: Server) -> None:
+    sent = {"SCRIPT_NAME": "/other", "PATH_INFO": "/nowhere"}
+    answer = requests.get(f"{gateway.url}/health", headers=sent, timeout=30)
+    assert answer.status_code == 200
