@@ -47,6 +47,20 @@ def convolution(shape: Shape = (1, 3, 32, 32), *, dtype: Any = np.float32) -> on
                  [value("x", list(shape), onnx_type)], [value("y", [shape[0], 5], onnx_type)], tensors)
 
 
+def laughs(levels: int, *, recursive: bool = False) -> onnx.ModelProto:
+    """Functions of which each calls the one below twice: two to the power of `levels` nodes, in a few hundred bytes."""
+    def function(name: str, *calls: str) -> onnx.FunctionProto:
+        nodes = [helper.make_node(call, [f"v{n}"], [f"v{n + 1}"], domain="" if call == "Relu" else "laughs")
+                 for n, call in enumerate(calls)]
+        return helper.make_function("laughs", name, ["v0"], [f"v{len(calls)}"], nodes,
+                                    [helper.make_opsetid("", OPSET), helper.make_opsetid("laughs", 1)])
+
+    bottom = function("F0", f"F{levels}") if recursive else function("F0", "Relu")
+    made = unary(f"F{levels}", domain="laughs")
+    made.functions.extend([bottom, *(function(f"F{level}", *[f"F{level - 1}"] * 2) for level in range(1, levels + 1))])
+    return made
+
+
 def uneven(shape: Shape = (1, 3, 32, 32)) -> onnx.ModelProto:
     """Five convolutions. The second one's channels differ a thousandfold, so that one scale of eight bits for all of
     them loses most; the third one, `conv3`, needs them all."""

@@ -103,6 +103,35 @@ def check_nodes(count):
         raise reasons.TOO_MANY_NODES(count=count, limit=MAX_NODES)
 
 
+def check_expansion(used, functions):
+    """Whether the model stays within the limit once its functions are put in the place of their calls: a few of them
+    that call each other twice double with each level.
+
+    `used` is `{operator: count}` of the graph, `functions` the same of each function's body, by the function's own
+    operator. An operator is a domain and a name.
+
+    Raises:
+        Refusal: `model_too_complex`; also for functions that call themselves.
+    """
+    sizes, begun = {}, set()
+    pending = [operator for operator in used if operator in functions]
+    while pending:
+        operator = pending[-1]
+        inner = functions[operator]
+        ahead = [] if operator in sizes else [name for name in inner if name in functions and name not in sizes]
+        if not ahead:
+            pending.pop()
+            size = sum(count * sizes.get(name, 1) for name, count in inner.items())
+            sizes[operator] = min(size, MAX_NODES + 1)
+        elif operator in begun:  # its callees were waited for already
+            raise reasons.EXPANDS_TOO_FAR(limit=MAX_NODES)
+        else:
+            begun.add(operator)
+            pending += ahead
+    if sum(count * sizes.get(operator, 1) for operator, count in used.items()) > MAX_NODES:
+        raise reasons.EXPANDS_TOO_FAR(limit=MAX_NODES)
+
+
 # --- versions, operators, inputs and outputs ------------------------------------------------------------------------
 
 

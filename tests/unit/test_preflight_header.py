@@ -46,7 +46,8 @@ def refusal_of_inspect(folder, model) -> tuple[str, str, str] | None:
 
 GOOD = {
     "convolution": models.convolution(["batch", 3, 32, None]), "embedding": models.embedding(), "pair": models.pair(),
-    "nested": models.nested(8), "ratio": models.ratio(), "foreign": models.unary("Gelu", domain="com.microsoft"),
+    "nested": models.nested(8), "functions": models.laughs(3),
+    "ratio": models.ratio(), "foreign": models.unary("Gelu", domain="com.microsoft"),
     "no shape": models.unary("Relu", out_shape=None), "half": models.convolution(dtype=np.float16),
     "newest": models.unary("Relu", opset=onnx.defs.onnx_opset_version(), ir=onnx.IR_VERSION),
 }
@@ -93,6 +94,7 @@ BAD = {
     "too little data": models.claims([4], b"\0" * 12), "too much data": models.claims([4], b"\0" * 20),
     "no data": models.claims([2, 2]), "negative": models.claims([-4], b"\0" * 16),
     "unknown type": bad_tensor(data_type=99), "no type": bad_tensor(data_type=0),
+    "laughs": models.laughs(26), "recursion": models.laughs(1, recursive=True),
     "deep": models.nested(20), "bomb": models.node_bomb(1_500_000), "many nodes": models.node_bomb(250_000),
     "no output": without(models.unary("Relu"), "output"),
     "text input": models.unary("Identity", dtype=TensorProto.STRING),

@@ -3,7 +3,7 @@ import os
 
 from shared.rules import models as rules
 from shared.rules.reasons import model as reasons
-from worker.stages.messages import tidy
+from worker.stages.messages import raise_if_out_of_memory, tidy
 from worker.stages.onnx_model import drop_weights, model_inputs, read_model, walk_values
 from worker.stages.operators import check_operators, check_versions
 from worker.stages.tensors import check_tensors, check_value_shapes
@@ -60,7 +60,8 @@ def check_inferred_shapes(model):
     drop_weights(model)
     try:
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
-    except onnx.shape_inference.InferenceError:
+    except Exception as error:  # C++ exceptions of its own and of the standard library ("vector::reserve")
+        raise_if_out_of_memory(error)
         return  # its rules are stricter than the runtimes'; optimize loads the model for real
     check_value_shapes(walk_values(inferred))
 

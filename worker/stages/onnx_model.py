@@ -1,4 +1,6 @@
 """Reading an ONNX model without its external data, and walking all that it holds."""
+from collections import Counter
+
 from shared.rules import models as rules
 
 
@@ -25,14 +27,30 @@ def read_model(path):
         if depth > rules.MAX_NESTING:
             raise rules.too_deep()
     rules.check_nodes(nodes)
+    graphs = [model.graph, *(graph for part in model.training_info for graph in (part.initialization, part.algorithm))]
+    rules.check_expansion(_count_operators(graphs), {
+        (function.domain, function.name): _count_operators([function]) for function in model.functions})
     return model
+
+
+def _count_operators(graphs):
+    """`{(domain, name): count}` of the graphs with their subgraphs."""
+    return Counter((node.domain, node.op_type) for graph in graphs for inner, _ in walk_below(graph)
+                   for node in inner.node)
 
 
 def walk_graphs(model):
     """`(graph or function, depth)` of the main graph (0), of functions (0) and of all subgraphs."""
-    pending = [(model.graph, 0)] + [(function, 0) for function in model.functions]
     for training in model.training_info:
-        pending += [(training.initialization, 0), (training.algorithm, 0)]
+        yield from walk_below(training.initialization)
+        yield from walk_below(training.algorithm)
+    for graph in (model.graph, *model.functions):
+        yield from walk_below(graph)
+
+
+def walk_below(graph):
+    """`(graph, depth)` of the graph (0) and its subgraphs."""
+    pending = [(graph, 0)]
     while pending:
         graph, depth = pending.pop()
         yield graph, depth

@@ -32,7 +32,9 @@ class _Facts(Walk):
         self._elements = 0
         self._producer = dict.fromkeys(_TEXTS, "")
         self._used: Counter[tuple[str, str]] = Counter()
-        self._functions: set[tuple[str, str]] = set()
+        self._functions: dict[tuple[str, str], Counter[tuple[str, str]]] = {}
+        self._in_graph: Counter[tuple[str, str]] = Counter()
+        self._body = self._in_graph  # of the graph or the function that is walked
         self._external: dict[str, tuple[int, str]] = {}
         self._opsets: dict[str, int] = {}
         self._value_problem: Refusal | None = None
@@ -40,6 +42,7 @@ class _Facts(Walk):
 
     def read(self) -> dict[str, Any]:
         main = self.walk()
+        rules.check_expansion(self._in_graph, self._functions)
         if len(self._used) > MAX_LISTED:
             raise Incomplete(reasons.TOO_MANY_KINDS(limit=MAX_LISTED))
         inputs = [entry for entry in main.inputs if entry["name"] not in main.initialised]
@@ -77,8 +80,9 @@ class _Facts(Walk):
         for number, kind, inner, end in self.source.fields(first, last):
             if number in texts and kind == BYTES:
                 texts[number] = self.source.text(inner, end)
-        self._functions.add((texts[FUNCTION["domain"]], texts[FUNCTION["name"]]))
+        self._body = self._functions[texts[FUNCTION["domain"]], texts[FUNCTION["name"]]] = Counter()
         super().function(first, last)
+        self._body = self._in_graph
 
     def node(self, graph: Graph, first: int, last: int, depth: int) -> None:
         source, inputs, outputs, attributes = self.source, [], [], []
@@ -96,6 +100,7 @@ class _Facts(Walk):
                 texts[number] = source.text(inner, end)
         operator = (texts[NODE["domain"]], texts[NODE["op_type"]])
         self._used[operator] += 1
+        self._body[operator] += 1
         owner = outputs[0] if outputs else texts[NODE["name"]]
         for inner, end in attributes:
             for subgraph in self.attribute(owner, inner, end, depth):

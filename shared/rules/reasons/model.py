@@ -41,6 +41,10 @@ TOO_MANY_NODES = Reason(
     "model_too_complex", "模型有 {count} 个节点; 最多转换 {limit} 个",
     "the model has {count} nodes; at most {limit} are converted",
     "拆分模型, 或在转换前简化", "split the model, or simplify it before the conversion")
+EXPANDS_TOO_FAR = Reason(
+    "model_too_complex", "模型的函数展开后超过 {limit} 个节点",
+    "the model's functions expand to more than {limit} nodes",
+    "用 onnx.inliner 内联函数并简化模型", "inline the functions with onnx.inliner, and simplify the model")
 
 # --- other formats than ONNX, by their first bytes
 ZIP = Bilingual("zip 压缩包 (PyTorch 和 Keras 的保存格式)", "a zip archive (PyTorch and Keras save such)")
