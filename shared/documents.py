@@ -1,6 +1,7 @@
 """The documents in the store: a task with its stages, events, error and result, and a live worker."""
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from enum import StrEnum
@@ -142,6 +143,9 @@ class Task(Model):
     # How it ended.
     error: StoredFailure | None = None  # of a failed task, and no other
     result: TaskResult | None = None  # of a completed task, and no other
+
+
+TASK_ID = re.compile(r"task_\d{10,}_\d{10}")
 
 
 def new_task_id(now: float | None = None) -> str:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
-from shared.documents import Task
+from shared.documents import TASK_ID, Task
 from shared.files.paths import MAX_PART_BYTES
 from shared.platforms import get_platforms
-from shared.platforms.base import Platform
+from shared.platforms.base import Platform, object_parameters
 from shared.settings import Settings
 
 MANIFEST, REPORT, REPORT_PAGE = ".manifest.json", ".report.json", ".report.html"
@@ -62,6 +62,32 @@ def artefact_paths(task: Task) -> list[str]:
 def paths_beside(task: Task) -> dict[str, str]:
     """`{suffix: path}` of the manifest and the reports."""
     return {suffix: output_stem(task) + suffix for suffix in BESIDE}
+
+
+def written_paths(task: Task) -> list[str]:
+    """Everything that the task may publish; `output_path` comes first."""
+    return [*artefact_paths(task), *paths_beside(task).values()]
+
+
+def overwritten_input(task: Task, companions: Iterable[str] = ()) -> str | None:
+    """An input of the task in whose place, or below which, a result would be written; None where there is none.
+
+    Inputs are the model, its `companions` where they are known, and what the parameters name.
+    """
+    named = [str(task.parameters[name]) for name in object_parameters(get_platforms()[task.platform])
+             if task.parameters.get(name)]
+    for path in written_paths(task):
+        for taken in (task.input_path, *companions, *named):
+            if path == taken or path.startswith(f"{taken}/"):
+                return taken
+    return None
+
+
+def foreign_folder(task: Task) -> str | None:
+    """The folder in `output_path` that is named like a task but is not this one's own: another task's results are in
+    it, and go with it."""
+    folders = PurePosixPath(task.output_path).parts[:-1]
+    return next((name for name in folders if TASK_ID.fullmatch(name) and name != task.id), None)
 
 
 def published_names(task: Task, files: Iterable[str]) -> dict[str, str]:

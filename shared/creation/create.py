@@ -7,6 +7,7 @@ from shared.deps import get_queue, get_store
 from shared.documents import Task
 from shared.doorbells import ring
 from shared.preflight.admission import refuse_hopeless
+from shared.preflight.conflicts import refuse_conflicts
 from shared.settings import get_settings
 
 
@@ -18,10 +19,11 @@ def create_tasks(request: CreateTask) -> list[Task]:
 
     Raises:
         InvalidRequest: the request is wrong, or what it asks for is certain to fail.
-        Conflict: the idempotency key was used for another request.
+        Conflict: the idempotency key was used for another request, or a result would be written over an input.
         Unavailable: the store does not answer.
     """
     tasks = build_tasks(request, get_settings())
+    refuse_conflicts(tasks)
     refuse_hopeless(tasks, get_settings(), several=request.targets is not None)
     stored = [insert_once(task) for task in tasks]
     queue_answers = True  # a queue that does not answer once is not waited for again in this request

@@ -5,7 +5,7 @@ import hashlib
 import time
 from collections.abc import Iterable
 from pathlib import PurePosixPath
-from typing import Any, get_args
+from typing import Any
 
 from shared.creation.requests import CreateTask, TargetChoice
 from shared.deps import get_store
@@ -15,7 +15,7 @@ from shared.errors import Conflict, InvalidRequest
 from shared.files.paths import MAX_PART_BYTES, MAX_PATH_BYTES, check_path
 from shared.outputs import default_output, output_stem, suffixes_of
 from shared.platforms import get_platforms
-from shared.platforms.base import NamesObject, Platform
+from shared.platforms.base import Platform, object_parameters
 from shared.settings import Settings
 from shared.store import DuplicateKey
 from shared.transitions import created
@@ -135,13 +135,7 @@ def _check_output(text: str, field: str, input_path: str, platform: Platform, se
 
 def _check_objects(platform: Platform, parameters: dict[str, Any], settings: Settings, where: str) -> None:
     """Parameters that name objects follow the rules of `input_path`; a prefix may end in a slash."""
-    for name, field in platform.parameters.model_fields.items():
+    for name in object_parameters(platform):
         value = parameters.get(name)
-        if isinstance(value, str) and _names_object(field.annotation, field.metadata):
+        if isinstance(value, str):
             parameters[name] = check_path(value.removesuffix("/"), f"{where}parameters.{name}", settings)
-
-
-def _names_object(annotation: Any, metadata: Iterable[Any]) -> bool:
-    return any(isinstance(item, NamesObject) for item in metadata) or any(
-        _names_object(inner, getattr(inner, "__metadata__", ())) for inner in get_args(annotation)
-        if inner is not annotation)

@@ -2,10 +2,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -145,3 +146,15 @@ class Quantized(StrictModel):
         if precision not in self.quantized_precisions and self.calibration is not None:
             raise wrong(f"precision {precision} 不使用 calibration", f"precision {precision} uses no calibration")
         return self
+
+
+def object_parameters(platform: Platform) -> list[str]:
+    """The parameters that name an object or a prefix."""
+    return [name for name, field in platform.parameters.model_fields.items()
+            if _names_object(field.annotation, field.metadata)]
+
+
+def _names_object(annotation: Any, metadata: Iterable[Any]) -> bool:
+    return any(isinstance(item, NamesObject) for item in metadata) or any(
+        _names_object(inner, getattr(inner, "__metadata__", ())) for inner in get_args(annotation)
+        if inner is not annotation)

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from shared.deps import get_files, process_wide
 from shared.documents import Task
-from shared.errors import AppError, InvalidRequest
+from shared.errors import AppError, Conflict, InvalidRequest
 from shared.preflight import reasons
 from shared.preflight.checks import MAY_COME_LATER, check_model, check_target
 from shared.preflight.views import Finding
@@ -32,6 +32,7 @@ def refuse_hopeless(tasks: list[Task], settings: Settings, several: bool) -> Non
 
     Raises:
         InvalidRequest: one of them cannot become what it asks for.
+        Conflict: a result would be written over an input.
     """
     found = get_admission().check(tasks, settings) if settings.preflight else None
     if found is None:
@@ -43,7 +44,7 @@ def refuse_hopeless(tasks: list[Task], settings: Settings, several: bool) -> Non
                      for text in (finding.message, finding.hint))
     of_target = f"targets[{index}]: " if several and not own else ""
     said = reasons.HOPELESS(where=where, code=finding.code, target=of_target, message=message, hint=hint)
-    raise InvalidRequest(said.zh, said.en)
+    raise (Conflict if finding.code == "output_conflict" else InvalidRequest)(said.zh, said.en)
 
 
 class Admission:

@@ -1,11 +1,13 @@
 """The whole check of tasks that are not stored yet: the model once, each target's demands on it, calibration sets."""
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from shared.documents import Task
 from shared.files import FileInfo, Files
+from shared.outputs import overwritten_input
 from shared.platforms import get_platforms
 from shared.platforms.shapes import parse_input_shape
 from shared.preflight import reasons
@@ -23,7 +25,8 @@ from shared.rules.refusal import Refusal
 from shared.settings import Settings
 from shared.texts import Text
 
-_MODEL, _SHAPE, _SET, _TARGET = "input_path", "parameters.input_shape", "parameters.calibration", "platform"
+_MODEL, _SHAPE, _SET = "input_path", "parameters.input_shape", "parameters.calibration"
+_TARGET, _OUTPUT = "platform", "output_path"
 _MAX_COMPANIONS = 64  # external data files that are looked for
 
 # A task may be created before what it reads is uploaded.
@@ -104,6 +107,8 @@ def check_target(model: CheckedModel, task: Task, files: Files, deadline: float)
     if model.facts is not None:
         _check_operators(model.facts, task, findings)
         inputs = _check_shapes(model.facts, task, findings)
+    if taken := overwritten_input(task, _companions(model)):
+        findings.add(models.OUTPUT_OVER_INPUT(path=taken), _OUTPUT)
     path = task.parameters.get("calibration")
     if path is not None and inputs is not None:
         try:
@@ -114,6 +119,18 @@ def check_target(model: CheckedModel, task: Task, files: Files, deadline: float)
             findings.not_all(error, reasons.THE_SET, _SET)
     return TargetVerdict(platform=task.platform, task_type=task.task_type, valid=not findings.problems,
                          problems=findings.problems, warnings=findings.warnings)
+
+
+def _companions(model: CheckedModel) -> list[str]:
+    """The paths of the model's external data."""
+    if model.info is None or model.facts is None:
+        return []
+    folder = model.info.path.rpartition("/")[0]
+    locations = []
+    for location, _, _ in model.facts["external"]:
+        with suppress(Refusal):  # it leads out of the folder, which another finding says
+            locations.append(f"{folder}/{rules.check_location(location)}")
+    return locations
 
 
 def _check_operators(facts: dict[str, Any], task: Task, findings: Findings) -> None:

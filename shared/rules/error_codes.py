@@ -164,7 +164,8 @@ ERRORS: dict[str, ErrorCode] = {
         (WORKER,), "转换期间模型或缓存反复变化", "the model or the cache kept changing during the conversion",
         "停止写入后重试", "retry when nobody writes to them"),
     "output_conflict": ErrorCode(
-        (WORKER,), "转换期间有其他程序写入 output_path", "somebody else wrote to output_path during the conversion",
+        (PREFLIGHT, STAGE, WORKER), "结果会覆盖任务的输入, 或转换期间有其他程序写入 output_path",
+        "a result would be written over an input, or somebody else wrote to output_path during the conversion",
         "换一个 output_path, 或重试", "use another output_path, or retry"),
     "storage_refused": ErrorCode(
         (WORKER,), "文件存储拒绝读写某个路径", "the object store refuses a path, and would again",

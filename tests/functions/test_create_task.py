@@ -120,3 +120,23 @@ def test_the_default_output_of_a_long_name_is_cut_to_what_can_be_named(call: Cal
         path = store.get(task_id).output_path
         stem = Path(path).name.removesuffix(".xml")
         assert name.startswith(stem) and 252 < len(f"{stem}.manifest.json".encode()) <= 255
+
+
+@pytest.mark.parametrize(("output", "calibration", "harmed"), [
+    ("models/m.xml", "models/m.bin", "models/m.bin"), ("models/set/m.xml", "models/set/", "models/set"),
+    ("models/set/deep/m.xml", "models/set", "models/set"), ("models/m.xml", "models/m.report.html", "report.html"),
+    ("models/ocr/detector.v4.onnx/m.xml", None, "detector.v4.onnx")])
+def test_an_output_in_the_place_of_an_input_is_a_conflict(call: Caller, store: Store, output: str,
+                                                         calibration: str | None, harmed: str) -> None:
+    parameters = {"precision": "int8", "calibration": calibration} if calibration else {}
+    answer = call("create_task", "POST", "/tasks/create", json=REQUEST | {"output_path": output,
+                                                                          "parameters": parameters})
+    answer.assert_error(409, harmed)
+    assert store.list_page(TaskFilter(), 1, 10)[1] == 0
+
+
+def test_an_output_in_another_tasks_folder_is_a_conflict(call: Caller, store: Store) -> None:
+    first = create(call)
+    for folder in (first, f"{first}/deeper"):
+        answer = call("create_task", "POST", "/tasks/create", json=REQUEST | {"output_path": f"results/{folder}/m.xml"})
+        answer.assert_error(409, first)

@@ -321,3 +321,15 @@ def test_a_store_that_hangs_delays_a_task_by_little_and_is_told_by_validation(
 def test_the_function_imports_no_driver_at_start(data_dir: Path) -> None:
     modules = modules_after_a_request("validate_task", 400)
     assert {module.partition(".")[0] for module in modules}.isdisjoint(HEAVY)
+
+
+def test_an_output_over_the_models_external_data_is_a_conflict(call: Caller, put: Put, tmp_path: Path) -> None:
+    source = models.external(tmp_path, "./m.bin", file="m.bin")
+    path = put(source.read_bytes())
+    put((tmp_path / "m.bin").read_bytes(), path.replace("m.onnx", "m.bin"))
+    output = path.replace(".onnx", ".xml")
+    assert codes(validate(call, path, output_path=output)) == ["output_conflict"]
+    assert validate(call, path, output_path=output)["targets"][0]["problems"][0]["field"] == "output_path"
+    answer = create(call, path, output_path=output)
+    assert answer.status == 409 and "m.bin" in answer.message
+    assert codes(validate(call, path, output_path=output.replace("m.xml", "other.xml"))) == []

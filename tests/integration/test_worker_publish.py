@@ -15,7 +15,7 @@ from shared.documents import Status, Task
 from shared.errors import PreconditionFailed
 from shared.files import Condition, FileInfo, IfMatch
 from shared.outputs import artefact_paths, paths_beside
-from tests.integration.toy_models import small_model
+from tests.integration.toy_models import model_with_data_beside_it, small_model
 from tests.integration.worker_kit import (
     ONCE,
     STAGE_NAMES,
@@ -239,3 +239,14 @@ def test_a_stopped_task_leaves_an_equal_artefact_that_was_there_before_it(watche
     watched.files.after_upload = cancel
     assert watched.run(task).error.code == "cancelled"
     assert set(watched.outputs()) >= set(first.result.files)
+
+
+def test_a_result_is_never_written_over_the_models_external_data(bench: Bench, tmp_path: Path) -> None:
+    model, weights = model_with_data_beside_it(tmp_path)
+    bench.upload("in/model.onnx", model)
+    bench.upload("in/weights.bin", weights)
+    failed = bench.run(bench.submit(output_path=f"in/weights{TARGET.artefact_suffix}"))
+    assert (failed.error.code, failed.error.stage) == ("output_conflict", "publish")
+    assert "in/weights.bin" in failed.error.message
+    assert bench.content("in/weights.bin") == weights
+    assert [info.path for info in bench.files.find("in/")] == ["in/model.onnx", "in/weights.bin"]

@@ -10,7 +10,16 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from shared.errors import ConversionFailed
-from shared.outputs import MANIFEST, REPORT, REPORT_PAGE, artefact_suffixes, paths_beside, published_names
+from shared.outputs import (
+    MANIFEST,
+    REPORT,
+    REPORT_PAGE,
+    artefact_suffixes,
+    overwritten_input,
+    paths_beside,
+    published_names,
+)
+from shared.rules.reasons import model as models
 from worker.context import CoreContext
 from worker.manifest import make_manifest
 from worker.report import make_report, render
@@ -23,7 +32,8 @@ def run(context: CoreContext) -> dict[str, Any]:
 
     Raises:
         ConversionFailed: `artefact_missing`, the stage before left no file of the kind that the target declares;
-            `output_conflict` as `worker.publication.Publication.put` says.
+            `output_conflict`, a result would be written over an object that the task has read, or as
+            `worker.publication.Publication.put` says.
     """
     artefact_stage = next(iter(context.inputs))
     artefact, folder = context.inputs[artefact_stage], context.input_dirs[artefact_stage]
@@ -32,6 +42,8 @@ def run(context: CoreContext) -> dict[str, Any]:
     if context.task.output_path not in names:
         raise ConversionFailed(reasons.NO_ARTEFACT(stage=artefact_stage, suffix=artefact_suffixes(context.task)[0],
                                                    files=", ".join(artefact.files) or reasons.NO_FILE))
+    if taken := overwritten_input(context.task, _companions(context)):
+        raise ConversionFailed(models.OUTPUT_OVER_INPUT(path=taken))
     report = make_report(context, artefact, names)
     contents = {MANIFEST: json.dumps(make_manifest(context, artefact, names), indent=2, ensure_ascii=False),
                 REPORT: report.model_dump_json(indent=2), REPORT_PAGE: render(report)}
@@ -50,3 +62,9 @@ def run(context: CoreContext) -> dict[str, Any]:
             "size_bytes": sum(file.size_bytes for file in report.artefact), "manifest_path": beside[MANIFEST],
             "report_path": beside[REPORT], "report_page_path": beside[REPORT_PAGE], "toolchain": artefact.tools,
             "accuracy": verify.facts if verify else None}
+
+
+def _companions(context: CoreContext) -> list[str]:
+    """The paths of the model's external data."""
+    folder = context.task.input_path.rpartition("/")[0]
+    return [f"{folder}/{location}" for location in context.results["fetch"].facts["companions"]]

@@ -140,3 +140,8 @@ TENSORS_DATA_MISSING = Reason(
     "tensor {name!r} lies in {location!r}, which is not beside the model",
     "将外部数据文件按模型使用的名称上传到模型所在目录",
     "upload the external data files into the model's folder, under the names that it uses")
+
+# --- where the results go
+OUTPUT_OVER_INPUT = Reason(
+    "output_conflict", "结果会覆盖任务的输入 {path}", "a result would be written over the task's input {path}",
+    "换一个 output_path", "choose another output_path")
