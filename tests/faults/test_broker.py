@@ -83,13 +83,15 @@ def test_row_01_a_task_whose_function_died_before_its_publish_is_announced_by_th
         service_run: Run, proxy_before: ProxyBefore) -> None:
     run, line = service_run, proxy_before(service_run.settings.queue_url.get_secret_value())
     run.start_gateway()
-    with busy_worker(run):
+    with busy_worker(run) as worker:
         run.start_gateway(queue_url=line[1])
         line[0].judge = lambda _: Verdict.SWALLOW
+        worker.process.send_signal(signal.SIGSTOP)  # else its sweep may ring before the function is dead
         task, thread = create_unanswered(run)
         run.kill_gateway()
         thread.join(10)
         assert doorbells(run.settings.queue_url.get_secret_value()) == 0
+        worker.process.send_signal(signal.SIGCONT)
         wait_until(lambda: run.task(task.id).announced == 0, 60)
         wait_until(lambda: doorbells(run.settings.queue_url.get_secret_value()) == 1, 60)
         assert run.task(task.id).status is Status.PENDING
@@ -103,13 +105,16 @@ def test_row_02_a_function_that_died_after_the_confirm_leaves_a_doubled_doorbell
     run, line = service_run, proxy_before(service_run.settings.store_url.get_secret_value())
     url = run.settings.queue_url.get_secret_value()
     run.start_gateway()
-    with busy_worker(run):
+    with busy_worker(run) as worker:
         run.start_gateway(store_url=line[1])
         line[0].judge = lambda chunk: Verdict.SWALLOW if b"findAndModify" in chunk else Verdict.PASS
+        worker.process.send_signal(signal.SIGSTOP)  # else its sweep may ring before the function does
         task, thread = create_unanswered(run)
         wait_until(lambda: doorbells(url) == 1, 60)
         run.kill_gateway()
         thread.join(10)
+        assert run.task(task.id).announced == -1
+        worker.process.send_signal(signal.SIGCONT)
         wait_until(lambda: doorbells(url) == 2, 60)  # the sweep rings only for a task that is not noted as announced
     run.wait_for(task.id)
     wait_until(lambda: doorbells(url) == 0, 60)
