@@ -127,7 +127,7 @@ class Task(Model):
     beat: int = 0  # each heartbeat of the owner counts it up; a reaper frees a task whose beat stands still
     announced: int = -1  # the epoch whose doorbell the broker has confirmed; -1 while a doorbell is owed
     retries: int = 0  # how often a reaper has taken the task from an owner since the last finished stage
-    next_run_at: float = 0.0  # no worker claims it earlier: the delay after a reap
+    next_run_at: float = 0.0  # no worker claims it earlier: the delay after a reap or a return
 
     # How far it is.
     stage: str | None = None  # the stage that runs, or that ran last
@@ -137,7 +137,7 @@ class Task(Model):
     stages: list[StageRecord] = Field([])  # the finished ones, in their order
     event_count: int = 0  # the `seq` of the last event; `Store.events` reads the events themselves
     updated_at: float
-    started_at: float | None = None  # the first claim
+    started_at: float | None = None  # when its first stage began
     finished_at: float | None = None  # when it became completed or failed
 
     # How it ended.

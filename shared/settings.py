@@ -86,6 +86,10 @@ class Settings(BaseModel):
     sweep_s: float = Field(5.0, gt=0, description="how often waiting tasks are looked for without a doorbell")
     retry_delay_s: float = Field(2.0, ge=0, description="pause before a task that lost its worker runs again")
     max_retries: int = Field(3, ge=0, description="lost workers since the last finished stage before a task fails")
+    max_returns: int = Field(30, ge=0, le=35,  # a task keeps 200 events, and these are counted by them
+                             description="how often a task is given back for want of the object store since its last "
+                                         "finished stage before it fails; the pauses grow from retry_delay_s to 5 "
+                                         "minutes, to about two hours in all")
     stage_time_s: float = Field(6 * 3600.0, gt=0, description="longest run of one stage, whatever the task asks for")
     stage_memory_bytes: int = Field(16 << 30, gt=0, description="of a stage's whole process group")
     hold_s: float = Field(60.0, ge=0, description="how long a paused stage stays frozen in memory")

@@ -124,6 +124,13 @@ class Lease:
         """Whether the task was deleted."""
         return self._patiently(lambda: self._store.get(self.task.id)) is None
 
+    def count_returns(self) -> int:
+        """How often an owner has given the task back for want of the object store since its last finished stage."""
+        events = self._patiently(lambda: self._store.events(self.task.id)) or []
+        progress = [event.seq for event in events if event.type in ("stage_finished", "retried", "resumed")]
+        return sum(event.type == "released" and event.data.get("waits_for") == "files" for event in events
+                   if event.seq > max(progress, default=0))
+
     def _end(self, change: Change, took_place: Callable[[Task], bool]) -> bool:
         """A write that gives the task up: its effect shows in a document without an owner, still of our epoch."""
         return self._write(change, lambda task: task.owner is None and task.epoch == self.epoch and took_place(task))

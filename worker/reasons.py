@@ -49,6 +49,9 @@ OUTPUT_CONFLICT = Reason(
 STORAGE_REFUSED = Reason("storage_refused", "文件存储拒绝 {path}: {why}", "the object store refuses {path}: {why}",
                          "允许 worker 读写该路径, 或换一个 output_path, 然后重试",
                          "let the workers read and write there, or choose another output_path; then retry")
+STORAGE_UNAVAILABLE = Reason(
+    "storage_unavailable", "文件存储没有应答, 已尝试 {count} 次", "the object store did not answer in {count} tries",
+    "文件存储恢复后重试", "retry when the object store answers again")
 PATH_TAKEN = Reason("output_conflict", "{said}", "{said}",
                     "换一个 output_path, 然后重新创建任务", "create the task again with another output_path")
 INTERNAL_ERROR = Reason("internal_error", "内部错误: {what}", "internal error: {what}", "详情见 worker 的日志",

@@ -4,7 +4,6 @@ Nothing here knows a target: the plan is the target's own.
 """
 from __future__ import annotations
 
-import errno
 import logging
 import shutil
 import time
@@ -12,12 +11,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from shared.documents import OwnersWait, StageRecord, StoredFailure, Task, TaskResult
-from shared.errors import AppError, ConversionFailed, InvalidRequest, NotFound, StorageRefused, Unavailable
+from shared.documents import StageRecord, Task, TaskResult
+from shared.errors import ConversionFailed, NotFound
 from shared.rules.bilingual import Bilingual
 from worker import reasons
 from worker.context import CoreContext, InputChanged
 from worker.control import TaskControl, Wanted
+from worker.ending import Ending
 from worker.execution import declared, describe, make_job, run_child, stage_limits
 from worker.lease import Lease
 from worker.lookup import StageLookup
@@ -57,6 +57,7 @@ class TaskRunner:
         self._lookup = StageLookup(tools, plan.platform, self._parameters, self._holds)
         self._recorder = Recorder(tools.cache, lease)
         self._publication = Publication(tools.files, self._task, lease.confirm)
+        self._ending = Ending(tools.settings, lease, self._recorder, self._publication, self._results)
         self._times_again = 0
         self._stage: str | None = None
 
@@ -65,28 +66,14 @@ class TaskRunner:
         try:
             self._folder.mkdir(parents=True)
             self._run_to_an_end()
-        except ConversionFailed as error:
-            self._fail(error)
-        except StorageRefused as error:
-            self._fail(ConversionFailed(reasons.STORAGE_REFUSED(path=error.path, why=error.why)))
-        except InvalidRequest as error:  # a path of the task's leads through an object
-            self._fail(ConversionFailed(reasons.PATH_TAKEN(said=Bilingual(error.zh, error.en))))
-        except Unavailable as error:
-            logger.warning("a dependency is away, the task is given back: %s", error, extra=self._labels())
-            self._give_back("files" if error.dependency == "files" else None)
         except Exception as error:
-            logger.exception("the stage failed inside the worker", extra=self._labels())
-            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                self._fail(ConversionFailed(reasons.DISK_FULL()))
-            else:
-                what = error.text if isinstance(error, AppError) else type(error).__name__
-                self._fail(ConversionFailed(reasons.INTERNAL_ERROR(what=what)))
+            self._ending.because_of(error, self._stage, self._labels())
         finally:
             self._recorder.close()
             self._holds.close()
             self._tools.cache.trim()
             if self._control.wanted is Wanted.STOP and self._lease.was_dropped():
-                self._withdraw()
+                self._ending.withdraw()
                 if self._lease.is_gone():
                     self._tools.logs.remove(self._task.id)
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -100,7 +87,7 @@ class TaskRunner:
                 return self._complete()
             except Interrupted:
                 self._recorder.settle()
-                if self._leave():
+                if self._ending.leave():
                     return None
                 self._control.give_up = False  # it was resumed first, and goes on here
             except (ResultLost, InputChanged) as reason:
@@ -221,7 +208,7 @@ class TaskRunner:
         return {"task_id": self._task.id, "stage": self._stage, "platform": self._task.platform,
                 "worker": self._lease.owner}
 
-    # --- endings ----------------------------------------------------------------------------------------------------
+    # --- the end ----------------------------------------------------------------------------------------------------
 
     def _check_boundary(self) -> None:
         """Raises `Interrupted` where something else than running is wanted."""
@@ -238,43 +225,3 @@ class TaskRunner:
         result = TaskResult.model_validate(self._results["publish"].facts)
         while not self._lease.complete(result, records):
             self._check_boundary()
-
-    def _fail(self, error: ConversionFailed) -> None:
-        logger.info("the task failed: %s", error, extra=self._labels() | {"code": error.code})
-        self._recorder.settle()
-        self._withdraw_while_ours()
-        failure = StoredFailure.of(error.refusal, error.stage or self._stage, error.log_tail)
-        while not self._lease.fail(failure):
-            if self._leave():
-                return
-
-    def _give_back(self, waits_for: OwnersWait | None) -> None:
-        self._recorder.settle()
-        self._control.release()
-        while not self._leave(self._tools.settings.retry_delay_s, waits_for):
-            self._control.release()
-
-    def _leave(self, delay_s: float = 0.0, waits_for: OwnersWait | None = None) -> bool:
-        """Park, release or just go, as is wanted; False where the task is to go on here (a resume came first)."""
-        while True:
-            wanted = self._control.wanted
-            if wanted in (Wanted.STOP, Wanted.RUN):
-                return wanted is Wanted.STOP
-            self._withdraw_while_ours()
-            if self._lease.park() if wanted is Wanted.PAUSE else self._lease.release(delay_s, waits_for):
-                return True
-
-    def _withdraw_while_ours(self) -> None:
-        """Before the task is given up: no later claim has seen what is removed."""
-        if self._publication.paths and self._lease.confirm():
-            self._withdraw()
-
-    def _withdraw(self) -> None:
-        """Remove what this claim has published: without the task's completion nobody would know of it."""
-        self._results.pop("publish", None)
-        self._recorder.forget("publish")
-        try:
-            self._publication.withdraw()
-        except Unavailable as error:
-            logger.warning("published files cannot be removed: %s", error, extra=self._labels() | {
-                "files": self._publication.paths})

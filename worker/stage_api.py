@@ -3,7 +3,7 @@
 A stage is a module with a function `run(job)` that returns its facts: a dict of plain JSON that does not depend on
 time, machine or directory, since it enters the keys of later stages. `job` is a dict:
 
-    parameters   what the stage declared to read, as the client sent it (defaults filled in)
+    parameters   what the stage declared to read, in its normal form (docs/new-target.md)
     inputs       {stage name: {"dir": folder with that stage's files, "facts": its facts}}
     output_dir   an empty folder; every file left there is part of the result
     threads      how many threads the stage should use

@@ -171,6 +171,9 @@ ERRORS: dict[str, ErrorCode] = {
         (WORKER,), "文件存储拒绝读写某个路径", "the object store refuses a path, and would again",
         "允许 worker 读写该路径, 或换一个 output_path, 然后重试",
         "let the workers read and write there, or choose another output_path; then retry"),
+    "storage_unavailable": ErrorCode(
+        (WORKER,), "文件存储长时间没有应答", "the object store did not answer for a long time",
+        "文件存储恢复后重试", "retry when the object store answers again"),
     "internal_error": ErrorCode(
         (WORKER,), "worker 内部错误", "an error inside the worker", "查看 worker 的日志", "see the worker's log"),
     # --- the task

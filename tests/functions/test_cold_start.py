@@ -26,14 +26,14 @@ import json, sys
 import functions_framework
 client = functions_framework.create_app(sys.argv[1], sys.argv[2]).test_client()
 answer = client.post("/", json={})
-assert answer.status_code == int(sys.argv[3]), answer.get_data(as_text=True)
+assert answer.status_code in (200, 400, 405), answer.get_data(as_text=True)
 print(json.dumps(sorted(sys.modules)))
 """
 
 
-def modules_after_a_request(name: str, status: int) -> set[str]:
+def modules_after_a_request(name: str) -> set[str]:
     source = FUNCTIONS_DIR / name / "main.py"
-    printed = subprocess.run([sys.executable, "-c", MODULES, name, source, str(status)], check=True,
+    printed = subprocess.run([sys.executable, "-c", MODULES, name, source], check=True,
                              capture_output=True, text=True, timeout=60).stdout
     return set(json.loads(printed.splitlines()[-1]))
 
@@ -62,13 +62,9 @@ def _answers(port: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize(("name", "status"), [
-    ("query_task", 400), ("list_tasks", 200), ("batch_delete_tasks", 400), ("pause_task", 400), ("resume_task", 400),
-    ("cancel_task", 400), ("retry_task", 400), ("get_task_events", 405), ("get_task_log", 405), ("create_task", 400),
-    ("validate_task", 400),
-    ("get_task_status", 405), ("list_platforms", 405), ("health", 405)])
-def test_no_function_imports_a_driver_at_start(data_dir: Path, name: str, status: int) -> None:
-    modules = modules_after_a_request(name, status)
+@pytest.mark.parametrize("name", sorted(folder.parent.name for folder in FUNCTIONS_DIR.glob("*/main.py")))
+def test_no_function_imports_a_driver_at_start(data_dir: Path, name: str) -> None:
+    modules = modules_after_a_request(name)
     assert {module.partition(".")[0] for module in modules}.isdisjoint(HEAVY)
 
 

@@ -21,7 +21,6 @@ from shared.preflight.admission import MAX_MODEL_BYTES
 from shared.store import Store, TaskFilter
 from tests import models
 from tests.functions.service import Answer, Caller
-from tests.functions.test_cold_start import HEAVY, modules_after_a_request
 from tests.functions.test_dependencies_down import LIMIT_S, silent_port
 
 TARGET = {"task_type": "onnx_to_openvino", "platform": "intel"}
@@ -316,11 +315,6 @@ def test_a_store_that_hangs_delays_a_task_by_little_and_is_told_by_validation(
         finally:
             monkeypatch.undo()
             close_all()
-
-
-def test_the_function_imports_no_driver_at_start(data_dir: Path) -> None:
-    modules = modules_after_a_request("validate_task", 400)
-    assert {module.partition(".")[0] for module in modules}.isdisjoint(HEAVY)
 
 
 def test_an_output_over_the_models_external_data_is_a_conflict(call: Caller, put: Put, tmp_path: Path) -> None:

@@ -64,6 +64,31 @@ def test_an_object_store_that_goes_away_gives_the_task_back_and_nothing_is_lost(
     assert watched.runs() == ONCE
 
 
+def test_a_task_ends_when_the_object_store_stays_away_and_a_retry_counts_anew(
+        watched: Bench, hosts: dict[str, ToolHost]) -> None:
+    def away(path: str) -> None:
+        raise Unavailable("files", "told to")
+
+    bench = Bench(watched.folder, hosts, max_returns=2, retry_delay_s=0.05)
+    bench.use_files(watched.files)
+    watched.files.on_upload = away
+    task = bench.submit()
+    pauses = []
+    for _ in range(2):
+        for _ in range(2):
+            given_back = bench.run(task)
+            assert (given_back.status, given_back.waits_for) == (Status.RUNNING, "files")
+            pauses.append(round(given_back.next_run_at - given_back.updated_at, 3))
+            wait_until(lambda: bench.store.waiting([task.platform], limit=1))
+        failed = bench.run(task)
+        assert (failed.status, failed.owner, failed.error.code) == (Status.FAILED, None, "storage_unavailable")
+        assert "3" in failed.error.message and failed.error.hint
+        bench.store.update(task.id, transitions.retry())
+    assert pauses == [0.05, 0.1, 0.05, 0.1]
+    watched.files.on_upload = lambda path: None
+    assert bench.run(task).status is Status.COMPLETED
+
+
 def test_a_task_whose_dependency_is_away_is_given_back_even_if_it_is_resumed_at_that_moment(watched: Bench) -> None:
     def away(path: str) -> None:
         raise Unavailable("files", "told to")

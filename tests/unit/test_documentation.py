@@ -63,6 +63,13 @@ def test_the_protocols_table_has_the_fields_and_events_of_the_code(name: str) ->
     assert said == seen
 
 
+def test_the_protocols_page_names_the_changes_that_leave_updated_at_alone() -> None:
+    page = (ROOT / "docs" / "protocol.md").read_text()
+    (sentence,) = re.findall(r"Every change but ([^.]*) also writes `updated_at`", page)
+    assert set(CODE.findall(sentence)) == {name for name in TRANSITIONS
+                                           if not all("updated_at" in change.set for change in changes(name))}
+
+
 @pytest.mark.parametrize("name", TRANSITIONS)
 def test_the_protocols_table_has_the_statuses_of_the_code(name: str) -> None:
     def statuses(cell: str) -> set[str]:
