@@ -1,8 +1,9 @@
 """The use case itself. It knows neither HTTP nor a queue's messages: a new door builds a `CreateTask` and calls it."""
 from __future__ import annotations
 
-from shared.creation.documents import build_tasks, insert_once
+from shared.creation.documents import build_tasks
 from shared.creation.requests import CreateTask
+from shared.creation.storing import first_answer, store_once
 from shared.deps import get_queue, get_store
 from shared.documents import Task
 from shared.doorbells import ring
@@ -14,8 +15,9 @@ from shared.settings import get_settings
 def create_tasks(request: CreateTask) -> list[Task]:
     """Store a task for each target of the request, then ring for each; a group's tasks come in their targets' order.
 
-    The tasks are safe in the store before a worker hears of them. A repeated `idempotency_key` returns the stored
-    tasks of the first request, and no new doorbell is rung for them.
+    The tasks are safe in the store before a worker hears of them. All of them are stored, or none. A repeated
+    `idempotency_key` returns the tasks of the first request, whatever has become of the model since; no new doorbell is
+    rung for them.
 
     Raises:
         InvalidRequest: the request is wrong, or what it asks for is certain to fail.
@@ -23,10 +25,12 @@ def create_tasks(request: CreateTask) -> list[Task]:
         Unavailable: the store does not answer.
     """
     tasks = build_tasks(request, get_settings())
+    if request.idempotency_key and (answered := first_answer(tasks)):
+        return answered
     refuse_conflicts(tasks)
     refuse_hopeless(tasks, get_settings(), several=request.targets is not None)
-    stored = [insert_once(task) for task in tasks]
+    stored, new = store_once(tasks)
     queue_answers = True  # a queue that does not answer once is not waited for again in this request
-    for task, is_new in stored:
-        queue_answers = queue_answers and (not is_new or ring(task, get_store(), get_queue()))
-    return [task for task, _ in stored]
+    for task in new:
+        queue_answers = queue_answers and ring(task, get_store(), get_queue())
+    return stored

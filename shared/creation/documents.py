@@ -1,4 +1,4 @@
-"""Makes task documents from a request, and stores each exactly once."""
+"""Makes task documents from a request."""
 from __future__ import annotations
 
 import hashlib
@@ -8,17 +8,14 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from shared.creation.requests import CreateTask, TargetChoice
-from shared.deps import get_store
 from shared.digests import canonical_digest
 from shared.documents import HEAD_START_S, Task, new_task_id
-from shared.errors import Conflict, InvalidRequest
+from shared.errors import InvalidRequest
 from shared.files.paths import MAX_PART_BYTES, MAX_PATH_BYTES, check_path
 from shared.outputs import default_output, output_stem, suffixes_of
 from shared.platforms import get_platforms
 from shared.platforms.base import Platform, object_parameters
 from shared.settings import Settings
-from shared.store import DuplicateKey
-from shared.transitions import created
 from shared.validation_messages import printable, validate
 
 
@@ -45,8 +42,13 @@ def build_tasks(request: CreateTask, settings: Settings) -> list[Task]:
     group_id = _group_id(request, tasks[0])
     return [task.model_copy(update={
         "group_id": group_id, "request_hash": whole,
-        "idempotency_key": request.idempotency_key and f"{request.idempotency_key}#{index}"})
+        "idempotency_key": request.idempotency_key and _member_key(request.idempotency_key, index)})
         for index, task in enumerate(tasks)]
+
+
+def _member_key(key: str, index: int) -> str:
+    """The key of one task of a group. It is longer than any that a client may send, so that it is never a client's."""
+    return f"{hashlib.sha512(key.encode()).hexdigest()}#{index}"
 
 
 def _group_id(request: CreateTask, first: Task) -> str:
@@ -75,22 +77,6 @@ def _build_task(request: CreateTask, choice: TargetChoice, settings: Settings, w
         created_at=now, updated_at=now, idempotency_key=request.idempotency_key,
         request_hash=canonical_digest([choice.task_type, platform.name, input_path, output_path, parameters,
                                        request.priority, request.labels]))
-
-
-def insert_once(task: Task) -> tuple[Task, bool]:
-    """The stored task, and whether it is new. Of several tasks with one idempotency key only the first is stored.
-
-    Raises:
-        Conflict: the key was used for another request.
-    """
-    try:
-        get_store().insert(task, [created(task)])
-    except DuplicateKey as duplicate:
-        if duplicate.existing.request_hash != task.request_hash:
-            raise Conflict("idempotency_key 已用于其他请求, 请使用新的键",
-                           "idempotency_key was used for another request; use a new one") from duplicate
-        return duplicate.existing, False
-    return task, True
 
 
 def _find_platform(choice: TargetChoice, where: str) -> Platform:

@@ -58,6 +58,17 @@ class Store(Protocol):
             DuplicateKey: another task has the same `idempotency_key`; exactly one of many racing inserts succeeds.
         """
 
+    def insert_group(self, tasks: Sequence[tuple[Task, Sequence[Event]]]) -> None:
+        """Insert several tasks by one command, in their order, each with its first events. The death of the caller
+        never leaves a part of them. The death of a server without transactions can leave the first ones.
+
+        Raises:
+            DuplicateKey: a task's `idempotency_key` is taken; neither that task nor one after it is stored.
+        """
+
+    def find_by_keys(self, keys: Sequence[str]) -> dict[str, Task]:
+        """The tasks that have one of these idempotency keys, by their keys."""
+
     def get(self, task_id: str) -> Task | None: ...
 
     def get_many(self, task_ids: list[str]) -> dict[str, Task]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 DEFAULT_DATABASE = "model_convert"
 NEWEST_FIRST = [("created_at", -1), ("_id", -1)]
+DUPLICATE_KEY = 11000  # https://www.mongodb.com/docs/manual/reference/error-codes/
 QUEUE_ORDER = [("queue_order", 1), ("_id", 1)]
 
 
@@ -41,7 +42,7 @@ class MongoStore:
     def insert(self, task: Task, events: Sequence[Event] = ()) -> None:
         from pymongo.errors import DuplicateKeyError
 
-        document = to_document(task) | {"events": _stored(events), "event_count": len(events)}
+        document = _new_document(task, events)
         while True:
             with self._database() as database:
                 self._ensure_indexes(database)
@@ -49,14 +50,29 @@ class MongoStore:
                     database.tasks.insert_one(document)
                     return
                 except DuplicateKeyError as error:
-                    key = task.idempotency_key
-                    same_key = database.tasks.find_one({"idempotency_key": key}, _fields()) if key else None
-                    existing = _task_or_none(same_key)
-                    if existing and existing.id != task.id:
-                        raise DuplicateKey(existing) from error
-                    if database.tasks.find_one({"_id": task.id}, _fields()):
-                        raise AppError(f"任务已存在: {task.id}", f"task exists: {task.id}") from error
-            # What stood in the way was deleted in between.
+                    _refuse_duplicate(database, document, error)
+
+    def insert_group(self, tasks: Sequence[tuple[Task, Sequence[Event]]]) -> None:
+        from pymongo.errors import BulkWriteError
+
+        documents = [_new_document(task, events) for task, events in tasks]
+        while True:
+            with self._database() as database:
+                self._ensure_indexes(database)
+                try:
+                    database.tasks.insert_many(documents)
+                    return
+                except BulkWriteError as error:
+                    refused = error.details["writeErrors"][0]
+                    if refused["code"] != DUPLICATE_KEY:
+                        raise
+                    documents = documents[refused["index"]:]  # those before it are stored
+                    _refuse_duplicate(database, documents[0], error)
+
+    def find_by_keys(self, keys: Sequence[str]) -> dict[str, Task]:
+        with self._database() as database:
+            found = database.tasks.find({"idempotency_key": {"$in": list(keys)}}, _fields())
+            return {str(task.idempotency_key): task for task in map(_task, found)}
 
     def get(self, task_id: str) -> Task | None:
         with self._database() as database:
@@ -182,6 +198,25 @@ class MongoStore:
         database.tasks.create_indexes([IndexModel([("idempotency_key", 1)], unique=True, sparse=True),
                                        IndexModel(waiting, name="waiting"), IndexModel(NEWEST_FIRST), *filters])
         self._indexed.add(os.getpid())
+
+
+def _new_document(task: Task, events: Sequence[Event]) -> dict[str, Any]:
+    return to_document(task) | {"events": _stored(events), "event_count": len(events)}
+
+
+def _refuse_duplicate(database: Database[dict[str, Any]], document: dict[str, Any], error: Exception) -> None:
+    """Returns where what stood in the document's way was deleted in between.
+
+    Raises:
+        DuplicateKey: another task has its idempotency key.
+        AppError: a task has its id.
+    """
+    key = document.get("idempotency_key")
+    existing = _task_or_none(database.tasks.find_one({"idempotency_key": key}, _fields()) if key else None)
+    if existing and existing.id != document["_id"]:
+        raise DuplicateKey(existing) from error
+    if database.tasks.find_one({"_id": document["_id"]}, {"_id": 1}):
+        raise AppError(f"任务已存在: {document['_id']}", f"task exists: {document['_id']}") from error
 
 
 def _task(document: dict[str, Any]) -> Task:

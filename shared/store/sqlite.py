@@ -39,22 +39,31 @@ class SqliteStore:
         self._inherited: list[deque[sqlite3.Connection]] = []
 
     def insert(self, task: Task, events: Sequence[Event] = ()) -> None:
-        document = task.model_copy(update={"event_count": len(events)}).model_dump_json()
+        self.insert_group([(task, events)])
 
+    def insert_group(self, tasks: Sequence[tuple[Task, Sequence[Event]]]) -> None:
         def write(connection: sqlite3.Connection) -> None:
-            connection.execute("INSERT INTO tasks (id, doc) VALUES (?, ?)", [task.id, document])
-            _append(connection, task.id, events, len(events))
+            for task, events in tasks:
+                document = task.model_copy(update={"event_count": len(events)}).model_dump_json()
+                connection.execute("INSERT INTO tasks (id, doc) VALUES (?, ?)", [task.id, document])
+                _append(connection, task.id, events, len(events))
 
         while True:
             try:
                 return self._run(write, "IMMEDIATE")
             except sqlite3.IntegrityError as error:
-                existing = _first(self._rows("SELECT doc FROM tasks WHERE idempotency_key = ?", [task.idempotency_key]))
-                if existing and existing.id != task.id:
-                    raise DuplicateKey(existing) from error
-                if self.get(task.id):
-                    raise AppError(f"任务已存在: {task.id}", f"task exists: {task.id}") from error
+                for task, _ in tasks:
+                    existing = self.find_by_keys([task.idempotency_key or ""]).get(task.idempotency_key or "")
+                    if existing and existing.id != task.id:
+                        raise DuplicateKey(existing) from error
+                    if self.get(task.id):
+                        raise AppError(f"任务已存在: {task.id}", f"task exists: {task.id}") from error
             # What stood in the way was deleted in between.
+
+    def find_by_keys(self, keys: Sequence[str]) -> dict[str, Task]:
+        rows = self._rows("SELECT doc FROM tasks WHERE idempotency_key IS NOT NULL AND "
+                          "idempotency_key IN (SELECT value FROM json_each(?))", [_json(keys)])
+        return {str(task.idempotency_key): task for task in map(_task, rows)}
 
     def get(self, task_id: str) -> Task | None:
         return _first(self._rows("SELECT doc FROM tasks WHERE id = ?", [task_id]))

@@ -52,3 +52,10 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
         store = open_store(url, TIMEOUT_S)
         yield store
         store.close()
+
+
+@pytest.fixture
+def shared_store(store_url: str) -> Iterator[Store]:
+    store = open_store(store_url, TIMEOUT_S)
+    yield store
+    store.close()

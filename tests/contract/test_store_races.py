@@ -3,8 +3,6 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
-
 from shared import transitions
 from shared.documents import Status
 from shared.store import Store, TaskFilter, open_store
@@ -12,13 +10,6 @@ from tests.contract.store_model import TIMEOUT_S, make_task
 from tests.contract.store_processes import race
 
 pytest_plugins = ["tests.contract.store_backends"]
-
-
-@pytest.fixture
-def shared_store(store_url: str):
-    store = open_store(store_url, TIMEOUT_S)
-    yield store
-    store.close()
 
 
 def test_six_workers_claim_each_of_200_tasks_exactly_once(store_url: str, shared_store: Store):

@@ -2,11 +2,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+from infra.servers.base import Server
 from shared.documents import Status, Task
-from shared.store import Store
+from shared.store import Store, TaskFilter
 from shared.transitions import claim
-from tests.functions.service import Caller
+from tests.functions.service import Caller, call_over_http
 
 TARGET = {"task_type": "onnx_to_openvino", "platform": "intel"}
 TWO = [TARGET | {"parameters": {"precision": "fp32"}}, TARGET | {"parameters": {"precision": "fp16"}}]
@@ -51,6 +54,54 @@ def test_a_repeated_key_answers_the_same_group_and_another_request_conflicts(cal
     assert first.data == again.data
     create(call, idempotency_key="k", targets=TWO[:1]).assert_error(409, "idempotency_key")
     create(call, idempotency_key="k", targets=[TWO[1], TWO[0]]).assert_error(409, "idempotency_key")
+
+
+def test_a_single_tasks_key_is_never_that_of_a_group(call: Caller, store: Store) -> None:
+    single = {"input_path": "models/m.onnx", **TARGET}
+    for key in ("k", "k#0", "k#1"):
+        assert post(call, "create_task", **single, idempotency_key=key).status == 200
+    group = create(call, idempotency_key="k")
+    assert group.status == 200 and store.list_page(TaskFilter(), 1, 1)[1] == 5
+    for task in store.list_page(TaskFilter(group_id=group.data["group_id"]), 1, 10)[0]:
+        post(call, "create_task", **single, idempotency_key=task.idempotency_key).assert_error(400, "idempotency_key")
+
+
+def test_a_repeated_key_answers_the_same_group_whatever_became_of_the_model(call: Caller, store: Store,
+                                                                           data_dir: Path) -> None:
+    first = create(call, idempotency_key="k")
+    model = data_dir / "buckets" / "models" / "m.onnx"
+    model.parent.mkdir(parents=True, exist_ok=True)
+    model.write_bytes(b"no model")
+    try:
+        create(call, parameters={"input_shape": "1,3,48,48"}).assert_error(400, "model_")
+        assert create(call, idempotency_key="k").data == first.data
+    finally:
+        model.unlink()
+
+
+def test_a_deleted_task_of_a_group_stays_deleted_when_the_request_is_repeated(call: Caller, store: Store) -> None:
+    first = create(call, idempotency_key="k").data["tasks"]
+    store.delete(first[1]["task_id"])
+    assert [task["task_id"] for task in create(call, idempotency_key="k").data["tasks"]] == [first[0]["task_id"]]
+
+
+def test_a_group_that_the_stores_death_has_cut_is_completed_when_the_request_is_repeated(call: Caller,
+                                                                                        store: Store) -> None:
+    """The first task is stored last: where it is missing, the command did not come to its end."""
+    first = create(call, idempotency_key="k").data
+    ids = [task["task_id"] for task in first["tasks"]]
+    store.delete(ids[0])
+    again = create(call, idempotency_key="k").data
+    assert again["group_id"] == first["group_id"]
+    assert [task["task_id"] == known for task, known in zip(again["tasks"], ids, strict=True)] == [False, True]
+
+
+def test_of_twenty_equal_groups_at_once_one_comes(gateway: Server, store: Store) -> None:
+    call = call_over_http(gateway.url)
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda _: create(call, idempotency_key="k").data, range(20)))
+    assert all(answer == answers[0] for answer in answers) and len(answers[0]["tasks"]) == 2
+    assert store.list_page(TaskFilter(), 1, 1)[1] == 2
 
 
 def test_a_wrong_target_is_named_and_nothing_is_created(call: Caller, store: Store) -> None:
