@@ -43,6 +43,7 @@ class Service:
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True)
+        self.journal.touch()  # faults read it before anybody has written
         self.port = free_port()
         self.base_url = f"http://127.0.0.1:{self.port}"
         if self.proxies:
