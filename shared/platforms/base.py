@@ -53,6 +53,13 @@ class Platform:
     input_suffixes: tuple[str, ...] = (".onnx",)
 
     @cached_property
+    def descriptions_zh(self) -> dict[str, str]:
+        """The parameters' descriptions in Chinese, by the English ones: `NAME.zh.json` and `base.zh.json`."""
+        here = Path(__file__)
+        return {english: chinese for name in ("base", self.name)
+                for english, chinese in json.loads(here.with_name(f"{name}.zh.json").read_text("utf-8")).items()}
+
+    @cached_property
     def operators(self) -> Operators | None:
         """What `NAME.operators.json` beside the declaration holds, if it is there; read at the first use."""
         path = Path(__file__).with_name(f"{self.name}.operators.json")

@@ -104,3 +104,15 @@ def test_warnings_of_a_check_are_in_the_clients_language(call: Caller, files: Fi
 
     assert warning(None) == "输入 'x': 未固定的 batch 维度已设为 1"
     assert warning(ENGLISH) == "input 'x': the open batch dimension was set to 1"
+
+
+def test_the_targets_parameters_are_described_in_the_clients_language(call: Caller, store: Store) -> None:
+    def describe(headers: dict[str, str] | None) -> list[str]:
+        targets = call("list_platforms", "GET", "/platforms", headers=headers).data["platforms"]
+        return [field["description"] for target in targets
+                for field in target["parameters"]["properties"].values() if "description" in field]
+
+    chinese, english = describe(None), describe(ENGLISH)
+    assert len(chinese) == len(english) > 50
+    assert all(map(HAN.search, chinese)) and not any(map(HAN.search, english))
+    assert not [text for text in chinese if SENTENCE.search(text)]

@@ -1,6 +1,7 @@
 """What holds for every target's declaration, whatever the target."""
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -122,3 +123,23 @@ def test_no_two_targets_share_a_task_type() -> None:
     for platform in PLATFORMS:
         assert seen.isdisjoint(platform.task_types)
         seen |= set(platform.task_types)
+
+
+def descriptions(schema: Any) -> set[str]:
+    if isinstance(schema, list):
+        return set().union(*map(descriptions, schema))
+    if not isinstance(schema, dict):
+        return set()
+    own = {schema["description"]} if isinstance(schema.get("description"), str) else set()
+    return own.union(*map(descriptions, schema.values()))
+
+
+def test_every_description_of_a_parameter_has_its_chinese_and_no_other_has() -> None:
+    in_use = set()
+    for platform in get_platforms().values():
+        english = descriptions(platform.parameters.model_json_schema())
+        assert english <= platform.descriptions_zh.keys(), platform.name
+        in_use |= english
+    for platform in get_platforms().values():
+        assert platform.descriptions_zh.keys() <= in_use, platform.name
+        assert all(re.search("[\u4e00-\u9fff]", chinese) for chinese in platform.descriptions_zh.values())
