@@ -17,8 +17,7 @@ operator, and may change. Later versions may have further codes: treat an unknow
 `message` and `hint` are Chinese, and English with `Accept-Language: en`. A task document holds both languages. The
 words of a vendor's tool are quoted as the tool said them: inside a message, in `log_tail` and in `log_lines`.
 
-Some texts are English in every answer: those inside `result.accuracy` (`reason`, `warnings`). The files beside an
-artefact (`report.json`, `report.html`, `manifest.json`) and the logs are English.
+The files beside an artefact (`report.json`, `report.html`, `manifest.json`) and the logs are English.
 
 | raised by | who |
 |---|---|

@@ -67,7 +67,8 @@ class StoredFailure(Model):
 
 class TaskResult(Model):
     """The published artefact. `files` are its objects, the one at `path` first; `accuracy` is per output, None where
-    the target cannot run what it makes."""
+    the target cannot run what it makes. Its `reason` and `warnings` are English; `reason_zh` and `warnings_zh` are the
+    same in Chinese."""
 
     path: str
     files: list[str]

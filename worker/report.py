@@ -102,13 +102,18 @@ def make_report(context: CoreContext, artefact: StageResult, names: dict[str, st
                                size_bytes=artefact.files[name]["size_bytes"]) for path, name in names.items()],
         precision=facts.get("precision"), inputs=facts.get("inputs", []), outputs=facts.get("outputs", []),
         placement=facts.get("placement"), on_cpu=facts.get("on_cpu", []), unsupported=facts.get("unsupported", []),
-        memory=facts.get("memory", {}), accuracy=verify.facts if verify else None, details=facts.get("details", {}),
+        memory=facts.get("memory", {}), accuracy=_in_english(verify.facts) if verify else None,
+        details=facts.get("details", {}),
         timings=[Timing(stage=record.name, seconds=record.seconds, cached=record.cached,
                         peak_memory_bytes=record.peak_memory_bytes) for record in context.records],
         warnings=[f"{stage.name}: {text}" for stage in context.stages if stage.name in results
                   for text in results[stage.name].facts.get("warnings", [])],
         toolchain=artefact.tools, commands=[command for stage in context.stages if stage.name in results
                                             for command in results[stage.name].facts.get("commands", [])])
+
+
+def _in_english(facts: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in facts.items() if not name.endswith("_zh")}
 
 
 def render(report: Report) -> str:

@@ -1,14 +1,15 @@
 """What clients see of a task."""
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, PlainSerializer, SerializationInfo
 
-from shared.documents import Priority, Status, StoredFailure, Task, TaskResult
+from shared.documents import Priority, Status, StoredFailure, Task
+from shared.documents import TaskResult as StoredResult
 from shared.rules.error_codes import ERRORS, describe
 from shared.schema import Model, StrictModel, TaskIdText
-from shared.texts import Text
+from shared.texts import Language, Text
 from shared.times import format_time
 
 WaitsFor = Literal["worker", "slot", "delay", "stage", "files", "store"]
@@ -27,6 +28,22 @@ class TaskFailure(Model):
     message: Text
     hint: Text = Field(Text("", ""), json_schema_extra={"default": ""})  # the schema shows what JSON holds
     log_tail: str = ""
+
+
+def _choose_texts(facts: dict[str, Any] | None, info: SerializationInfo) -> dict[str, Any] | None:
+    """The facts with `reason` in place of `reason_zh`, and so on. Facts without Chinese stay as they are."""
+    if facts is None:
+        return None
+    chosen: dict[str, Language] = info.context or {}
+    chinese = {} if chosen.get("language", "zh") == "en" else {
+        name.removesuffix("_zh"): value for name, value in facts.items() if name.endswith("_zh")}
+    return {name: chinese.get(name, value) for name, value in facts.items() if not name.endswith("_zh")}
+
+
+class TaskResult(StoredResult):
+    """The published artefact. The texts in `accuracy` are in the client's language."""
+
+    accuracy: Annotated[dict[str, Any] | None, PlainSerializer(_choose_texts)] = None
 
 
 class StageView(Model):
@@ -85,5 +102,6 @@ def view_task(task: Task, waits_for: WaitsFor | None = None) -> TaskView:
         priority=task.priority, labels=task.labels, group_id=task.group_id,
         waits_for=waits_for, progress=round(task.progress, 1), stage=task.stage,
         log_lines=task.log_lines, stages=stages,
-        error=view_failure(task.error), result=task.result, updated_at=format_time(task.updated_at),
+        error=view_failure(task.error), result=task.result and TaskResult(**dict(task.result)),
+        updated_at=format_time(task.updated_at),
         started_at=format_time(task.started_at), finished_at=format_time(task.finished_at))

@@ -116,3 +116,20 @@ def test_the_targets_parameters_are_described_in_the_clients_language(call: Call
     assert len(chinese) == len(english) > 50
     assert all(map(HAN.search, chinese)) and not any(map(HAN.search, english))
     assert not [text for text in chinese if SENTENCE.search(text)]
+
+
+def test_what_a_result_says_of_the_accuracy_is_in_the_clients_language(call: Caller, store: Store,
+                                                                       add: Callable[..., Task]) -> None:
+    accuracy = {"skipped": True, "reason": "no card", "reason_zh": "没有卡", "warnings": ["not compared"],
+                "warnings_zh": ["未比较"], "outputs": []}
+    result = {"path": "o/m.xml", "files": ["o/m.xml"], "sha256": "ab", "size_bytes": 1, "manifest_path": "o/m.json"}
+    task = add(status="completed", result=result | {"accuracy": accuracy})
+    old = add(status="completed", result=result | {"accuracy": {"skipped": True, "reason": "of an older version"}})
+
+    def read(task_id: str, headers: dict[str, str] | None = None) -> dict[str, Any]:
+        answer = call("query_task", "POST", "/tasks/query", json={"task_id": task_id}, headers=headers)
+        return answer.data["task_info"]["result"]["accuracy"]
+
+    assert read(task.id) == {"skipped": True, "reason": "没有卡", "warnings": ["未比较"], "outputs": []}
+    assert read(task.id, ENGLISH) == {"skipped": True, "reason": "no card", "warnings": ["not compared"], "outputs": []}
+    assert read(old.id) == {"skipped": True, "reason": "of an older version"}

@@ -16,6 +16,13 @@ TAKE_SET = Bilingual("接受校准集", "take the calibration set")
 TAKE_ALGORITHM = Bilingual("接受 quantization_algorithm", "take the quantization_algorithm")
 QUANTIZE = Bilingual("量化模型", "quantize the model")
 
+# --- why nothing is compared
+EDGE_ONLY = Template("{chip} 的模型只能在边缘设备上运行", "models for {chip} run on the edge device only")
+NO_MLU = Bilingual("worker 没有 MLU, 而 MagicMind 没有模拟器", "the worker has no MLU, and MagicMind has no simulator")
+OTHER_MLU = Template("{chip} 的模型在 {wanted} 上运行, 而 worker 有的是 {card}",
+                     "models for {chip} run on an {wanted}, and the worker has an {card}")
+NOT_CHECKED = Template("未检查精度: {reason}", "the accuracy was not checked: {reason}")
+
 _CANNOT = ("MagicMind 无法{what}: {said}", "MagicMind cannot {what}: {said}")
 NO_REASON = Bilingual("没有给出原因; 见日志", "it gives no reason; see the log")
 CANNOT = Reason("compile_failed", *_CANNOT, "查看该阶段的日志; 用其他设置导出模型, 或报告此问题",

@@ -22,7 +22,9 @@ def run(job):
         return {"skipped": True}
     reason = _why_not(job["parameters"]["chip"])
     if reason:
-        return {"skipped": True, "reason": reason, "warnings": ["the accuracy was not checked: " + reason]}
+        warning = reasons.NOT_CHECKED(reason=reason)
+        return {"skipped": True, "reason": reason.en, "reason_zh": reason.zh, "warnings": [warning.en],
+                "warnings_zh": [warning.zh]}
     import magicmind.python.runtime as mm
 
     with device.opened(mm) as mlu:
@@ -31,14 +33,15 @@ def run(job):
 
 
 def _why_not(chip):
+    """Why the artefact cannot run here, or None."""
     card, wanted = device.card(), device.CARDS.get(chip)
     if wanted is None:
-        return f"models for {chip} run on the edge device only"
+        return reasons.EDGE_ONLY(chip=chip)
     if card == device.ABSENT:
-        return "the worker has no MLU, and MagicMind has no simulator"
+        return reasons.NO_MLU
     if card not in (wanted, device.UNKNOWN):
-        return f"models for {chip} run on an {wanted}, and the worker has an {card}"
-    return ""
+        return reasons.OTHER_MLU(chip=chip, wanted=wanted, card=card)
+    return None
 
 
 def _make_runner(mm, mlu, job, reference):

@@ -28,8 +28,8 @@ def run(job):
     compiled = _load(job, steps)
     facts = compare(job, lambda inputs: _infer(compiled, steps, inputs, job), begins_at=30).judge(job["parameters"])
     beyond = [entry["name"] for entry in outputs if entry["max_abs"] > _FP16_MAX]
-    facts["warnings"] = ["beyond the range of FP16, in which an NPU computes: " + ", ".join(beyond)] if beyond else []
-    return facts
+    warnings = [reasons.BEYOND_FP16(names=", ".join(beyond))] if beyond else []
+    return dict(facts, warnings=[text.en for text in warnings], warnings_zh=[text.zh for text in warnings])
 
 
 def _load(job, steps):
