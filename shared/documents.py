@@ -5,9 +5,9 @@ import re
 import secrets
 import time
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from shared.rules.refusal import Refusal
 from shared.schema import Model
@@ -34,9 +34,24 @@ HEAD_START_S = {"high": 3600.0, "normal": 0.0, "low": -3600.0}
 # What an owner waits for: another task's run of the same stage, or the object store.
 OwnersWait = Literal["stage", "files"]
 
+# A moment that can be told: of the years 1 to 9999.
+Seconds = Annotated[float, Field(ge=-62_135_596_800, lt=253_402_300_800)]
 
-class StageRecord(Model):
+# The form of task documents. A document of a later form may look like one of this form and mean something else.
+FORM = 1
+
+
+class Document(Model):
+    """What stands in the store. Another version may have put fields there that this one does not know: they are read
+    past, and no write removes them."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class StageRecord(Document):
     """One finished stage. `key` addresses its result in the cache."""
+
+    model_config = ConfigDict(extra="allow")  # an owner writes all records anew, with what it does not know of them
 
     name: str
     status: Literal["completed"] = "completed"
@@ -47,7 +62,7 @@ class StageRecord(Model):
     peak_memory_bytes: int | None = None
 
 
-class StoredFailure(Model):
+class StoredFailure(Document):
     """Why a task failed. `code` is stable; cancel is `cancelled`. `message` and `hint` are English; the Chinese ones
     are empty in a document of a version that had none."""
 
@@ -65,7 +80,7 @@ class StoredFailure(Model):
         return cls(**refusal.to_json(), stage=stage, log_tail=log_tail)
 
 
-class TaskResult(Model):
+class TaskResult(Document):
     """The published artefact. `files` are its objects, the one at `path` first; `accuracy` is per output, None where
     the target cannot run what it makes. Its `reason` and `warnings` are English; `reason_zh` and `warnings_zh` are the
     same in Chinese."""
@@ -85,7 +100,7 @@ class TaskResult(Model):
         return [*self.files, *filter(None, (self.manifest_path, self.report_path, self.report_page_path))]
 
 
-class Event(Model):
+class Event(Document):
     """Something that happened to a task. `at` is in seconds since the epoch; `data` is flat JSON.
 
     `type` is created, claimed, stage_started, stage_finished, waiting, wait_over, paused, resumed, parked, released,
@@ -93,7 +108,7 @@ class Event(Model):
     """
 
     type: str
-    at: float
+    at: Seconds
     data: dict[str, Any] = Field({})
 
 
@@ -103,7 +118,12 @@ class StoredEvent(Event):
     seq: int
 
 
-class Task(Model):
+def _known_wait(value: object) -> object:
+    """A later version's owner may wait for something else. That is only shown, and keeps nobody from anything."""
+    return value if value in get_args(OwnersWait) else None
+
+
+class Task(Document):
     """The task document. Changes go through `shared.transitions` only. Times are seconds since the epoch (UTC)."""
 
     # What the client asked for. It never changes.
@@ -115,7 +135,7 @@ class Task(Model):
     parameters: dict[str, Any] = Field({})  # checked, with the target's defaults filled in
     priority: Priority = "normal"
     labels: dict[str, str] = Field({})  # the client's own words, for its lists
-    created_at: float
+    created_at: Seconds
     queue_order: float  # `created_at` moved by the priority; of the waiting tasks the smallest is the first
     idempotency_key: str | None = None  # unique among all tasks, where there is one
     request_hash: str | None = None  # SHA-256 of the request, which tells a repeated request from another one
@@ -134,16 +154,20 @@ class Task(Model):
     stage: str | None = None  # the stage that runs, or that ran last
     progress: float = 0.0  # percent of the whole task
     log_lines: list[str] = Field([])  # the running stage's last; none without an owner
-    waits_for: OwnersWait | None = None  # what its owner waits for, or waited for when it gave the task back
+    # What its owner waits for, or waited for when it gave the task back.
+    waits_for: Annotated[OwnersWait | None, BeforeValidator(_known_wait)] = None
     stages: list[StageRecord] = Field([])  # the finished ones, in their order
     event_count: int = 0  # the `seq` of the last event; `Store.events` reads the events themselves
-    updated_at: float
-    started_at: float | None = None  # when its first stage began
-    finished_at: float | None = None  # when it became completed or failed
+    updated_at: Seconds
+    started_at: Seconds | None = None  # when its first stage began
+    finished_at: Seconds | None = None  # when it became completed or failed
 
     # How it ended.
     error: StoredFailure | None = None  # of a failed task, and no other
     result: TaskResult | None = None  # of a completed task, and no other
+
+    # Which versions may touch it. It is not written while it is 1: the version before this one does not know it.
+    form: int = Field(1, le=FORM, exclude=True)
 
 
 TASK_ID = re.compile(r"task_\d{10,}_\d{10}")
@@ -154,7 +178,7 @@ def new_task_id(now: float | None = None) -> str:
     return f"task_{int(time.time() if now is None else now)}_{secrets.randbelow(9 * 10**9) + 10**9}"
 
 
-class WorkerInfo(Model):
+class WorkerInfo(Document):
     """A live worker, as GET /platforms shows it. Only people read `seen_at`; no rule depends on it."""
 
     id: str
@@ -163,5 +187,5 @@ class WorkerInfo(Model):
     platforms: dict[str, dict[str, str]] = Field(description="target -> {tool: version}")
     slots: int
     platform_slots: dict[str, int] = Field({}, description="target -> how many of the slots its tasks may have")
-    started_at: float
-    seen_at: float
+    started_at: Seconds
+    seen_at: Seconds

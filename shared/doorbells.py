@@ -8,7 +8,7 @@ import time
 
 from shared.deps import process_wide
 from shared.documents import Task
-from shared.errors import Unavailable
+from shared.errors import Unavailable, UnreadableDocument
 from shared.messages import ControlTask, RunTask
 from shared.queue import Queue
 from shared.store import Store
@@ -75,10 +75,11 @@ class DoorbellMarker:
 get_doorbell_marker = process_wide(DoorbellMarker)
 
 
-def nudge(task: Task, queue: Queue) -> bool:
-    """Make the task's owner look at the document now instead of at its next beat; True if the queue confirmed it."""
+def nudge(task: Task | UnreadableDocument, queue: Queue) -> bool:
+    """Make the task's owner look at the document now instead of at its next beat; True if the queue confirmed it. The
+    task's id alone leads to the owner."""
     try:
-        queue.control(ControlTask(task_id=task.id, epoch=task.epoch))
+        queue.control(ControlTask(task_id=task.id, epoch=task.epoch if isinstance(task, Task) else 0))
     except Unavailable as error:
         logger.warning("the owner of task %s is not told: %s", task.id, error)
         return False

@@ -11,6 +11,7 @@
     ├── RangeNotSatisfiable       416
     ├── Unavailable               503  a dependency does not answer
     │   └── StorageRefused        503  the object store refuses the path, and would again
+    ├── UnreadableDocument        500  one document in the store is damaged or of another version
     ├── Busy                      503  nothing is down; the same request succeeds a little later
     ├── PreconditionFailed             a conditional write lost
     └── ConversionFailed               a stage failed; becomes the task's `error`
@@ -113,6 +114,20 @@ class StorageRefused(Unavailable):
     def __init__(self, path: str, why: str) -> None:
         super().__init__("files", f"{path}: {why}")
         self.path, self.why = path, why
+
+
+class UnreadableDocument(AppError):
+    """A document in the store is damaged, or of another version. `why` names the fields, never their content.
+
+    Readers of many documents pass over it; it is a value for them as often as an error.
+    """
+
+    def __init__(self, kind: str, document_id: str, why: str) -> None:
+        super().__init__(
+            f"任务的文档无法读取 ({why}): 已损坏, 或由其他版本的服务写入; POST /tasks/batch-delete 仍可将其删除",
+            f"the task's document cannot be read ({why}): it is damaged, or another version of the service wrote it; "
+            "POST /tasks/batch-delete still removes it")
+        self.kind, self.id, self.why = kind, document_id, why
 
 
 class Busy(AppError):

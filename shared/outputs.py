@@ -24,7 +24,12 @@ def default_output(task_id: str, input_path: str, platform: Platform, settings: 
     make it longer than a file's name may be."""
     room = MAX_PART_BYTES - max(len(suffix) for suffix in suffixes_of(platform))
     stem = PurePosixPath(input_path).stem.encode()[:room].decode(errors="ignore")
-    return f"{settings.results_bucket}/{task_id}/{stem}{platform.artefact_suffix}"
+    return f"{default_folder(task_id, settings)}{stem}{platform.artefact_suffix}"
+
+
+def default_folder(task_id: str, settings: Settings) -> str:
+    """Where the results of a task lie whose request names no `output_path`."""
+    return f"{settings.results_bucket}/{task_id}/"
 
 
 def suffixes_of(platform: Platform) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from shared import transitions
 from shared.documents import Task
-from shared.errors import Unavailable
+from shared.errors import Unavailable, UnreadableDocument
 from shared.messages import ControlTask
 from shared.queue import Delivery, Queue
 from shared.store import Store
@@ -172,8 +172,9 @@ class Consumer:
         except Unavailable:
             self._unanswered.add(task_id)
             raise
-        except Exception:
-            # A document that this version cannot read must not end the tasks that run here.
+        except UnreadableDocument:
+            return None  # the reader has told the log; the task is left to those who can read it
+        except Exception:  # the tasks that run here go on
             logger.exception("the task cannot be claimed", extra={"task_id": task_id})
             return None
 
@@ -181,6 +182,8 @@ class Consumer:
         """Take up the tasks whose claim took place although its answer was lost."""
         try:
             for task_id, task in self._store.get_many(list(self._unanswered)).items():
+                if isinstance(task, UnreadableDocument):
+                    continue
                 with self._lock:
                     held = any((lease.task.id, lease.epoch) == (task_id, task.epoch) for lease in self._active)
                 if task.owner == self._id and not held:

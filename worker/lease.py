@@ -2,6 +2,8 @@
 
 While the store is away a write waits: the work is done, and nobody else reaps what nobody can read. A write whose
 answer was lost may have taken place; before it is tried again the document is read, and its effect looked for.
+
+A document that turns unreadable under its owner is nobody's to touch: the owner stops, as if another had the task.
 """
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ from typing import TypeVar
 
 from shared import transitions
 from shared.documents import OwnersWait, StageRecord, Status, StoredFailure, Task, TaskResult
-from shared.errors import Unavailable
+from shared.errors import Unavailable, UnreadableDocument
 from shared.store import Store
 from shared.transitions import Change
 from worker.control import TaskControl
@@ -50,7 +52,7 @@ class Lease:
         self._told_lines = None
         try:
             self._note_outage()
-            self.control.observe(self._store.update(self.task.id, change))
+            self.control.observe(self._update(change))
         except Unavailable:
             self._away_since = self._away_since or time.monotonic()
             raise
@@ -117,12 +119,12 @@ class Lease:
 
     def was_dropped(self) -> bool:
         """Whether the task is gone or failed (cancelled), rather than somebody else's by now."""
-        current = self._patiently(lambda: self._store.get(self.task.id))
-        return current is None or current.status is Status.FAILED
+        current = self._patiently(self._get)
+        return current is None or (isinstance(current, Task) and current.status is Status.FAILED)
 
     def is_gone(self) -> bool:
         """Whether the task was deleted."""
-        return self._patiently(lambda: self._store.get(self.task.id)) is None
+        return self._patiently(self._get) is None
 
     def count_returns(self) -> int:
         """How often an owner has given the task back for want of the object store since its last finished stage."""
@@ -141,25 +143,38 @@ class Lease:
         def attempt() -> bool:
             nonlocal tries
             tries += 1
-            answer = self._store.update(self.task.id, change)
+            answer = self._update(change)
             if answer is not None:
                 if answer.owner is not None:
                     self.control.observe(answer)
                 return True
-            current = self._store.get(self.task.id)
-            if tries > 1 and current is not None and took_place(current):
+            current = self._get()
+            if tries > 1 and isinstance(current, Task) and took_place(current):
                 return True
-            self.control.observe(current)
+            self.control.observe(current if isinstance(current, Task) else None)
             return False
 
         return self._patiently(attempt)
+
+    def _update(self, change: Change) -> Task | None:
+        """None for a miss, and where the document cannot be read."""
+        try:
+            return self._store.update(self.task.id, change)
+        except UnreadableDocument:
+            return None
+
+    def _get(self) -> Task | UnreadableDocument | None:
+        try:
+            return self._store.get(self.task.id)
+        except UnreadableDocument as document:
+            return document
 
     def _note_outage(self) -> None:
         """Write down that the store was away for long. Raises `Unavailable` while it still is."""
         with self._outage_lock:
             away_s = time.monotonic() - self._away_since if self._away_since else 0.0
             if away_s >= NOTED_OUTAGE_S:
-                self._store.update(self.task.id, transitions.note_outage(self.owner, self.epoch, away_s))
+                self._update(transitions.note_outage(self.owner, self.epoch, away_s))
                 self._away_since = None
 
     def _patiently(self, attempt: Callable[[], Answer]) -> Answer:

@@ -20,6 +20,7 @@ from shared.errors import Unavailable
 from shared.logs import set_up_logs
 from shared.settings import Settings, get_settings
 from shared.store import Store
+from shared.store.sightings import get_sightings
 from worker.cache import StageCache
 from worker.consumer import Consumer
 from worker.execution import make_hosts
@@ -133,6 +134,9 @@ def announcer(store: Store, info: WorkerInfo) -> Callable[[], None]:
             for other in store.workers():
                 if other.seen_at < time.time() - FORGET_AFTER_S:
                     store.remove_worker(other.id)
+            # A live one of another version writes its document anew within seconds.
+            for unreadable in get_sightings().ids("worker", for_s=FORGET_AFTER_S):
+                store.remove_worker(unreadable)
         except Unavailable as error:
             logger.warning("cannot tell that this worker lives: %s", error)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from shared import transitions
 from shared.doorbells import ring
-from shared.errors import Unavailable
+from shared.errors import Unavailable, UnreadableDocument
 from shared.queue import Queue
 from shared.settings import Settings
 from shared.store import Claim, Store
@@ -49,7 +49,10 @@ class Reaper:
 
     def _reap(self, claim: Claim) -> bool:
         change = transitions.reap(claim, max_retries=self._settings.max_retries, delay_s=self._settings.retry_delay_s)
-        freed = self._store.update(claim.id, change) is not None
+        try:
+            freed = self._store.update(claim.id, change) is not None
+        except UnreadableDocument:
+            return False  # the reader has told the log; it is left to those who can read it
         if freed:
             logger.warning("the owner is dead, the task is freed", extra={"task_id": claim.id, "owner": claim.owner})
         return freed

@@ -6,10 +6,10 @@ import logging
 from pydantic import Field, model_validator
 
 from shared.deps import get_files, get_queue, get_store
-from shared.documents import Task
+from shared.documents import TASK_ID, Task
 from shared.doorbells import nudge
-from shared.errors import Unavailable
-from shared.outputs import own_folder
+from shared.errors import Unavailable, UnreadableDocument
+from shared.outputs import default_folder, own_folder
 from shared.schema import GroupIdText, Model, StrictModel, TaskIds, wrong
 from shared.settings import get_settings
 from shared.task_logs import delete_logs
@@ -42,7 +42,8 @@ def delete_tasks(task_ids: list[str]) -> dict[str, bool]:
     """Delete each task. The answer is `{task id: True if the task is gone}`; an id that occurs twice counts once.
 
     A task whose objects cannot be deleted is kept, so that no object stays behind without a task. The owner is nudged,
-    best effort: at its next beat it finds no task, stops, and leaves no object behind.
+    best effort: at its next beat it finds no task, stops, and leaves no object behind. Of a task whose document cannot
+    be read, the objects go that can be known by its id.
 
     Raises:
         Unavailable: the store does not answer. What was deleted before stays deleted.
@@ -59,24 +60,34 @@ def delete_tasks(task_ids: list[str]) -> dict[str, bool]:
         results[task_id] = deleted is not None
         if deleted is None:
             continue
-        if (deleted.epoch, deleted.result) != (task.epoch, task.result):  # it went on between the two looks at it
+        if _went_on(task, deleted):
             _delete_objects(deleted)
-        if deleted.owner and queue_answers:
+        if queue_answers and (isinstance(deleted, UnreadableDocument) or deleted.owner):
             queue_answers = nudge(deleted, get_queue())
     return results
 
 
-def has_objects(task: Task) -> bool:
+def has_objects(task: Task | UnreadableDocument) -> bool:
     """Whether the task may have objects. Before its first claim it has none."""
-    return task.epoch > 0 or task.result is not None
+    return isinstance(task, UnreadableDocument) or task.epoch > 0 or task.result is not None
 
 
-def _delete_objects(task: Task) -> bool:
+def _went_on(seen: Task | UnreadableDocument, deleted: Task | UnreadableDocument) -> bool:
+    """Whether the task may have got objects between the two looks at it."""
+    if isinstance(seen, UnreadableDocument) or isinstance(deleted, UnreadableDocument):
+        return type(seen) is not type(deleted)
+    return (deleted.epoch, deleted.result) != (seen.epoch, seen.result)
+
+
+def _delete_objects(task: Task | UnreadableDocument) -> bool:
     """Delete the task's logs and everything in its own folder; True if the object store answered."""
-    files = get_files()
+    files, settings = get_files(), get_settings()
+    if isinstance(task, UnreadableDocument) and not TASK_ID.fullmatch(task.id):
+        return True  # no id of ours: nothing was made under it, and as a path it may lead anywhere
+    folder = own_folder(task) if isinstance(task, Task) else default_folder(task.id, settings)
     try:
-        delete_logs(files, get_settings(), task.id)
-        if folder := own_folder(task):
+        delete_logs(files, settings, task.id)
+        if folder:
             for info in list(files.find(folder)):
                 files.delete(info.path)
     except Unavailable as error:

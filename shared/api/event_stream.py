@@ -18,7 +18,7 @@ from shared.api.task_events import MAX_SEQ, EventsQuery, view_event
 from shared.api.tasks import require_task
 from shared.deps import get_store, process_wide
 from shared.documents import TERMINAL, Task
-from shared.errors import Busy, InvalidRequest, Unavailable
+from shared.errors import Busy, InvalidRequest, Unavailable, UnreadableDocument
 from shared.settings import get_settings
 
 MEDIA_TYPE = "text/event-stream"
@@ -112,6 +112,8 @@ def _frames(task_id: str, after: int, max_s: float, closed: threading.Event) -> 
         except Unavailable as error:
             logger.warning("the events of task %s wait: %s", task_id, error)
             frames = b""
+        except UnreadableDocument:
+            return  # the client connects anew, and is told why
         if not frames and time.monotonic() - spoken >= HEARTBEAT_S:
             frames = b": heartbeat\n\n"  # writing is also the only way to notice that the client is gone
         if frames:

@@ -28,7 +28,7 @@ from shared.api.http_errors import (
     unexpected_response,
 )
 from shared.api.json_body import finish_body, read_object
-from shared.errors import AppError, Busy, Unavailable
+from shared.errors import AppError, Busy, Unavailable, UnreadableDocument
 from shared.request_ids import request_id
 from shared.settings import get_settings
 from shared.texts import Text
@@ -137,7 +137,7 @@ def _answer(about: Endpoint, function: Function, request: flask.Request) -> flas
         message = about.answers[type(data)].fill(language_of(request), data)
         return json_response(request, {"success": True, "message": message, "data": data})
     except AppError as error:
-        if error.status >= 500 and not isinstance(error, (Unavailable, Busy)):
+        if error.status >= 500 and not isinstance(error, (Unavailable, UnreadableDocument, Busy)):
             return unexpected_response(request)
         return error_response(request, error)
     except Exception:

@@ -8,6 +8,7 @@ from pydantic import Field
 from shared.api.tasks import view_tasks
 from shared.api.views import TaskView
 from shared.deps import get_store
+from shared.documents import Task
 from shared.schema import GroupIdText, LabelKey, LabelValue, Model, Name, StrictModel, TimeText
 from shared.store import TaskFilter
 from shared.times import parse_time
@@ -33,6 +34,9 @@ class TaskPage(Model):
     page: int
     page_size: int
     total_pages: int = Field(description="0 where no task fits")
+    unreadable: list[str] = Field([], exclude_if=lambda ids: not ids, description=(
+        "only if there are any: ids of this page's tasks whose documents are damaged or of another version; `total` "
+        "counts them, and batch-delete removes them"))
 
 
 def find_page(query: ListTasks) -> TaskPage:
@@ -40,5 +44,6 @@ def find_page(query: ListTasks) -> TaskPage:
     narrow = TaskFilter(query.status, query.platform, query.task_type, query.group_id, query.labels or {}, after,
                         before)
     tasks, total = get_store().list_page(narrow, query.page, query.page_size)
-    return TaskPage(tasks=view_tasks(tasks), total=total, page=query.page,
-                    page_size=query.page_size, total_pages=-(-total // query.page_size))
+    return TaskPage(tasks=view_tasks([task for task in tasks if isinstance(task, Task)]), total=total, page=query.page,
+                    page_size=query.page_size, total_pages=-(-total // query.page_size),
+                    unreadable=[task.id for task in tasks if not isinstance(task, Task)])

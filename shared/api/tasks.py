@@ -61,6 +61,7 @@ def require_task(task_id: str) -> Task:
 
     Raises:
         NotFound: there is none with this id.
+        UnreadableDocument: its document is damaged or of another version.
     """
     task = get_store().get(task_id)
     if task is None:
@@ -69,7 +70,7 @@ def require_task(task_id: str) -> Task:
 
 
 def group_task_ids(group_id: str) -> list[str]:
-    """The group's tasks.
+    """The group's tasks, unreadable ones too.
 
     Raises:
         NotFound: there are none.

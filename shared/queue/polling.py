@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from shared.documents import Status, Task
-from shared.errors import Unavailable
+from shared.errors import Unavailable, UnreadableDocument
 from shared.messages import ControlTask, RunTask
 from shared.queue import Delivery
 from shared.store import Store
@@ -89,7 +89,7 @@ class PollingSubscription:
         self._woken.set()
 
     def _find_change(self) -> ControlTask | None:
-        """A watched task whose status is another than at the last look, or whose document is gone."""
+        """A watched task whose status is another than at the last look, or whose document is gone or unreadable."""
         if time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + WATCH_S
             with self._lock:
@@ -101,9 +101,9 @@ class PollingSubscription:
         with self._lock:
             return self._changed.pop(next(iter(self._changed))) if self._changed else None
 
-    def _compare(self, task_id: str, task: Task | None) -> None:
+    def _compare(self, task_id: str, task: Task | UnreadableDocument | None) -> None:
         status, epoch = self._watched[task_id]
-        if task is None:
+        if not isinstance(task, Task):
             del self._watched[task_id]
             self._changed[task_id] = ControlTask(task_id=task_id, epoch=epoch)
             return

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from shared.adapters import Adapter, find_factory
 from shared.documents import Event, Status, StoredEvent, Task, WorkerInfo
+from shared.errors import UnreadableDocument
 from shared.transitions import Change
 
 KEPT_EVENTS = 200  # of each task, the newest
@@ -49,6 +50,10 @@ class Store(Protocol):
     """Every method raises `Unavailable("store")` when the server does not answer within `dependency_timeout_s`.
 
     All methods may be called from several threads at once, and the same documents from several processes.
+
+    A document that is damaged or of another version disables nothing else. Who asks for it alone gets an
+    `UnreadableDocument`; who asks for many gets the others. Nothing changes it but `delete`. A write changes the fields
+    that it names and no others, so that the fields of other versions stay.
     """
 
     def insert(self, task: Task, events: Sequence[Event] = ()) -> None:
@@ -67,16 +72,25 @@ class Store(Protocol):
         """
 
     def find_by_keys(self, keys: Sequence[str]) -> dict[str, Task]:
-        """The tasks that have one of these idempotency keys, by their keys."""
+        """The tasks that have one of these idempotency keys, by their keys.
 
-    def get(self, task_id: str) -> Task | None: ...
+        Raises:
+            UnreadableDocument: one of them cannot be read.
+        """
 
-    def get_many(self, task_ids: list[str]) -> dict[str, Task]:
+    def get(self, task_id: str) -> Task | None:
+        """Raises UnreadableDocument."""
+
+    def get_many(self, task_ids: list[str]) -> dict[str, Task | UnreadableDocument]:
         """Those of the tasks that exist."""
 
     def update(self, task_id: str, change: Change) -> Task | None:
         """Apply `change`, its events included, if its filter fits, atomically; the new document, or None for a miss
-        (also: no such task)."""
+        (also: no such task).
+
+        Raises:
+            UnreadableDocument: the filter fits a document that cannot be read; the change is not made.
+        """
 
     def events(self, task_id: str, after: int = 0) -> list[StoredEvent] | None:
         """The task's events with a `seq` above `after`, in order, of the newest 200; None where there is no such
@@ -86,28 +100,31 @@ class Store(Protocol):
         """Apply each change to its task, each atomically by itself, in one round trip where the server can. Misses are
         not told; the changes carry no events."""
 
-    def delete(self, task_id: str) -> Task | None:
-        """Remove the document and its events; what it was, or None if there was none."""
+    def delete(self, task_id: str) -> Task | UnreadableDocument | None:
+        """Remove the document, readable or not, and its events; what it was, or None if there was none."""
 
-    def list_page(self, narrow: TaskFilter, page: int, page_size: int) -> tuple[list[Task], int]:
-        """One page (from 1), newest first, and the number of all that fit. The order is total: `created_at`, `id`."""
+    def list_page(self, narrow: TaskFilter, page: int, page_size: int) -> tuple[list[Task | UnreadableDocument], int]:
+        """One page (from 1), newest first, and the number of all that fit. The order is total: `created_at`, `id`. What
+        cannot be read has its place, so that pages neither overlap nor skip."""
 
     def waiting(self, platforms: list[str], *, limit: int, unannounced: bool = False) -> list[Task]:
-        """Tasks without an owner that are pending or running, due, and of one of these targets, by `queue_order`.
+        """Tasks without an owner that are pending or running, due, and of one of these targets, by `queue_order`. What
+        cannot be read takes no place among the `limit`.
 
         `unannounced`: only those whose doorbell is still owed (`announced` is -1).
         """
 
     def owned(self) -> list[Claim]:
-        """Every task that has an owner; unavailable also where the store can be read but not written, so that nobody
-        looks dead while nobody can beat."""
+        """Every task that has an owner and a status that this version knows; unavailable also where the store can be
+        read but not written, so that nobody looks dead while nobody can beat."""
 
     def save_worker(self, worker: WorkerInfo) -> None:
         """Insert or replace by id."""
 
     def remove_worker(self, worker_id: str) -> None: ...
 
-    def workers(self) -> list[WorkerInfo]: ...
+    def workers(self) -> list[WorkerInfo]:
+        """Those that can be read, by id."""
 
     def ping(self) -> None:
         """Return if the store can be read."""

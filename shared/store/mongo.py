@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from shared.documents import Event, Status, StoredEvent, Task, WorkerInfo
-from shared.errors import AppError, Unavailable
+from shared.documents import Event, StoredEvent, Task, WorkerInfo
+from shared.errors import AppError, Unavailable, UnreadableDocument
 from shared.store import KEPT_EVENTS, Claim, DuplicateKey, TaskFilter
 from shared.store.mongo_documents import decode, encode, from_document, to_document
+from shared.store.reading import CLAIM_FIELDS, fill, read_claims, read_events, read_task, read_workers, require
 from shared.transitions import WAITING, AtMost, Change, OneOf
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
 DEFAULT_DATABASE = "model_convert"
 NEWEST_FIRST = [("created_at", -1), ("_id", -1)]
-DUPLICATE_KEY = 11000  # https://www.mongodb.com/docs/manual/reference/error-codes/
+# https://www.mongodb.com/docs/manual/reference/error-codes/
+DUPLICATE_KEY = 11000
+WRONG_TYPES = (2, 14)  # BadValue, TypeMismatch: a field is nothing that can be counted up or appended to
 QUEUE_ORDER = [("queue_order", 1), ("_id", 1)]
 
 
@@ -72,21 +75,34 @@ class MongoStore:
     def find_by_keys(self, keys: Sequence[str]) -> dict[str, Task]:
         with self._database() as database:
             found = database.tasks.find({"idempotency_key": {"$in": list(keys)}}, _fields())
-            return {str(task.idempotency_key): task for task in map(_task, found)}
+            return {str(task.idempotency_key): task for task in map(require, map(_task, found))}
 
     def get(self, task_id: str) -> Task | None:
         with self._database() as database:
             return _task_or_none(database.tasks.find_one({"_id": task_id}, _fields()))
 
-    def get_many(self, task_ids: list[str]) -> dict[str, Task]:
+    def get_many(self, task_ids: list[str]) -> dict[str, Task | UnreadableDocument]:
         with self._database() as database:
             return {doc["_id"]: _task(doc) for doc in database.tasks.find({"_id": {"$in": task_ids}}, _fields())}
 
     def update(self, task_id: str, change: Change) -> Task | None:
+        from pymongo.errors import OperationFailure
+
         with self._database() as database:
-            return _task_or_none(database.tasks.find_one_and_update(
-                _filter(task_id, change),
-                _operators(change), _fields(), return_document=True))
+            try:
+                before = database.tasks.find_one_and_update(_filter(task_id, change), _operators(change), _fields())
+            except OperationFailure as error:
+                if error.code in WRONG_TYPES:
+                    raise UnreadableDocument("task", task_id, "a field takes no change") from error
+                raise
+            if before is None:
+                return None
+            after = before | encode(change.set) | {
+                name: before.get(name, 0) + by for name, by in _increments(change).items()}
+            task = _task(after)
+            if isinstance(task, UnreadableDocument):
+                _take_back(database, change, before, after)
+            return require(task)
 
     def update_many(self, changes: Sequence[tuple[str, Change]]) -> None:
         from pymongo import UpdateOne
@@ -101,15 +117,18 @@ class MongoStore:
             found = database.tasks.find_one({"_id": task_id}, {"events": 1, "event_count": 1})
         if found is None:
             return None
-        events = decode(found.get("events", []))
-        first = found.get("event_count", 0) - len(events) + 1
-        return [StoredEvent(seq=seq, **event) for seq, event in enumerate(events, first) if seq > after]
+        events, count = decode(found.get("events", [])), found.get("event_count", 0)
+        if not isinstance(events, list) or not isinstance(count, int):
+            raise UnreadableDocument("task", task_id, "events")
+        return read_events(task_id, ((seq, event) for seq, event in enumerate(events, count - len(events) + 1)
+                                     if seq > after))
 
-    def delete(self, task_id: str) -> Task | None:
+    def delete(self, task_id: str) -> Task | UnreadableDocument | None:
         with self._database() as database:
-            return _task_or_none(database.tasks.find_one_and_delete({"_id": task_id}, _fields()))
+            deleted = database.tasks.find_one_and_delete({"_id": task_id}, _fields())
+            return None if deleted is None else _task(deleted)
 
-    def list_page(self, narrow: TaskFilter, page: int, page_size: int) -> tuple[list[Task], int]:
+    def list_page(self, narrow: TaskFilter, page: int, page_size: int) -> tuple[list[Task | UnreadableDocument], int]:
         query, skip = _narrowing(narrow), (page - 1) * page_size
         with self._database() as database:
             tasks = database.tasks
@@ -125,13 +144,13 @@ class MongoStore:
         if unannounced:
             query["announced"] = -1
         with self._database() as database:
-            return [_task(doc) for doc in database.tasks.find(query, _fields()).sort(QUEUE_ORDER).limit(limit)]
+            return fill(limit, lambda count: [
+                _task(doc) for doc in database.tasks.find(query, _fields()).sort(QUEUE_ORDER).limit(count)])
 
     def owned(self) -> list[Claim]:
-        names = ("owner", "epoch", "beat", "status", "retries")
         with self._database() as database:
-            documents = database.tasks.find({"owner": {"$ne": None}}, dict.fromkeys(names, 1))
-            return [Claim(**from_document(document) | {"status": Status(document["status"])}) for document in documents]
+            documents = database.tasks.find({"owner": {"$ne": None}}, dict.fromkeys(CLAIM_FIELDS[1:], 1))
+            return read_claims((document["_id"], *map(document.get, CLAIM_FIELDS[1:])) for document in documents)
 
     def save_worker(self, worker: WorkerInfo) -> None:
         with self._database() as database:
@@ -143,7 +162,7 @@ class MongoStore:
 
     def workers(self) -> list[WorkerInfo]:
         with self._database() as database:
-            return [WorkerInfo.model_validate(from_document(doc)) for doc in database.workers.find().sort("_id", 1)]
+            return read_workers((doc["_id"], from_document(doc)) for doc in database.workers.find().sort("_id", 1))
 
     def ping(self) -> None:
         with self._database() as database:
@@ -219,8 +238,8 @@ def _refuse_duplicate(database: Database[dict[str, Any]], document: dict[str, An
         raise AppError(f"任务已存在: {document['_id']}", f"task exists: {document['_id']}") from error
 
 
-def _task(document: dict[str, Any]) -> Task:
-    return Task.model_validate(from_document(document))
+def _task(document: dict[str, Any]) -> Task | UnreadableDocument:
+    return read_task(document["_id"], from_document(document))
 
 
 def _fields() -> dict[str, int]:
@@ -233,7 +252,21 @@ def _stored(events: Sequence[Event]) -> list[dict[str, Any]]:
 
 
 def _task_or_none(document: dict[str, Any] | None) -> Task | None:
-    return None if document is None else _task(document)
+    return None if document is None else require(_task(document))
+
+
+def _take_back(database: Database[dict[str, Any]], change: Change, before: dict[str, Any],
+               after: dict[str, Any]) -> None:
+    """Undo a change of a document that turned out to be unreadable, unless somebody who can read it has changed it
+    since. Looking first would cost a round trip for each change of each document."""
+    names = change.set.keys() | _increments(change).keys()
+    operators: dict[str, Any] = {"$set": {name: before[name] for name in names if name in before},
+                                 "$unset": {name: "" for name in names if name not in before},
+                                 "$pull": {"events": {"at": {"$in": [event.at for event in change.events]}}}}
+    if not change.events:
+        del operators["$pull"]
+    database.tasks.update_one({"_id": before["_id"]} | {name: after[name] for name in names},
+                              {operator: fields for operator, fields in operators.items() if fields})
 
 
 def _filter(task_id: str, change: Change) -> dict[str, Any]:
@@ -241,11 +274,14 @@ def _filter(task_id: str, change: Change) -> dict[str, Any]:
 
 
 def _operators(change: Change) -> dict[str, dict[str, Any]]:
-    operators: dict[str, dict[str, Any]] = {"$set": encode(change.set), "$inc": change.increment}
+    operators: dict[str, dict[str, Any]] = {"$set": encode(change.set), "$inc": _increments(change)}
     if change.events:
-        operators["$inc"] = change.increment | {"event_count": len(change.events)}
         operators["$push"] = {"events": {"$each": _stored(change.events), "$slice": -KEPT_EVENTS}}
     return {operator: fields for operator, fields in operators.items() if fields}
+
+
+def _increments(change: Change) -> dict[str, int]:
+    return change.increment | ({"event_count": len(change.events)} if change.events else {})
 
 
 def _condition(wanted: Any) -> Any:

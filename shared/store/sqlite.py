@@ -13,14 +13,18 @@ from typing import Any, TypeVar
 
 from pydantic_core import to_json
 
-from shared.documents import Event, Status, StoredEvent, Task, WorkerInfo
-from shared.errors import AppError, Unavailable
+from shared.documents import Event, StoredEvent, Task, WorkerInfo
+from shared.errors import AppError, Unavailable, UnreadableDocument
 from shared.store import KEPT_EVENTS, Claim, DuplicateKey, TaskFilter
+from shared.store.reading import CLAIM_FIELDS, fill, read_claims, read_events, read_task, read_workers, require
 from shared.store.sqlite_schema import GROUP, WAITING, connect
 from shared.transitions import AtMost, Change, OneOf
 
 Result = TypeVar("Result")
 Condition = tuple[str, list[Any]]  # SQL, and what its question marks stand for
+
+# A row of a document. It comes as bytes, since text that is no UTF-8 would fail the whole statement.
+ROW = "id, CAST(doc AS BLOB)"
 
 
 class SqliteStore:
@@ -61,27 +65,31 @@ class SqliteStore:
             # What stood in the way was deleted in between.
 
     def find_by_keys(self, keys: Sequence[str]) -> dict[str, Task]:
-        rows = self._rows("SELECT doc FROM tasks WHERE idempotency_key IS NOT NULL AND "
+        rows = self._rows(f"SELECT {ROW} FROM tasks WHERE idempotency_key IS NOT NULL AND "
                           "idempotency_key IN (SELECT value FROM json_each(?))", [_json(keys)])
-        return {str(task.idempotency_key): task for task in map(_task, rows)}
+        return {str(task.idempotency_key): task for task in map(require, map(_task, rows))}
 
     def get(self, task_id: str) -> Task | None:
-        return _first(self._rows("SELECT doc FROM tasks WHERE id = ?", [task_id]))
+        return _first(self._rows(f"SELECT {ROW} FROM tasks WHERE id = ?", [task_id]))
 
-    def get_many(self, task_ids: list[str]) -> dict[str, Task]:
-        rows = self._rows("SELECT doc FROM tasks WHERE id IN (SELECT value FROM json_each(?))", [_json(task_ids)])
+    def get_many(self, task_ids: list[str]) -> dict[str, Task | UnreadableDocument]:
+        rows = self._rows(f"SELECT {ROW} FROM tasks WHERE id IN (SELECT value FROM json_each(?))", [_json(task_ids)])
         return {task.id: task for task in map(_task, rows)}
 
     def update(self, task_id: str, change: Change) -> Task | None:
         statement, values = _update(task_id, change)
 
-        def write(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+        def write(connection: sqlite3.Connection) -> Task | None:
             rows = connection.execute(statement, values).fetchall()
-            if rows:
-                _append(connection, task_id, change.events, rows[0][1])
-            return rows
+            task = _first(rows)  # where it cannot be read, that ends the transaction
+            if task:
+                _append(connection, task_id, change.events, task.event_count)
+            return task
 
-        return _first(self._run(write, "IMMEDIATE"))
+        try:
+            return self._run(write, "IMMEDIATE")
+        except sqlite3.IntegrityError as error:  # the document counts other events than there are
+            raise UnreadableDocument("task", task_id, "event_count") from error
 
     def update_many(self, changes: Sequence[tuple[str, Change]]) -> None:
         def write(connection: sqlite3.Connection) -> None:
@@ -91,17 +99,18 @@ class SqliteStore:
         self._run(write, "IMMEDIATE")
 
     def events(self, task_id: str, after: int = 0) -> list[StoredEvent] | None:
-        rows = self._rows("SELECT seq, event FROM tasks LEFT JOIN events ON task_id = id AND seq > ? WHERE id = ? "
-                          "ORDER BY seq", [after, task_id])
-        return [StoredEvent(seq=seq, **json.loads(event)) for seq, event in rows if seq] if rows else None
+        rows = self._rows("SELECT seq, CAST(event AS BLOB) FROM tasks LEFT JOIN events ON task_id = id AND seq > ? "
+                          "WHERE id = ? ORDER BY seq", [after, task_id])
+        return read_events(task_id, ((seq, _parsed(event)) for seq, event in rows if seq)) if rows else None
 
-    def delete(self, task_id: str) -> Task | None:
-        return _first(self._rows("DELETE FROM tasks WHERE id = ? RETURNING doc", [task_id]))
+    def delete(self, task_id: str) -> Task | UnreadableDocument | None:
+        rows = self._rows(f"DELETE FROM tasks WHERE id = ? RETURNING {ROW}", [task_id])
+        return _task(rows[0]) if rows else None
 
-    def list_page(self, narrow: TaskFilter, page: int, page_size: int) -> tuple[list[Task], int]:
+    def list_page(self, narrow: TaskFilter, page: int, page_size: int) -> tuple[list[Task | UnreadableDocument], int]:
         where, values = _join(_narrowing(narrow))
         count = f"SELECT count(*) FROM tasks{where}" if where else "SELECT value FROM totals WHERE name = 'tasks'"
-        select = f"SELECT doc FROM tasks{where} ORDER BY created_at DESC, id DESC LIMIT ? OFFSET ?"
+        select = f"SELECT {ROW} FROM tasks{where} ORDER BY created_at DESC, id DESC LIMIT ? OFFSET ?"
 
         def read(connection: sqlite3.Connection) -> tuple[list[Any], int]:
             total = connection.execute(count, values).fetchone()[0]
@@ -118,19 +127,21 @@ class SqliteStore:
         condition = f"platform = ? AND {WAITING} AND next_run_at <= ?" + (" AND announced = -1" if unannounced else "")
         part = f"SELECT * FROM (SELECT doc, queue_order, id FROM tasks INDEXED BY by_waiting WHERE {condition} " \
                "ORDER BY queue_order, id LIMIT ?)"
-        query = f"SELECT doc FROM ({' UNION ALL '.join([part] * len(platforms))}) ORDER BY queue_order, id LIMIT ?"
+        query = f"SELECT {ROW} FROM ({' UNION ALL '.join([part] * len(platforms))}) ORDER BY queue_order, id LIMIT ?"
         now = time.time()
-        values = [value for platform in platforms for value in (platform, now, limit)]
-        return [_task(row) for row in self._rows(query, [*values, limit])]
+
+        def fetch(count: int) -> list[Task | UnreadableDocument]:
+            values = [value for platform in platforms for value in (platform, now, count)]
+            return [_task(row) for row in self._rows(query, [*values, count])]
+
+        return fill(limit, fetch)
 
     def owned(self) -> list[Claim]:
-        names = ("owner", "epoch", "beat", "status", "retries")
-        fields = ", ".join(f"json_extract(doc, '$.{name}')" for name in names)
+        fields = ", ".join(f"json_extract(doc, '$.{name}')" for name in CLAIM_FIELDS[1:])
         query = f"SELECT id, {fields} FROM tasks WHERE owner IS NOT NULL"
         # With the lock that writes need: while nobody can beat, nobody must look dead.
         rows = self._run(lambda connection: connection.execute(query).fetchall(), "IMMEDIATE")
-        return [Claim(task_id, owner, epoch, beat, Status(status), retries)
-                for task_id, owner, epoch, beat, status, retries in rows]
+        return read_claims(rows)
 
     def save_worker(self, worker: WorkerInfo) -> None:
         self._rows("INSERT INTO workers (id, doc) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET doc = excluded.doc",
@@ -140,8 +151,7 @@ class SqliteStore:
         self._rows("DELETE FROM workers WHERE id = ?", [worker_id])
 
     def workers(self) -> list[WorkerInfo]:
-        rows = self._rows("SELECT doc FROM workers ORDER BY id", [])
-        return [WorkerInfo.model_validate_json(doc) for (doc,) in rows]
+        return read_workers(self._rows(f"SELECT {ROW} FROM workers ORDER BY id", []))
 
     def ping(self) -> None:
         self._rows("SELECT 1 FROM tasks LIMIT 1", [])
@@ -211,12 +221,20 @@ def _json(value: Any) -> str:
     return to_json(value, inf_nan_mode="null").decode()
 
 
-def _task(row: tuple[Any, ...]) -> Task:
-    return Task.model_validate_json(row[0])
+def _parsed(event: bytes) -> Any:
+    """What is no JSON is no event either, and stays as it is."""
+    try:
+        return json.loads(event)
+    except ValueError:
+        return event
+
+
+def _task(row: tuple[Any, ...]) -> Task | UnreadableDocument:
+    return read_task(*row)
 
 
 def _first(rows: list[tuple[Any, ...]]) -> Task | None:
-    return _task(rows[0]) if rows else None
+    return require(_task(rows[0])) if rows else None
 
 
 def _condition(field: str, wanted: Any) -> Condition:
@@ -243,15 +261,14 @@ def _narrowing(narrow: TaskFilter) -> list[Condition]:
 
 
 def _update(task_id: str, change: Change) -> Condition:
-    """The statement that applies a change, and its values; it returns the document and how many events it has."""
+    """The statement that applies a change, and its values; it returns the document."""
     edits = [f"'$.{name}', json(?)" for name in change.set]
     increment = change.increment | ({"event_count": len(change.events)} if change.events else {})
     edits += [f"'$.{name}', coalesce(json_extract(doc, '$.{name}'), 0) + ?" for name in increment]
     conditions = [_condition(f"json_extract(doc, '$.{name}')", wanted) for name, wanted in change.where.items()]
     where, wanted_values = _join([("id = ?", [task_id]), *conditions])
     values = [*map(_json, change.set.values()), *increment.values(), *wanted_values]
-    return (f"UPDATE tasks SET doc = json_set(doc, {', '.join(edits)}){where} "
-            "RETURNING doc, json_extract(doc, '$.event_count')"), values
+    return f"UPDATE tasks SET doc = json_set(doc, {', '.join(edits)}){where} RETURNING {ROW}", values
 
 
 def _join(conditions: list[Condition]) -> Condition:

@@ -19,6 +19,7 @@ from shared.errors import Unavailable
 from shared.messages import RunTask
 from shared.queue import Delivery, Queue, Subscription
 from shared.store import Store
+from shared.store.reading import require
 from shared.transitions import Change
 from worker.control import TaskControl
 from worker.lease import Lease
@@ -72,7 +73,8 @@ class JournaledStore:
         self._write("insert", {"task": task.id, "events": [event.type for event in events]}, insert)
 
     def delete(self, task_id: str) -> Task | None:
-        return self._write("delete", {"task": task_id, "events": []}, lambda: self._store.delete(task_id))
+        return self._write("delete", {"task": task_id, "events": []}, lambda: require(deleted) if (
+            deleted := self._store.delete(task_id)) else None)
 
     @staticmethod
     def _write(what: str, told: dict[str, Any], write: Callable[[], Task | None]) -> Task | None:

@@ -10,6 +10,7 @@ from infra.servers.base import CannotStart
 from shared.documents import TERMINAL, Status, Task
 from shared.files import Files, open_files
 from shared.store import Store, TaskFilter, open_store
+from shared.store.reading import require
 from tests.chaos.clients import Clients
 from tests.chaos.faults import Injector
 from tests.chaos.history import History, read_lines
@@ -97,7 +98,7 @@ def _wait(holds: Callable[[], bool], timeout_s: float) -> bool:
 
 
 def _all_tasks(store: Store) -> list[Task]:
-    return store.list_page(TaskFilter(), 1, 10 * TASKS)[0]
+    return [require(task) for task in store.list_page(TaskFilter(), 1, 10 * TASKS)[0]]
 
 
 def _collect(history: History, scenario: Scenario, service: Service, store: Store, files: Files) -> None:

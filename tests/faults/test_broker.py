@@ -21,6 +21,7 @@ from infra.servers.rabbitmq import RabbitServer
 from shared.documents import Status, Task
 from shared.queue.topology import RUN_EXCHANGE, run_key, run_queue
 from shared.store import TaskFilter
+from shared.store.reading import require
 from tests.faults.conftest import ProxyBefore, brought_to_rest
 from tests.faults.proxy import Verdict
 from tests.faults.run import Run, elapsed
@@ -70,7 +71,8 @@ def create_unanswered(run: Run, **script: dict[str, Any]) -> tuple[Task, threadi
             run.client.create_task(**request)
 
     def find() -> Task | None:
-        return next((task for task in run.store.list_page(TaskFilter(), 1, 100)[0] if task.id not in before), None)
+        return next((require(task) for task in run.store.list_page(TaskFilter(), 1, 100)[0] if task.id not in before),
+                    None)
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()

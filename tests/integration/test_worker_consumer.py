@@ -15,9 +15,11 @@ from shared.documents import Status, Task
 from shared.errors import Unavailable
 from shared.files import FileInfo
 from shared.files.local import LocalFiles
+from shared.messages import RunTask
 from shared.platforms import get_platforms
-from shared.queue import Queue
-from shared.queue.polling import PollingQueue
+from shared.queue import Delivery, Queue
+from shared.queue.polling import PollingQueue, PollingSubscription
+from tests.contract.store_raw import edit_raw, get_raw
 from tests.integration.toy_models import small_model
 from tests.integration.two_targets_worker import FIRST, PLANS, SECOND, second_target
 from tests.integration.worker_kit import (
@@ -87,18 +89,44 @@ def test_a_claim_that_did_not_take_place_is_tried_again(bench: Bench, run_consum
     assert wait_until(lambda: done(bench, task)).epoch == 1
 
 
-def test_a_task_that_cannot_be_read_hurts_no_other(bench: Bench, run_consumer: RunConsumer) -> None:
-    class Poisoned(LossyStore):
-        def update(self, task_id: str, change: transitions.Change) -> Task | None:
-            if task_id == poison.id:
-                raise ValueError("a document of another version")
-            return super().update(task_id, change)
+@pytest.mark.parametrize("damage", [{"status": "archived"}, {"form": 2}, {"parameters": "x"}, {"epoch": None}])
+def test_a_task_that_cannot_be_read_hurts_no_other_and_stays_as_it_is(bench: Bench, run_consumer: RunConsumer,
+                                                                      damage: dict[str, Any]) -> None:
+    """Both on the way by the store and on that by a doorbell: the version that wrote it may have rung."""
+    class DoorbellFirst(PollingQueue):
+        def subscribe(self, worker_id: str, platforms: list[str]) -> PollingSubscription:
+            subscription = super().subscribe(worker_id, platforms)
+            receive, doorbells = subscription.receive, [RunTask(task_id=bad.id, epoch=0, platform=bad.platform,
+                                                                priority="high")]
 
-    poison = bench.submit(priority="high", queue_order=0.0)
-    bench.store = Poisoned(bench.store)
-    task = bench.submit()
-    run_consumer()
+            def receive_doorbell_first(**wanted: Any) -> Delivery | None:
+                return Delivery(doorbells.pop(), acked.set, lambda: None) if doorbells else receive(**wanted)
+
+            subscription.receive = receive_doorbell_first
+            return subscription
+
+    acked = threading.Event()
+    bad, task = bench.submit(priority="high", queue_order=0.0), bench.submit()
+    edit_raw(bench.store._store, bad.id, **damage)
+    before = get_raw(bench.store._store, bad.id)
+    run_consumer(DoorbellFirst(lambda: bench.store, 0.02))
     assert wait_until(lambda: done(bench, task)).status is Status.COMPLETED
+    assert acked.is_set()
+    if "epoch" not in damage:  # the claim counts a missing number from 0, which mends the document
+        assert get_raw(bench.store._store, bad.id) == before
+
+
+def test_a_task_that_turns_unreadable_under_its_owner_is_left_as_it_is(bench: Bench, run_consumer: RunConsumer) -> None:
+    parameters, gate = bench.gated("prepare")
+    bad, (_, thread) = bench.submit(parameters=parameters), run_consumer()
+    wait_until(lambda: bench.runs()["prepare"] == 1)
+    edit_raw(bench.store._store, bad.id, status="archived")
+    before = get_raw(bench.store._store, bad.id)
+    task = bench.submit(output_path=f"out/other{TARGET.artefact_suffix}")
+    assert wait_until(lambda: done(bench, task)).status is Status.COMPLETED
+    wait_until(lambda: not any(other.name == bad.id for other in threading.enumerate()))
+    gate.touch()
+    assert get_raw(bench.store._store, bad.id) == before and thread.is_alive()
 
 
 def test_an_error_in_the_main_loop_ends_no_running_task(bench: Bench, run_consumer: RunConsumer) -> None:
@@ -194,6 +222,25 @@ def test_a_worker_that_cannot_tell_the_store_that_it_lives_goes_on(bench: Bench)
 
     announcer(Away(bench.store), describe("w1", bench.settings, {}, {}))()
     assert bench.store.workers() == []
+
+
+def test_a_workers_document_that_stays_unreadable_is_forgotten_too(bench: Bench,
+                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    info = describe("w1", bench.settings, {}, {})
+    for name in ("damaged", "fresh"):
+        bench.store.save_worker(info.model_copy(update={"id": name}))
+    edit_raw(bench.store._store, "damaged", kind="workers", slots="many")
+    monkeypatch.setattr("worker.main.ANNOUNCE_SELF_S", 0.0)
+    monkeypatch.setattr("worker.main.FORGET_AFTER_S", 0.5)
+    tell = announcer(bench.store, info)
+    tell()
+    assert get_raw(bench.store._store, "damaged", kind="workers")["slots"] == "many"
+    time.sleep(0.6)
+    bench.store.save_worker(info.model_copy(update={"id": "fresh", "seen_at": time.time()}))
+    tell()
+    assert [worker.id for worker in bench.store.workers()] == ["fresh", "w1"]
+    with pytest.raises(TypeError):  # there is no such row any more
+        get_raw(bench.store._store, "damaged", kind="workers")
 
 
 # --- with RabbitMQ ----------------------------------------------------------------------------------------------------

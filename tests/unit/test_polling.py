@@ -9,9 +9,10 @@ import pytest
 
 from shared import transitions
 from shared.documents import Task
-from shared.errors import Unavailable
+from shared.errors import Unavailable, UnreadableDocument
 from shared.queue.polling import CANDIDATES, PollingQueue, PollingSubscription
 from shared.store.sqlite import SqliteStore
+from tests.contract.store_raw import edit_raw
 from tests.fixtures.targets import EVERY, NONE
 
 
@@ -26,7 +27,7 @@ class OutageStore(SqliteStore):
         self._answer()
         return super().waiting(platforms, limit=limit, unannounced=unannounced)
 
-    def get_many(self, task_ids: list[str]) -> dict[str, Task]:
+    def get_many(self, task_ids: list[str]) -> dict[str, Task | UnreadableDocument]:
         self._answer()
         return super().get_many(task_ids)
 
@@ -127,6 +128,17 @@ def test_several_changes_before_a_look_are_told_once(store: OutageStore) -> None
     assert subscription.receive(platforms=NONE, timeout_s=0.5) is None
     assert store.delete("t1")
     assert subscription.receive(platforms=NONE, timeout_s=2).message.epoch == 1
+    assert subscription.receive(platforms=NONE, timeout_s=0.5) is None
+
+
+def test_a_document_that_cannot_be_read_is_not_offered_and_its_owner_is_told_once(store: OutageStore) -> None:
+    create(store, "t1")
+    create(store, "t2", order=1.0)
+    edit_raw(store, "t1", parameters="x")
+    assert offered(subscribe(store)) == "t2"
+    subscription = subscribe(store)
+    subscription.watch("t1")
+    assert subscription.receive(platforms=NONE, timeout_s=2).message.task_id == "t1"
     assert subscription.receive(platforms=NONE, timeout_s=0.5) is None
 
 

@@ -11,6 +11,7 @@ import pytest
 from shared import transitions
 from shared.documents import StageRecord, Status, StoredFailure, Task, TaskResult
 from shared.errors import Unavailable
+from tests.contract.store_raw import edit_raw, get_raw
 from tests.integration.worker_kit import LossyStore, claim, make_task, open_store, wait_until
 from worker.control import Wanted
 from worker.lease import Beater, Lease
@@ -192,6 +193,20 @@ def test_a_claim_is_confirmed_only_while_it_holds(store: LossyStore, lease: Leas
     assert lease.confirm()
     change(store, lease, transitions.cancel())
     assert not lease.confirm()
+
+
+@pytest.mark.parametrize("write", [
+    lambda lease: lease.beat() or lease.control.wanted is not Wanted.STOP, lambda lease: lease.begin_stage("fetch"),
+    lambda lease: lease.commit_stages([RECORD]), lambda lease: lease.complete(RESULT, [RECORD]),
+    lambda lease: lease.fail(FAILURE), lambda lease: lease.release(), lambda lease: lease.confirm()])
+def test_an_owner_stops_when_its_document_cannot_be_read_any_more_and_leaves_it(store: LossyStore, lease: Lease,
+                                                                                write: Callable[[Lease], bool]) -> None:
+    edit_raw(store._store, lease.task.id, parameters="x")
+    before = get_raw(store._store, lease.task.id)
+    assert not write(lease)
+    assert lease.control.wanted is Wanted.STOP
+    assert not lease.was_dropped() and not lease.is_gone(), "else what it has published would be removed"
+    assert get_raw(store._store, lease.task.id) == before
 
 
 @pytest.mark.parametrize(("what", "dropped"), [

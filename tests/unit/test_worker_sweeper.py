@@ -11,6 +11,7 @@ from shared.documents import Status, Task
 from shared.errors import Unavailable
 from shared.queue.polling import PollingQueue
 from shared.store import Claim
+from tests.contract.store_raw import edit_raw, get_raw
 from tests.integration.worker_kit import LossyStore, claim, make_settings, make_task, open_store, wait_until
 from worker.sweeper import Reaper, Sweeper
 
@@ -120,6 +121,20 @@ def test_a_beat_between_the_look_and_the_write_saves_the_task(store: StoreWithOu
     store.owned = lambda: stale
     assert watch.look(2) == []
     assert store.get(task.id).owner == "w1"
+
+
+@pytest.mark.parametrize("damage", [{"status": "archived"}, {"epoch": None}, {"parameters": "x"}, {"form": 2}])
+def test_a_document_that_cannot_be_read_is_left_as_it_is_and_the_others_are_freed(
+        store: StoreWithOutage, watch: Watch, task: Task, damage: dict[str, object]) -> None:
+    others = [make_task(), make_task()]
+    for other in others:
+        store.insert(other)
+        claim(store, other)
+    edit_raw(store._store, task.id, **damage)
+    before = get_raw(store._store, task.id)
+    freed = watch.look(2 * LEASE_S)
+    assert sorted(freed) == sorted(other.id for other in others)
+    assert get_raw(store._store, task.id) == before
 
 
 def test_a_dead_owners_paused_task_stays_paused(store: StoreWithOutage, watch: Watch, task: Task) -> None:
