@@ -26,7 +26,7 @@ def check_set(path: str, inputs: list[dict[str, Any]], files: Files, deadline: f
     names = rules.kept(named)
     if len(names) == 1 and names[0].lower().endswith(".zip"):
         content = read_objects("archive", [named[names[0]]], files, deadline)[0]
-        names, headers = _members(content), content["arrays"]
+        names, headers = _members(content, named[names[0]].size_bytes), content["arrays"]
     else:
         arrays = [name for name in sorted(names) if name.lower().endswith(".npy")][:MAX_ARRAYS]
         headers = dict(zip(arrays, read_objects("array", [named[name] for name in arrays], files, deadline),
@@ -35,7 +35,9 @@ def check_set(path: str, inputs: list[dict[str, Any]], files: Files, deadline: f
     short = {name[len(common):]: headers.get(name) for name in names}
     if rules.LIST in short:
         return  # which files are samples, it alone tells
-    for sample in rules.group(sorted(short), [item["name"] for item in inputs]):
+    samples = rules.group(sorted(short), [item["name"] for item in inputs])
+    rules.check_total(len(samples), inputs)
+    for sample in samples:
         for name, item in zip(sample, inputs, strict=True):
             _check_file(name, short[name], item)
 
@@ -49,10 +51,10 @@ def _find(path: str, files: Files) -> list[FileInfo]:
     return found
 
 
-def _members(content: dict[str, Any]) -> list[str]:
+def _members(content: dict[str, Any], zip_bytes: int) -> list[str]:
     if "error" in content:
         raise rules.bad_zip(content["error"])
-    members = rules.Members()
+    members = rules.Members(zip_bytes)
     return [name for name, size, is_link in content["members"] if members.take(name, size, is_link)]
 
 

@@ -1,4 +1,5 @@
 """What a calibration set may be: which of its files make a sample, and what a file has to be."""
+import math
 import posixpath
 import re
 
@@ -9,7 +10,14 @@ LIST = "dataset.txt"
 IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's, by the number of channels
 MAX_FILES = 10000
-MAX_BYTES = 8 << 30
+MAX_BYTES = 8 << 30  # of a zip's files together, and of all samples as arrays
+# A zip may hold so many times its own size. Pictures of a camera hardly compress, arrays of their values tenfold.
+MAX_FACTOR = 100
+FREE_BYTES = 16 << 20  # a zip of any size may hold so much
+# The same for one image. A printed page as PNG comes to 500 times its size.
+MAX_IMAGE_FACTOR = 1000
+FREE_IMAGE_BYTES = 64 << 20
+MAX_PIXELS = 1 << 27
 # What desktops add to folders and zips.
 _IGNORED = re.compile(r"(^|/)(\.[^/]*|__MACOSX|Thumbs\.db|desktop\.ini)(/|$)", re.IGNORECASE)
 _DTYPES = {"float": "float32", "double": "float64"}  # ONNX's names that are not NumPy's
@@ -29,11 +37,12 @@ def kept(names):
 
 
 class Members:
-    """The names of a zip's files, looked at one after the other."""
+    """The names of the files of a zip, looked at one after the other. `zip_bytes` is the size of the zip itself."""
 
-    def __init__(self):
+    def __init__(self, zip_bytes):
         self.names = set()
         self._bytes = 0
+        self._free_bytes = max(FREE_BYTES, MAX_FACTOR * zip_bytes)
 
     def take(self, name, size, is_link):
         """Whether the file is part of the set.
@@ -52,8 +61,34 @@ class Members:
         self._bytes += size
         if self._bytes > MAX_BYTES or len(self.names) == MAX_FILES:
             raise reasons.BAD_ZIP(problem=reasons.ZIP_TOO_LARGE(files=MAX_FILES, gib=MAX_BYTES >> 30))
+        if self._bytes > self._free_bytes:
+            raise reasons.BAD_ZIP(problem=reasons.ZIP_EXPANDS(factor=MAX_FACTOR))
         self.names.add(name)
         return True
+
+
+def image_size_problem(width, height, bands, file_bytes):
+    """Why an image is not decoded, in both languages; None where it is."""
+    if width * height > MAX_PIXELS:
+        return reasons.TOO_MANY_PIXELS(width=width, height=height, limit=MAX_PIXELS)
+    if width * height * bands > max(FREE_IMAGE_BYTES, MAX_IMAGE_FACTOR * file_bytes):
+        return reasons.IMAGE_EXPANDS(width=width, height=height, factor=MAX_IMAGE_FACTOR)
+    return None
+
+
+def check_total(samples, inputs):
+    """`inputs` are `[{name, dtype, shape}]` of static shape.
+
+    Raises:
+        Refusal: `calibration_invalid`: so many samples do not fit into what a set may be as arrays.
+    """
+    sample_bytes = sum(math.prod(item["shape"]) * _item_bytes(item["dtype"]) for item in inputs)
+    if samples * sample_bytes > MAX_BYTES:
+        raise reasons.SET_TOO_LARGE(count=samples, mib=-(-sample_bytes >> 20), limit=MAX_BYTES >> 30)
+
+
+def _item_bytes(dtype):
+    return max(1, int("".join(filter(str.isdigit, numpy_name(dtype))) or 8) // 8)
 
 
 def common_folder(names, inputs):

@@ -84,6 +84,7 @@ BAD = {
     "twice": (TWO, {"a/1.npy": npy(1, 4), "a/1.png": b"x", "b/1.npy": npy(1, 4)}),
     "climbs": (ONE, {"set.zip": zipped({"../a.npy": A})}), "absolute": (ONE, {"set.zip": zipped({"/a.npy": A})}),
     "backslash": (ONE, {"set.zip": zipped({"x\\a.npy": A})}), "no zip": (ONE, {"set.zip": b"PK\x03\x04 no zip"}),
+    "bomb": (ONE, {"set.zip": zipped({"a.npy": A, "b.npy": bytes(17 << 20)})}),
     "empty zip": (ONE, {"set.zip": zipped({})}),
     "in a zip": (ONE, {"set.zip": zipped({"top/a.npy": A, "top/b.npy": npy(2, 2)})}),
 }
@@ -93,6 +94,15 @@ BAD = {
 def test_a_bad_set_is_refused_in_the_words_of_the_stage(tmp_path: Path, name: str) -> None:
     wanted = refusal_of_the_stage(tmp_path / "stages", *BAD[name])
     assert wanted is not None and verdict(tmp_path / "uploaded", *BAD[name]) == wanted
+
+
+def test_a_set_that_is_too_large_as_arrays_is_refused_by_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {"a.npy": A, "b.npy": npy(3, 32, 32, dtype=np.uint8)}
+    monkeypatch.setattr("shared.rules.calibration.MAX_BYTES", 2 * 3 * 32 * 32 * 4)
+    assert refusal_of_the_stage(tmp_path / "two", ONE, files) is verdict(tmp_path / "also two", ONE, files) is None
+    wanted = refusal_of_the_stage(tmp_path / "three", ONE, files | {"c.npy": A})
+    assert wanted is not None and wanted[0] == "calibration_invalid" and "3 samples" in wanted[1]
+    assert verdict(tmp_path / "also three", ONE, files | {"c.npy": A}) == wanted
 
 
 @pytest.mark.parametrize(("content", "says"), [(b"1,2\n", "no .npy file"), (A[:-1], "cut off"), (A[:40], "no .npy"),

@@ -280,6 +280,21 @@ def test_a_bomb_is_refused_before_it_fills_the_disk(tmp_path, monkeypatch):
     assert sum(path.stat().st_size for path in Path("unpacked").iterdir()) <= 4 << 20
 
 
+def test_a_zip_that_holds_many_times_its_own_size_is_refused_before_it_fills_the_disk(tmp_path):
+    bomb = zipped({f"{number}.npy": bytes(6 << 20) for number in range(9)})
+    assert len(bomb) < 100_000
+    assert "more than 100 times its own size" in refusal(tmp_path, {"set.zip": bomb})
+    assert sum(path.stat().st_size for path in Path("unpacked").iterdir()) <= rules.FREE_BYTES
+
+
+def test_a_large_zip_may_hold_more_than_a_small_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(rules, "FREE_BYTES", 1000)
+    assert len(Calibrated(tmp_path, {"set.zip": zipped(GOOD)}).facts["samples"]) == 3
+    monkeypatch.setattr(rules, "MAX_FACTOR", 1)
+    blank = {f"{number}.npy": npy(np.full((1, 3, 4, 6), number, np.float32)) for number in range(9)}
+    assert "more than 1 times" in refusal(tmp_path / "blank", {"set.zip": zipped(blank)})
+
+
 def test_a_bomb_that_lies_about_its_size_is_refused_too(tmp_path):
     data = bytearray(zipped({"0.npy": b"\0" * (3 << 20)}))
     for signature, offset in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):

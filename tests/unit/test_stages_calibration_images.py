@@ -165,6 +165,12 @@ def test_an_absurd_size_is_refused_before_anything_is_read(tmp_path, size):
     refusal(tmp_path, data)
 
 
+def test_an_image_of_many_times_its_files_size_is_refused_before_it_is_decoded(tmp_path):
+    blank = Image.new("RGB", (9000, 9000), RED)
+    assert "more than 1000 times" in refusal(tmp_path / "webp", encoded(blank, "WEBP", lossless=True), "a.webp")
+    assert np.abs(loaded(tmp_path / "jpeg", encoded(blank, "JPEG"), "a.jpg")[0, 0] - RED[0]).max() <= 2
+
+
 def test_a_text_that_unpacks_to_much_is_refused(tmp_path):
     bomb = chunk(b"zTXt", b"a\0\0" + zlib.compress(b"\0" * (64 << 20), 9))
     refusal(tmp_path, bare_png(6, 4, bomb, chunk(b"IDAT", zlib.compress(b"\0" * 28)), chunk(b"IEND", b"")))

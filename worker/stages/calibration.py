@@ -38,6 +38,7 @@ def run(job):
     common = rules.common_folder(names, [item["name"] for item in inputs])
     root, names = os.path.join(root, common), [name[len(common):] for name in names]
     samples = _group(root, sorted(names), inputs)
+    rules.check_total(len(samples), inputs)
     values = _Values([item["name"] for item in inputs])
     written = []
     for number, sample in enumerate(samples):

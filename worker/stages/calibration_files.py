@@ -11,7 +11,6 @@ from shared.rules.refusal import Unusable
 from worker.stages.samples import numpy_dtype
 
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP")  # whatever the name says: Pillow knows formats that run programs
-_MAX_PIXELS = 1 << 27
 
 
 def load_array(path, item):
@@ -68,9 +67,10 @@ def load_image(path, item, channel_order):
     channels, height, width = (shape[1], *shape[2:]) if channels_first else (shape[3], *shape[1:3])
     try:
         with Image.open(path, formats=_FORMATS) as image:
-            if image.width * image.height > _MAX_PIXELS:
-                raise Unusable(reasons.TOO_MANY_PIXELS(width=image.width, height=image.height,
-                                                             limit=_MAX_PIXELS))
+            problem = rules.image_size_problem(image.width, image.height, len(image.getbands()),
+                                               os.path.getsize(path))
+            if problem:
+                raise Unusable(problem)
             upright = ImageOps.exif_transpose(_in_eight_bits(image))
             upright = upright.convert(rules.MODES[channels])
             pixels = np.asarray(upright.resize((width, height), Image.Resampling.BILINEAR))
@@ -98,7 +98,7 @@ def unpack(path, folder):
     Raises:
         StageError: `calibration_invalid`: damaged, encrypted, too large, or with names that lead out of the folder.
     """
-    members = rules.Members()
+    members = rules.Members(os.path.getsize(path))
     try:
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():

@@ -21,6 +21,10 @@ NO_OWNER = _of_set(
     "put each input's files into a folder of its name, or list the samples in {list}")
 SAME_SAMPLE = _of_set("{one} 和 {other} 属于同一个样本", "{one} and {other} would be the same sample",
                       "删除其中一个", "remove one of them")
+SET_TOO_LARGE = _of_set(
+    "{count} 个样本, 每个 {mib} MiB, 合计超过 {limit} GiB",
+    "{count} samples of {mib} MiB each are more than {limit} GiB",
+    "减少样本数量, 约 100 个即可", "send fewer samples, 100 or so do")
 LACKS_SAMPLE = _of_set(
     "输入 {input!r} 没有样本 {sample!r} 的文件", "input {input!r} has no file for the sample {sample!r}",
     "同一样本在每个输入的文件夹中使用相同的文件名", "files of one sample have the same name in each input's folder")
@@ -47,6 +51,7 @@ BAD_ZIP = Reason(
 MEMBER_OUTSIDE = Template("成员 {name!r} 位于压缩包之外", "its member {name!r} lies outside of it")
 MEMBER_LINK = Template("成员 {name!r} 是链接", "its member {name!r} is a link")
 MEMBER_TWICE = Template("{name!r} 出现了两次", "it holds {name!r} twice")
+ZIP_EXPANDS = Template("解压后超过其自身大小的 {factor} 倍", "it holds more than {factor} times its own size")
 ZIP_TOO_LARGE = Template("文件超过 {files} 个, 或大小超过 {gib} GiB", "it holds more than {files} files or {gib} GiB")
 
 # --- one file
@@ -69,6 +74,8 @@ NOT_FINITE = Bilingual("含有 NaN, 或超出其类型范围的值", "it holds N
 BEYOND_TYPE = Template("含有超出 {dtype} 范围的值", "it holds values beyond {dtype}")
 TOO_MANY_PIXELS = Template("有 {width} x {height} 像素, 最多读取 {limit}",
                            "it has {width} x {height} pixels, {limit} at most are read")
+IMAGE_EXPANDS = Template("有 {width} x {height} 像素, 超过文件大小的 {factor} 倍",
+                         "its {width} x {height} pixels are more than {factor} times the size of the file")
 NOT_AN_IMAGE = Template("无法作为图像读取: {said}", "it cannot be read as an image: {said}")
 NO_KNOWN_FORMAT = Template("不是 {formats}, 或已损坏", "it is none of {formats}, or damaged")
 
