@@ -1,7 +1,7 @@
 """Where task documents live: the protocol, and the choice of an adapter by URL scheme."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -118,6 +118,10 @@ class Store(Protocol):
         """Every task that has an owner and a status that this version knows; unavailable also where the store can be
         read but not written, so that nobody looks dead while nobody can beat."""
 
+    def stage_keys(self, *, statuses: Collection[Status] = (), among: Collection[str] | None = None) -> set[str]:
+        """The keys of the stages that tasks have recorded: tasks with one of `statuses`, or of any status where that
+        is empty. With `among` only those of these keys."""
+
     def save_worker(self, worker: WorkerInfo) -> None:
         """Insert or replace by id."""
 
@@ -125,6 +129,13 @@ class Store(Protocol):
 
     def workers(self) -> list[WorkerInfo]:
         """Those that can be read, by id."""
+
+    def tidy(self, *, all_at_once: bool = False) -> int:
+        """Give space that deletes have left free back to the disk; how many bytes, 0 where nothing is left to give.
+
+        One call takes no longer than some writes. `all_at_once` also takes what holds up all writers for long: for a
+        person who asks for it.
+        """
 
     def ping(self) -> None:
         """Return if the store can be read."""

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -152,6 +152,15 @@ class MongoStore:
             documents = database.tasks.find({"owner": {"$ne": None}}, dict.fromkeys(CLAIM_FIELDS[1:], 1))
             return read_claims((document["_id"], *map(document.get, CLAIM_FIELDS[1:])) for document in documents)
 
+    def stage_keys(self, *, statuses: Collection[Status] = (), among: Collection[str] | None = None) -> set[str]:
+        query: dict[str, Any] = {"status": {"$in": [status.value for status in statuses]}} if statuses else {}
+        if among is not None:
+            query["stages.key"] = {"$in": list(among)}
+        with self._database() as database:
+            keys = {stage["key"] for document in database.tasks.find(query, {"stages.key": 1})
+                    for stage in document.get("stages", [])}
+        return keys if among is None else keys & set(among)
+
     def save_worker(self, worker: WorkerInfo) -> None:
         with self._database() as database:
             database.workers.replace_one({"_id": worker.id}, to_document(worker), upsert=True)
@@ -163,6 +172,10 @@ class MongoStore:
     def workers(self) -> list[WorkerInfo]:
         with self._database() as database:
             return read_workers((doc["_id"], from_document(doc)) for doc in database.workers.find().sort("_id", 1))
+
+    def tidy(self, *, all_at_once: bool = False) -> int:
+        """The server uses freed space again by itself; to give it back to the disk is its operator's decision."""
+        return 0
 
     def ping(self) -> None:
         with self._database() as database:
@@ -215,7 +228,8 @@ class MongoStore:
         waiting = [("owner", 1), ("status", 1), ("platform", 1), *QUEUE_ORDER, ("next_run_at", 1), ("announced", 1)]
         filters = [IndexModel([(field, 1), *NEWEST_FIRST]) for field in ("status", "platform", "task_type", "group_id")]
         database.tasks.create_indexes([IndexModel([("idempotency_key", 1)], unique=True, sparse=True),
-                                       IndexModel(waiting, name="waiting"), IndexModel(NEWEST_FIRST), *filters])
+                                       IndexModel(waiting, name="waiting"), IndexModel(NEWEST_FIRST),
+                                       IndexModel([("stages.key", 1)]), *filters])
         self._indexed.add(os.getpid())
 
 

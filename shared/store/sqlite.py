@@ -7,7 +7,7 @@ import random
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from shared.errors import AppError, Unavailable, UnreadableDocument
 from shared.store import KEPT_EVENTS, Claim, DuplicateKey, TaskFilter
 from shared.store.reading import CLAIM_FIELDS, fill, read_claims, read_events, read_task, read_workers, require
 from shared.store.sqlite_schema import GROUP, WAITING, connect
+from shared.store.sqlite_space import give_back
 from shared.transitions import AtMost, Change, OneOf
 
 Result = TypeVar("Result")
@@ -143,6 +144,19 @@ class SqliteStore:
         rows = self._run(lambda connection: connection.execute(query).fetchall(), "IMMEDIATE")
         return read_claims(rows)
 
+    def stage_keys(self, *, statuses: Collection[Status] = (), among: Collection[str] | None = None) -> set[str]:
+        # A document that somebody has spoilt names nothing; the others are to be read all the same.
+        key = "json_extract(CASE stage.type WHEN 'object' THEN stage.value ELSE '{}' END, '$.key')"
+        conditions: list[Condition] = [(f"{key} IS NOT NULL", [])]
+        if statuses:
+            conditions.append(_condition("status", OneOf(tuple(statuses))))
+        if among is not None:
+            conditions.append((f"{key} IN (SELECT value FROM json_each(?))", [_json(list(among))]))
+        where, values = _join(conditions)
+        rows = self._rows(f"SELECT DISTINCT {key} FROM tasks, json_each(CASE WHEN json_valid(doc) THEN doc ELSE '{{}}' "
+                          f"END, '$.stages') AS stage{where}", values)
+        return {key for (key,) in rows}
+
     def save_worker(self, worker: WorkerInfo) -> None:
         self._rows("INSERT INTO workers (id, doc) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET doc = excluded.doc",
                    [worker.id, worker.model_dump_json()])
@@ -152,6 +166,9 @@ class SqliteStore:
 
     def workers(self) -> list[WorkerInfo]:
         return read_workers(self._rows(f"SELECT {ROW} FROM workers ORDER BY id", []))
+
+    def tidy(self, *, all_at_once: bool = False) -> int:
+        return self._run(lambda connection: give_back(connection, all_at_once=all_at_once))
 
     def ping(self) -> None:
         self._rows("SELECT 1 FROM tasks LIMIT 1", [])

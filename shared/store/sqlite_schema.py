@@ -10,6 +10,7 @@ import sqlite3
 from pathlib import Path
 
 VERSION = 3
+LOG_BYTES = 16 << 20  # to which the write-ahead log is cut back after it was written into the file
 
 # Also literally in the queries: SQLite uses a partial index only where the query repeats the index's condition.
 WAITING = "owner IS NULL AND status IN ('pending', 'running')"
@@ -71,7 +72,10 @@ def connect(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     try:
+        # Before anything else is written: of a file that exists it changes nothing (`sqlite_space` then does).
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
         connection.execute("PRAGMA synchronous = FULL")  # a commit is on the disk when it returns
         if connection.execute("PRAGMA user_version").fetchone()[0] < VERSION:
             connection.executescript(SCHEMA)
