@@ -60,6 +60,11 @@ class Settings(BaseModel):
     buckets: Names = Field(("*",), description="buckets that requests may name; * is any but the cache's own")
     results_bucket: str = Field("results", description="where artefacts go when a task names no output_path")
     cache_bucket: str = Field("model-convert-cache", description="stage results shared by all workers")
+    cache_bucket_bytes: int = Field(100 << 30, ge=0, description="of the cache bucket before results go that were not "
+                                                                 "used for longest; those that live tasks need stay")
+    cache_life_s: float = Field(30 * 86400.0, gt=0, description="results and logs that nobody used for so long go")
+    cache_grace_s: float = Field(3600.0, gt=0, description="what was stored or used so lately stays in any case")
+    gc_every_s: float = Field(900.0, gt=0, description="how often one of the workers looks for what is to go")
     max_body_bytes: int = Field(1 << 20, gt=0)
     max_model_bytes: int = Field(8 << 30, gt=0)
 

@@ -25,5 +25,15 @@ def delete_logs(files: Files, settings: Settings, task_id: str) -> None:
         files.delete(info.path)
 
 
+def logs(settings: Settings) -> str:
+    """What all logs' paths start with."""
+    return f"{settings.cache_bucket}/logs/"
+
+
+def task_of(path: str) -> str:
+    """The id of the task that a log belongs to."""
+    return path.split("/")[2]
+
+
 def _folder(settings: Settings, task_id: str) -> str:
-    return f"{settings.cache_bucket}/logs/{task_id}/"
+    return f"{logs(settings)}{task_id}/"

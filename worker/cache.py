@@ -1,14 +1,16 @@
 """Stage results by the hash of everything that went into them: on this machine, and in the object store for all.
 
-Object store:  <cache bucket>/blobs/<sha256>          file contents, each once
-               <cache bucket>/stages/<key>.json       the manifest, written last and only if absent
+Object store:  see `shared.cached`; a result's manifest is written last and only if absent
 This machine:  <cache dir>/<key[:2]>/<key>/files/     the files; manifest.json beside it; moved into place whole;
-                                                      an empty file `shared` once the object store has it too;
+                                                      an empty file `shared` once the object store has it too, whose
+                                                      time is when the object store was last told that it is in use;
                                                       an empty file `held`, locked by each claim that needs the entry
 
 So a half-written entry does not exist, an entry never changes, and equal files of different results are stored once.
 A claim holds the entries of its stages until it ends; eviction passes over an entry that is held. What is not shared
 yet can therefore not get lost under the claim that will share it. The lock ends with its process.
+The object store's copy goes when nobody has used it for long (`shared.cached.collector`). So a use is told there, once
+a day, by touching the manifest; and `worker.housekeeper` tells which copies have gone.
 An entry that is damaged all the same (a file lost, cut or written to) is removed by whoever finds it: its stage runs
 again.
 """
@@ -22,14 +24,16 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from shared.cached import MANIFEST_LIMIT_BYTES, blob_path, manifest_path
 from shared.digests import file_digest
-from shared.errors import NotFound, PayloadTooLarge, PreconditionFailed
+from shared.errors import NotFound, PayloadTooLarge, PreconditionFailed, Unavailable
 from shared.files import SMALL_BYTES, Files, IfAbsent
 from worker.results import StageResult, check_files, damaged, link_or_copy, place_files, seal
 
@@ -39,7 +43,9 @@ MANIFEST = "manifest.json"
 FILES = "files"
 SHARED = "shared"
 HELD = "held"
-MANIFEST_LIMIT_BYTES = 64 << 20
+HEARD = ".heard"  # its time: when a worker here last knew of all results that are gone from the object store
+TOLD_S = 86400.0  # a use is told the object store once in so long
+SLOW_S = 600.0  # blobs that were stored longer before their manifest are touched again
 SCRATCH_LIFE_S = 86400.0  # what a killed worker left in the middle of a download goes after that
 
 
@@ -50,6 +56,10 @@ class StageCache:
         self._folder, self._limit_bytes, self._files, self._bucket = folder, limit_bytes, files, bucket
         self._scratch = folder / "tmp"
         self._scratch.mkdir(parents=True, exist_ok=True)
+        self._used: set[str] = set()  # keys whose use is not told yet
+        self._told: dict[str, float] = {}  # {key: when its use was told}, of results that may have no entry here
+        # Tasks that were deleted while a claim here had them: (task's id, keys). The housekeeper takes them.
+        self.of_deleted: deque[tuple[str, list[str]]] = deque(maxlen=1000)
         self._grown_bytes: int | None = None  # since the last look at all entries; None: never looked
 
     def find(self, key: str) -> StageResult | None:
@@ -61,6 +71,8 @@ class StageCache:
             result = _read_manifest(key, (scratch / MANIFEST).read_bytes())
             if result is None:
                 self._files.delete(self._manifest_path(key))
+            else:
+                self._used.add(key)
             return result
         return None
 
@@ -71,6 +83,7 @@ class StageCache:
             result = _read_manifest(key, local.read_bytes())
             if result is not None:
                 os.utime(local)  # the least recently used entry goes first
+                self._used.add(key)
                 return result
             self._remove(key)
         return None
@@ -87,6 +100,9 @@ class StageCache:
         except NotFound:
             shutil.rmtree(target)
             self._remove(result.key)
+            if not self._files.touch(self._manifest_path(result.key)):  # it stays while it is read
+                self.forget_shared([result.key])
+                raise damaged(result) from None
             with self._scratch_folder() as scratch:
                 self._download(result, scratch)
                 seal(result, scratch)
@@ -142,25 +158,36 @@ class StageCache:
         folder = self._entry(result.key) / FILES
         try:
             check_files(result, folder)
-            for name, about in result.files.items():
-                self._share_file(folder / name, about)
+            began = float("-inf")
+            while time.monotonic() - began > SLOW_S:  # again, if the first blobs are no longer new by now
+                began = time.monotonic()
+                for name, about in result.files.items():
+                    self._share_file(folder / name, about)
         except FileNotFoundError as error:
             raise damaged(result) from error
         with self._scratch_folder() as scratch:
-            manifest = scratch / MANIFEST
+            manifest, path = scratch / MANIFEST, self._manifest_path(result.key)
             manifest.write_text(json.dumps(asdict(result)))
-            with suppress(PreconditionFailed):
-                self._files.upload(manifest, self._manifest_path(result.key), condition=IfAbsent(), immutable=True)
+            while True:
+                try:
+                    self._files.upload(manifest, path, condition=IfAbsent(), immutable=True)
+                except PreconditionFailed:
+                    if not self._files.touch(path):
+                        continue  # removed in between
+                break
         self._mark_shared(result.key)
 
     def _share_file(self, source: Path, about: dict[str, Any]) -> None:
+        """Whichever way, the blob is new afterwards: what is old and named by no manifest may be removed."""
         path = self._blob_path(about)
         if about["size_bytes"] <= SMALL_BYTES:
-            with suppress(PreconditionFailed):
+            try:
                 self._files.upload(source, path, condition=IfAbsent(), immutable=True)
-                return
+            except PreconditionFailed:
+                self._files.upload(source, path, immutable=True)
+            return
         stored = self._files.stat(path)
-        if stored is None or stored.size_bytes != about["size_bytes"]:
+        if stored is None or stored.size_bytes != about["size_bytes"] or not self._files.touch(path):
             self._files.upload(source, path, immutable=True)
 
     def is_shared(self, key: str) -> bool:
@@ -168,17 +195,74 @@ class StageCache:
         return (self._entry(key) / SHARED).exists() or self._files.stat(self._manifest_path(key)) is not None
 
     def _mark_shared(self, key: str) -> None:
+        """The object store has it, and knows that it is in use."""
+        self._told[key] = time.monotonic()
         with suppress(FileNotFoundError):  # evicted meanwhile
             (self._entry(key) / SHARED).touch()
+
+    # --- what becomes of the object store's copies ----------------------------------------------------------------
+
+    def tell_uses(self) -> None:
+        """Tell the object store which results are in use, each once in `TOLD_S`.
+
+        Raises:
+            Unavailable: the rest is told another time.
+        """
+        now = time.monotonic()
+        self._told = {key: at for key, at in self._told.items() if now - at < TOLD_S}
+        while self._used:
+            key = self._used.pop()
+            if self._is_told(key):
+                continue
+            shared = self._entry(key) / SHARED
+            try:
+                fresh = time.time() - shared.stat().st_mtime < TOLD_S
+            except FileNotFoundError:
+                fresh = self._entry(key).exists()  # nobody but this machine has it yet
+            if fresh:
+                continue
+            try:
+                told = self._files.touch(self._manifest_path(key))
+            except Unavailable:
+                self._used.add(key)
+                raise
+            self._mark_shared(key) if told else self.forget_shared([key])
+
+    def _is_told(self, key: str) -> bool:
+        return time.monotonic() - self._told.get(key, float("-inf")) < TOLD_S
+
+    def forget_shared(self, keys: Iterable[str]) -> None:
+        """The object store has these no longer: who uses them next shares them anew."""
+        for key in keys:
+            self._told.pop(key, None)
+            with suppress(FileNotFoundError):
+                (self._entry(key) / SHARED).unlink()
+
+    def purge(self, key: str) -> bool:
+        """Remove the local entry; False where a claim holds it."""
+        return self._remove_unless_held(key) or not self._entry(key).exists()
+
+    def begin_to_hear(self, trust_s: float) -> None:
+        """If no worker here has heard for so long which results are gone: all local entries go."""
+        heard = self._folder / HEARD
+        with suppress(FileNotFoundError):
+            if time.time() - heard.stat().st_mtime > trust_s:
+                logger.warning("this machine was away for long, its copies of results are removed")
+                for manifest in self._folder.glob(f"??/*/{MANIFEST}"):
+                    self._remove_unless_held(manifest.parent.name)
+        self.note_heard()
+
+    def note_heard(self) -> None:
+        (self._folder / HEARD).touch()
 
     def _entry(self, key: str) -> Path:
         return self._folder / key[:2] / key
 
     def _manifest_path(self, key: str) -> str:
-        return f"{self._bucket}/stages/{key}.json"
+        return manifest_path(self._bucket, key)
 
     def _blob_path(self, about: dict[str, Any]) -> str:
-        return f"{self._bucket}/blobs/{about['sha256']}"
+        return blob_path(self._bucket, about["sha256"])
 
     @contextmanager
     def _scratch_folder(self) -> Iterator[Path]:
@@ -202,6 +286,7 @@ class StageCache:
         except (NotFound, PayloadTooLarge) as error:
             logger.warning("a cached result is damaged, its stage will run again: %s", result.key)
             self._files.delete(self._manifest_path(result.key))
+            self.forget_shared([result.key])
             if not isinstance(error, NotFound) or (folder / name).exists():
                 self._files.delete(self._blob_path(about))
             raise damaged(result) from error

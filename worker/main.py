@@ -24,6 +24,7 @@ from shared.store.sightings import get_sightings
 from worker.cache import StageCache
 from worker.consumer import Consumer
 from worker.execution import make_hosts
+from worker.housekeeper import Housekeeper
 from worker.log_sharer import LogSharer
 from worker.plan import Plan, get_plans
 from worker.single_flight import SingleFlight
@@ -68,6 +69,7 @@ def main() -> int:
         if stop.is_set():
             consumer.drain()
         at_end.callback(Sweeper(store, queue, settings, list(plans)).close)
+        at_end.callback(Housekeeper(tools.files, store, tools.cache, settings).close)
         logger.info("ready", extra={"targets": list(plans), "slots": settings.slots,
                                     "platform_slots": settings.platform_slots})
         consumer.run(on_tick=announcer(store, describe(worker_id, settings, plans, toolchains)))

@@ -76,6 +76,8 @@ class TaskRunner:
                 self._ending.withdraw()
                 if self._lease.is_gone():
                     self._tools.logs.remove(self._task.id)
+                    self._tools.cache.of_deleted.append(
+                        (self._task.id, [result.key for result in self._results.values()]))
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _run_to_an_end(self) -> None:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 
 from pydantic import Field, model_validator
 
@@ -17,14 +18,17 @@ from shared.task_logs import delete_logs
 logger = logging.getLogger(__name__)
 
 
-class TaskRefs(StrictModel):
+class TasksToDelete(StrictModel):
     """Tasks by `task_ids`, or all of a group by `group_id`."""
 
     task_ids: TaskIds | None = None
     group_id: GroupIdText | None = None
+    purge: bool = Field(False, description="also remove the cached results of the tasks' stages, within seconds, but "
+                                           "for those that another task has used; else they go when nobody has used "
+                                           "them for long")
 
     @model_validator(mode="after")
-    def _check_one_of_both(self) -> TaskRefs:
+    def _check_one_of_both(self) -> TasksToDelete:
         if (self.task_ids is None) == (self.group_id is None):
             raise wrong("的 task_ids 为必填字段 (或 group_id, 二者仅其一)",
                         "needs task_ids (or group_id, but not both)")
@@ -38,18 +42,24 @@ class TasksDeleted(Model):
     results: dict[str, bool]
 
 
-def delete_tasks(task_ids: list[str]) -> dict[str, bool]:
+def delete_tasks(task_ids: list[str], *, purge: bool = False) -> dict[str, bool]:
     """Delete each task. The answer is `{task id: True if the task is gone}`; an id that occurs twice counts once.
+
+    With `purge` the workers are told to remove the results of the tasks' stages. The first one that looks does so.
 
     A task whose objects cannot be deleted is kept, so that no object stays behind without a task. The owner is nudged,
     best effort: at its next beat it finds no task, stops, and leaves no object behind. Of a task whose document cannot
     be read, the objects go that can be known by its id.
 
     Raises:
-        Unavailable: the store does not answer. What was deleted before stays deleted.
+        Unavailable: the store does not answer. What was deleted before stays deleted. Or the purge cannot be asked for,
+            and nothing is deleted.
     """
     found = get_store().get_many(list(dict.fromkeys(task_ids)))
+    if purge:  # first of all: what is not asked for would never go
+        _ask_for_purge(found.values())
     results = dict.fromkeys(task_ids, False)
+    gone: list[Task | UnreadableDocument] = []
     files_answer = queue_answers = True
     for task_id, task in found.items():
         if has_objects(task):
@@ -60,11 +70,27 @@ def delete_tasks(task_ids: list[str]) -> dict[str, bool]:
         results[task_id] = deleted is not None
         if deleted is None:
             continue
+        gone.append(deleted)
         if _went_on(task, deleted):
             _delete_objects(deleted)
         if queue_answers and (isinstance(deleted, UnreadableDocument) or deleted.owner):
             queue_answers = nudge(deleted, get_queue())
+    if purge:  # again: until now the tasks themselves needed their results, and some have finished a stage meanwhile
+        try:
+            _ask_for_purge(gone)
+        except Unavailable as error:
+            logger.warning("the results of deleted tasks go a little later: %s", error)
     return results
+
+
+def _ask_for_purge(tasks: Iterable[Task | UnreadableDocument]) -> None:
+    """What an unreadable document names is not known. Raises Unavailable."""
+    from shared.cached.notices import write_notice
+
+    began = [task for task in tasks if isinstance(task, Task) and has_objects(task)]
+    if began:
+        write_notice(get_files(), get_settings().cache_bucket, "purge",
+                     {record.key for task in began for record in task.stages}, [task.id for task in began])
 
 
 def has_objects(task: Task | UnreadableDocument) -> bool:

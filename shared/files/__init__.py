@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -13,11 +13,16 @@ SMALL_BYTES = 1 << 20  # what is no larger is sooner sent, under a condition, th
 
 @dataclass(frozen=True)
 class FileInfo:
-    """A stored object. `etag` changes whenever the content does, and is opaque."""
+    """A stored object. `etag` changes whenever the content does, and is opaque.
+
+    `modified_at` is when the object was last written or touched, by the store's own clock: it is only to be compared
+    with times of the same store. `stat` and `find` tell it, the other methods may not.
+    """
 
     path: str
     size_bytes: int
     etag: str
+    modified_at: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,9 @@ class Files(Protocol):
         Raises:
             PreconditionFailed: `condition` did not hold at the moment of writing; nothing was written.
         """
+
+    def touch(self, path: str) -> bool:
+        """Make the object's `modified_at` now, without sending its content; False where there is no such object."""
 
     def delete(self, path: str) -> None:
         """Remove the object; none there is no error."""

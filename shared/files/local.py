@@ -65,6 +65,10 @@ class LocalFiles:
                     self._check(condition, parts, path)
                     return self._info(self._tree.place(fd, name, parts))
 
+    def touch(self, path: str) -> bool:
+        with _reported(path), self._tree.locked():
+            return self._tree.touch(self._parts(path))
+
     def delete(self, path: str) -> None:
         with _reported(path), self._tree.locked():
             self._tree.remove(self._parts(path), prune=not self._absolute)
@@ -124,7 +128,8 @@ class LocalFiles:
 
     def _info(self, entry: Entry) -> FileInfo:
         path = "/".join(entry.parts)
-        return FileInfo(f"{self._root}/{path}" if self._absolute else path, entry.size_bytes, entry.etag)
+        return FileInfo(f"{self._root}/{path}" if self._absolute else path, entry.size_bytes, entry.etag,
+                        entry.changed_at)
 
 
 def _copy(source: int, target: int) -> None:

@@ -9,7 +9,7 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from shared.errors import Unavailable
@@ -23,15 +23,18 @@ Parts = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Entry:
-    """A regular file. `etag` tells two contents of one name apart: see `Tree.unfinished`."""
+    """A regular file. `etag` tells two contents of one name apart: see `Tree.unfinished`. `changed_at` is the time
+    that the kernel keeps of each change to a file or its names; nobody can set it."""
 
     parts: Parts
     size_bytes: int
     etag: str
+    changed_at: float = field(compare=False)
 
 
 def entry_of(parts: Parts, status: os.stat_result) -> Entry:
-    return Entry(parts, status.st_size, f"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}")
+    return Entry(parts, status.st_size, f"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}",
+                 status.st_ctime)
 
 
 class Tree:
@@ -141,6 +144,18 @@ class Tree:
             os.replace(name, parts[-1], src_dir_fd=private, dst_dir_fd=folder)
             os.fsync(folder)
         return entry_of(parts, os.fstat(fd))
+
+    def touch(self, parts: Parts) -> bool:
+        """Let the file count as changed now. Its own times stay: they are part of its etag, or a seal."""
+        fd = self.open(parts)
+        if fd is None:
+            return False
+        try:
+            status = os.fstat(fd)
+            os.utime(fd, ns=(status.st_atime_ns, status.st_mtime_ns))
+        finally:
+            os.close(fd)
+        return True
 
     def remove(self, parts: Parts, *, prune: bool) -> None:
         """Remove the file, if it is there; with `prune` also the folders that this leaves empty, but for the first."""

@@ -5,9 +5,11 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
+from minio.commonconfig import REPLACE, CopySource
 from minio.error import InvalidResponseError, MinioException, S3Error
 from urllib3.exceptions import HTTPError
 
@@ -84,7 +86,7 @@ class MinioFiles:
         found = self._s3.small.stat_object(bucket, key)
         if found.size is None or found.etag is None:
             raise InvalidResponseError(200, None, "a HEAD without size or ETag")
-        return FileInfo(f"{bucket}/{key}", found.size, found.etag)
+        return FileInfo(f"{bucket}/{key}", found.size, found.etag, _seconds(found.last_modified))
 
     def upload(self, source: Path, path: str, *, condition: Condition = None, immutable: bool = False) -> FileInfo:
         bucket, _, key = path.partition("/")
@@ -158,6 +160,17 @@ class MinioFiles:
                     raise
         self._known_buckets.add(bucket)
 
+    def touch(self, path: str) -> bool:
+        """A copy onto itself, which the server makes; of a large object in parts, hence without a limit in all."""
+        bucket, _, key = path.partition("/")
+        try:
+            with _reported(path):
+                _repeated(lambda: self._s3.streams.copy_object(bucket, key, CopySource(bucket, key),
+                                                               metadata_directive=REPLACE))
+        except NotFound:
+            return False
+        return True
+
     def delete(self, path: str) -> None:
         bucket, _, key = path.partition("/")
         with suppress(NotFound), _reported(path):
@@ -167,7 +180,8 @@ class MinioFiles:
         bucket, _, start = prefix.partition("/")
         with suppress(NotFound), _reported(prefix):
             for found in self._s3.small.list_objects(bucket, prefix=start, recursive=True):
-                yield FileInfo(f"{bucket}/{found.object_name}", found.size, found.etag)
+                yield FileInfo(f"{bucket}/{found.object_name}", found.size, found.etag,
+                               _seconds(found.last_modified))
 
     def ping(self) -> None:
         with _reported(""):
@@ -175,6 +189,10 @@ class MinioFiles:
 
     def close(self) -> None:
         self._s3.close()
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    return moment.timestamp() if moment else None
 
 
 def _repeated(action: Callable[[], Result]) -> Result:

@@ -38,6 +38,9 @@ class RoutedFiles:
     def upload(self, source: Path, path: str, *, condition: Condition = None, immutable: bool = False) -> FileInfo:
         return self._files(path).upload(source, path, condition=condition, immutable=immutable)
 
+    def touch(self, path: str) -> bool:
+        return self._files(path).touch(path)
+
     def delete(self, path: str) -> None:
         self._files(path).delete(path)
 

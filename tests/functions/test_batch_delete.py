@@ -4,7 +4,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from shared.documents import Task, TaskResult, new_task_id
+import pytest
+
+from shared.api.deletion import delete_tasks
+from shared.cached import blob_path, manifest_path
+from shared.cached.collector import Collector
+from shared.documents import StageRecord, Task, TaskResult, new_task_id
+from shared.errors import Unavailable
 from shared.files import Files
 from shared.settings import get_settings
 from shared.store import Store
@@ -94,3 +100,70 @@ def test_a_clients_own_output_is_never_deleted(call: Caller, add: Callable[..., 
 def test_a_thousand_tasks_go_at_once(call: Caller, store: Store, add: Callable[..., Task]) -> None:
     ids = [add(id=f"task_1_{number}").id for number in range(1000)]
     assert delete(call, *ids)[0] == "批量删除完成: 成功删除 1000/1000 个任务"
+
+
+# --- purge ------------------------------------------------------------------------------------------------------------
+
+
+def recorded(*keys: str) -> list[StageRecord]:
+    return [StageRecord(name=key, key=key, output_digest="0" * 64, seconds=1.0, cached=False) for key in keys]
+
+
+def share(files: Files, folder: Path, key: str) -> list[str]:
+    """A stage's result in the cache: a manifest and a blob."""
+    bucket = get_settings().cache_bucket
+    paths = [manifest_path(bucket, key), blob_path(bucket, f"sha of {key}")]
+    (folder / "content").write_text(f'{{"files": {{"a": {{"sha256": "sha of {key}"}}}}}}')
+    for path in paths:
+        files.upload(folder / "content", path)
+    return paths
+
+
+@pytest.mark.parametrize("purge", [True, False])
+def test_the_results_of_the_tasks_stages_go_at_once_where_it_is_asked_for(
+        call: Caller, store: Store, add: Callable[..., Task], files: Files, tmp_path: Path, purge: bool) -> None:
+    """As soon as a worker looks, and but for what another task has used."""
+    own, also_own, both = (f"{name} of {new_task_id()}" for name in ("own", "also own", "both"))
+    paths = {key: share(files, tmp_path, key) for key in (own, also_own, both)}
+    first = add(status="completed", epoch=1, stages=recorded(own, both))
+    second = add(status="running", epoch=1, owner="w1", stages=recorded(also_own))
+    add(status="completed", epoch=1, stages=recorded(both))
+    answer = call("batch_delete_tasks", "POST", "/tasks/batch-delete",
+                  json={"task_ids": [first.id, second.id], "purge": purge})
+    assert answer.data["success_count"] == 2
+    Collector(files, store, get_settings()).run()
+    gone = {key for key, objects in paths.items() if all(files.stat(path) is None for path in objects)}
+    left = {key for key, objects in paths.items() if all(map(files.stat, objects))}
+    assert (gone, left) == (({own, also_own}, {both}) if purge else (set(), paths.keys()))
+
+
+def test_what_a_task_recorded_while_it_was_deleted_is_purged_too(
+        store: Store, add: Callable[..., Task], files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = share(files, tmp_path, "late")
+    task = add(status="running", epoch=1, owner="w1")
+    delete_one = type(store).delete
+    monkeypatch.setattr(type(store), "delete", lambda self, task_id: delete_one(self, task_id).model_copy(
+        update={"stages": recorded("late")}))
+    assert delete_tasks([task.id], purge=True) == {task.id: True}
+    Collector(files, store, get_settings()).run()
+    assert [files.stat(path) for path in paths] == [None, None]
+
+
+def test_a_purge_that_cannot_be_asked_for_deletes_nothing(
+        store: Store, add: Callable[..., Task], files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = add(status="completed", epoch=1, stages=recorded("own"))
+
+    def away(*_: object, **__: object) -> None:
+        raise Unavailable("files", "told to")
+
+    monkeypatch.setattr(type(files), "upload", away)
+    with pytest.raises(Unavailable):
+        delete_tasks([task.id], purge=True)
+    assert store.get(task.id) == task
+
+
+@pytest.mark.parametrize("purge", ["true", 1, None, []])
+def test_purge_is_true_or_false(call: Caller, add: Callable[..., Task], purge: object) -> None:
+    task = add()
+    answer = call("batch_delete_tasks", "POST", "/tasks/batch-delete", json={"task_ids": [task.id], "purge": purge})
+    answer.assert_error(400, "purge")
