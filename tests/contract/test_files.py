@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -18,34 +18,14 @@ from pathlib import Path
 import pytest
 
 from shared.errors import InvalidRequest, NotFound, PayloadTooLarge, PreconditionFailed, StorageRefused
-from shared.files import FileInfo, Files, IfAbsent, IfMatch, open_files
+from shared.files import FileInfo, Files, IfAbsent, IfMatch
+
+pytest_plugins = ["tests.contract.files_backends"]
 
 MIB = 1 << 20
 PROCESSES = multiprocessing.get_context("fork")  # a forked child inherits the client: that has to work too
 ODD_NAMES = ["a b", " a ", "a+b", "a%20b", "100%", "%2f", "中文模型", "é", "🙂", "a?b=c&d", "a#b", "it's", '"a"', "a:b",
              "a=b;c,d", "~a", "*", "<a>", "$HOME", "a..b", "..a", "...", "deep/er/and/deeper/a", "x" * 250]
-
-
-@pytest.fixture(params=["local", "minio"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return f"file:{tmp_path}/buckets" if request.param == "local" else request.getfixturevalue("minio_url")
-
-
-@pytest.fixture
-def files(url: str) -> Iterator[Files]:
-    opened = open_files(url, 5.0)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def store(files: Files, tmp_path: Path) -> Callable[..., object]:
-    """Upload bytes: `store("bucket/key", b"…", condition=…)`."""
-    def upload(path: str, content: bytes, **more: object) -> object:
-        source = tmp_path / f"source-{threading.get_ident()}-{os.getpid()}"
-        source.write_bytes(content)
-        return files.upload(source, path, **more)
-    return upload
 
 
 def read(files: Files, path: str, folder: Path) -> bytes:
@@ -204,49 +184,6 @@ def test_a_list_has_more_than_one_page(files: Files, store: Callable, bucket: st
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: store(f"{bucket}/{number:04}", b"x"), range(1005)))
     assert [info.path for info in files.find(bucket)] == [f"{bucket}/{number:04}" for number in range(1005)]
-
-
-# --- times ------------------------------------------------------------------------------------------------------------
-
-
-def test_the_time_of_an_object_is_that_of_its_last_write_or_touch(files: Files, store: Callable, bucket: str,
-                                                                  tmp_path: Path) -> None:
-    """By the store's own clock, which keeps whole seconds in some answers; a seal on the source does not count."""
-    def age_of(path: str) -> float:
-        """Seconds between the object's last change and a write of now."""
-        return files.stat(store(f"{bucket}/now", b"").path).modified_at - files.stat(path).modified_at
-
-    def wait_for(condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 60
-        while not condition():
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-
-    sealed = tmp_path / "sealed"
-    sealed.write_bytes(b"sealed")
-    os.utime(sealed, ns=(10**18, 10**18))
-    paths = [store(f"{bucket}/a", b"a").path, files.upload(sealed, f"{bucket}/b", immutable=True).path]
-    assert all(age_of(path) < 60 for path in paths)
-    wait_for(lambda: all(age_of(path) > 2 for path in paths))
-    listed = {info.path: info.modified_at for info in files.find(bucket)}
-    assert all(abs(files.stat(path).modified_at - listed[path]) < 1 for path in paths)
-    before = [files.stat(path) for path in paths]
-    assert [files.touch(path) for path in paths] == [True, True]
-    assert all(age_of(path) < 2 for path in paths)
-    assert [files.stat(path) for path in paths] == before and sealed.stat().st_mtime_ns == 10**18
-    assert [read(files, path, tmp_path) for path in paths] == [b"a", b"sealed"]
-
-
-def test_what_is_not_there_is_not_touched(files: Files, store: Callable, bucket: str) -> None:
-    store(f"{bucket}/a/b", b"x")
-    assert [files.touch(f"{bucket}{rest}") for rest in ("/b", "/a", "/a/b/c", "-none/b", "/a/b")] == [
-        False, False, False, False, True]
-
-
-@pytest.mark.parametrize("size", [0, MIB, 65 * MIB])
-def test_an_object_of_any_size_can_be_touched(files: Files, store: Callable, bucket: str, size: int) -> None:
-    info = store(f"{bucket}/中 a+b%20", b"t" * size)
-    assert files.touch(info.path) and files.stat(info.path).size_bytes == size
 
 
 # --- conditions -------------------------------------------------------------------------------------------------------
