@@ -47,8 +47,9 @@ class Aged:
 
     def upload(self, source: Path, path: str, **options: Any) -> FileInfo:
         self.on_upload(path)
+        info = self._files.upload(source, path, **options)
         self.ages.pop(path, None)
-        return self._files.upload(source, path, **options)
+        return info
 
     def touch(self, path: str) -> bool:
         self.ages.pop(path, None)

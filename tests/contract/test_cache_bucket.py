@@ -89,6 +89,15 @@ def test_what_live_tasks_have_recorded_stays_and_what_ended_ones_have_goes(here:
     assert len(here.paths("blobs/")) == 3
 
 
+def test_what_live_tasks_need_does_not_count_as_room_to_be_made(here: Bucket) -> None:
+    here.share("needed", 9 * DAY_S, a=b"n" * 20_000)
+    here.task(Status.PAUSED, "needed")
+    for day, key in enumerate("abc", 1):
+        here.share(key, (9 - day) * DAY_S, a=key.encode() * 10_000)
+    here.clean(cache_bucket_bytes=35_000)
+    assert here.keys() == ["c", "needed"]
+
+
 def test_what_a_task_records_during_the_pass_stays(here: Bucket) -> None:
     here.share("used", 99 * DAY_S, a=b"1")
     here.share("unused", 99 * DAY_S, a=b"2")
@@ -118,8 +127,9 @@ def test_what_a_worker_uses_during_the_pass_stays(here: Bucket) -> None:
     assert here.keys() == ["used"] and here.read(result) == {"a": b"1"}
 
 
-def test_a_blob_that_a_result_takes_up_during_the_pass_stays(here: Bucket) -> None:
+def test_a_blob_that_a_result_takes_up_during_the_pass_stays(here: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     """The new result is shared after the manifests were listed."""
+    monkeypatch.setattr("worker.cache.SMALL_BYTES", 0)
     here.share("old", 99 * DAY_S, a=b"both", b=b"only old")
     made: list[StageResult] = []
 
