@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from shared.documents import Event, StoredEvent, Task, WorkerInfo
+from shared.documents import Event, Status, StoredEvent, Task, WorkerInfo
 from shared.errors import AppError, Unavailable, UnreadableDocument
 from shared.store import KEPT_EVENTS, Claim, DuplicateKey, TaskFilter
 from shared.store.mongo_documents import decode, encode, from_document, to_document
@@ -157,8 +157,7 @@ class MongoStore:
         if among is not None:
             query["stages.key"] = {"$in": list(among)}
         with self._database() as database:
-            keys = {stage["key"] for document in database.tasks.find(query, {"stages.key": 1})
-                    for stage in document.get("stages", [])}
+            keys = {key for document in database.tasks.find(query, {"stages.key": 1}) for key in _keys(document)}
         return keys if among is None else keys & set(among)
 
     def save_worker(self, worker: WorkerInfo) -> None:
@@ -254,6 +253,13 @@ def _refuse_duplicate(database: Database[dict[str, Any]], document: dict[str, An
 
 def _task(document: dict[str, Any]) -> Task | UnreadableDocument:
     return read_task(document["_id"], from_document(document))
+
+
+def _keys(document: dict[str, Any]) -> list[str]:
+    """Those of its recorded stages. A document that somebody has spoilt may have none."""
+    stages = document.get("stages")
+    return [stage["key"] for stage in stages if isinstance(stage, dict) and isinstance(stage.get("key"), str)
+            ] if isinstance(stages, list) else []
 
 
 def _fields() -> dict[str, int]:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic_core import to_json
 
-from shared.documents import Event, StoredEvent, Task, WorkerInfo
+from shared.documents import Event, Status, StoredEvent, Task, WorkerInfo
 from shared.errors import AppError, Unavailable, UnreadableDocument
 from shared.store import KEPT_EVENTS, Claim, DuplicateKey, TaskFilter
 from shared.store.reading import CLAIM_FIELDS, fill, read_claims, read_events, read_task, read_workers, require
