@@ -23,8 +23,10 @@ PAGE_SIZE = 7
 class Clients:
     """`calls` grows while they run. The ids of created tasks are known to all of them."""
 
-    def __init__(self, base_url: str, scenario: Scenario, input_bucket: str) -> None:
+    def __init__(self, base_url: str, scenario: Scenario, input_bucket: str, unwritable: str) -> None:
+        """`unwritable` is a folder in which nobody can write."""
         self._base_url, self._scenario, self._bucket = base_url, scenario, input_bucket
+        self._unwritable = unwritable
         self._http = urllib3.PoolManager(maxsize=32, retries=False, timeout=TIMEOUT_S)
         self._copies = ThreadPoolExecutor(16)
         self._ids: dict[int, str] = {}
@@ -77,6 +79,8 @@ class Clients:
         body = {"task_type": TARGET.task_types[0], "platform": TARGET.name,
                 "input_path": f"{self._bucket}/model-{number}.onnx", "idempotency_key": f"task {number}",
                 "priority": self._scenario.priorities[number], "labels": {"number": str(number)}}
+        if number in self._scenario.unwritable:
+            body["output_path"] = f"{self._unwritable}/{number}.xml"
         while not self._stop.is_set():
             call = self._request(client, "create", "/tasks/create", body, (), lambda data: {data["task_id"]: True})
             if call.status == 200:

@@ -14,6 +14,7 @@ import psutil
 from tests.chaos.scenario import WORKERS, Fault
 from tests.chaos.servers import Servers
 from tests.chaos.service import Service
+from tests.fixtures.disks import filled_up
 
 PUBLISHING_WITHIN_S = 1.5
 
@@ -60,7 +61,8 @@ class Injector:
         kinds: dict[str, Callable[[Fault], None]] = {
             "kill": self._kill, "kill gateway": self._kill, "stop": self._stop, "freeze": self._freeze,
             "kill publishing": self._kill_publishing, "freeze publishing": self._freeze_publishing,
-            "kill child": self._kill_child, "lock store": self._lock_store, "restart broker": self._restart_broker}
+            "kill child": self._kill_child, "lock store": self._lock_store, "restart broker": self._restart_broker,
+            "fill disk": self._fill_disk}
         self._given_up.wait(max(0.0, begun + fault.at - time.monotonic()))
         with self._locks[fault.victim]:
             if self._given_up.is_set():
@@ -125,6 +127,11 @@ class Injector:
             self._given_up.wait(fault.seconds)
             connection.execute("ROLLBACK")
         connection.close()
+
+    def _fill_disk(self, fault: Fault) -> None:
+        if (disk := self._service.disk(fault.victim)) in self._service.disks:
+            with filled_up(disk):
+                self._given_up.wait(fault.seconds)
 
     def _restart_broker(self, fault: Fault) -> None:
         assert self._servers is not None

@@ -51,6 +51,8 @@ class History:
     listings: list[Listing] = field(default_factory=list)
     objects: dict[str, bytes] = field(default_factory=dict)  # of the results' and the cache's buckets
     leftovers: list[str] = field(default_factory=list)  # directories and processes that should be gone
+    unwritable: set[str] = field(default_factory=set)  # tasks whose output cannot be written
+    undeletable: list[str] = field(default_factory=list)  # bad documents that no client could delete
     killed: set[int] = field(default_factory=set)  # ids of processes that had no time to clean up
     came_to_rest: bool = True
 

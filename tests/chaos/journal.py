@@ -10,16 +10,15 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import shared.queue
 import shared.store
 from shared.documents import Event, Task
-from shared.errors import Unavailable
+from shared.errors import Unavailable, UnreadableDocument
 from shared.messages import RunTask
 from shared.queue import Delivery, Queue, Subscription
 from shared.store import Store
-from shared.store.reading import require
 from shared.transitions import Change
 from worker.control import TaskControl
 from worker.lease import Lease
@@ -50,6 +49,9 @@ def install() -> None:
     Lease.__init__ = init
 
 
+Written = TypeVar("Written", bound=Task | UnreadableDocument | None)
+
+
 class JournaledStore:
     """`lease_epoch` is the claim for which the writes are made, whatever their filters say."""
 
@@ -72,12 +74,11 @@ class JournaledStore:
 
         self._write("insert", {"task": task.id, "events": [event.type for event in events]}, insert)
 
-    def delete(self, task_id: str) -> Task | None:
-        return self._write("delete", {"task": task_id, "events": []}, lambda: require(deleted) if (
-            deleted := self._store.delete(task_id)) else None)
+    def delete(self, task_id: str) -> Task | UnreadableDocument | None:
+        return self._write("delete", {"task": task_id, "events": []}, lambda: self._store.delete(task_id))
 
     @staticmethod
-    def _write(what: str, told: dict[str, Any], write: Callable[[], Task | None]) -> Task | None:
+    def _write(what: str, told: dict[str, Any], write: Callable[[], Written]) -> Written:
         asked_at = time.time()
         try:
             answer = write()
@@ -86,7 +87,7 @@ class JournaledStore:
             raise
         if answer is None:
             write_line(what, **told, asked_at=asked_at, outcome="miss")
-        else:
+        elif isinstance(answer, Task):
             write_line(what, **told, asked_at=asked_at, outcome="hit", after={
                 "status": answer.status, "owner": answer.owner, "epoch": answer.epoch, "beat": answer.beat,
                 "event_count": answer.event_count, "stages": {s.name: s.output_digest for s in answer.stages}})

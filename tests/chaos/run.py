@@ -10,7 +10,7 @@ from infra.servers.base import CannotStart
 from shared.documents import TERMINAL, Status, Task
 from shared.files import Files, open_files
 from shared.store import Store, TaskFilter, open_store
-from shared.store.reading import require
+from tests.chaos.bad_documents import put_bad_documents
 from tests.chaos.clients import Clients
 from tests.chaos.faults import Injector
 from tests.chaos.history import History, read_lines
@@ -43,7 +43,8 @@ def run(scenario: Scenario, folder: Path, servers: Servers | None, mutant: str |
             for number in (GATEWAY, *range(WORKERS)):
                 service.start(number)
             _wait_until_ready(service)
-            clients = Clients(service.base_url, scenario, service.buckets[0])
+            bad = put_bad_documents(urls["store"])
+            clients = Clients(service.base_url, scenario, service.buckets[0], service.unwritable)
             injector.start()
             clients.run()
             injector.finish()
@@ -52,6 +53,8 @@ def run(scenario: Scenario, folder: Path, servers: Servers | None, mutant: str |
             if history.came_to_rest:
                 _wait(lambda: not service.stage_processes() and not service.directories("*/*"), CLEAN_S)
             history.leftovers = [*service.stage_processes(), *service.directories("*/*")]
+            history.undeletable = [task_id for task_id in bad
+                                   if clients.act(SETTLING, "delete", (task_id,)).outcome[task_id] is not True]
             history.listings = [clients.list_all(), *(clients.list_all(status.value) for status in Status)]
             history.calls, history.faults, history.killed = clients.calls, injector.happened, service.killed
         finally:
@@ -71,6 +74,8 @@ def _wait_until_ready(service: Service) -> None:
 
 def _upload(scenario: Scenario, files: Files, service: Service) -> None:
     source = service.folder / "model"
+    source.write_bytes(b"an object, and no folder")
+    files.upload(source, service.unwritable)
     for number, model in enumerate(scenario.models):
         source.write_bytes(as_onnx(model))
         files.upload(source, f"{service.buckets[0]}/model-{number}.onnx")
@@ -98,13 +103,15 @@ def _wait(holds: Callable[[], bool], timeout_s: float) -> bool:
 
 
 def _all_tasks(store: Store) -> list[Task]:
-    return [require(task) for task in store.list_page(TaskFilter(), 1, 10 * TASKS)[0]]
+    return [task for task in store.list_page(TaskFilter(), 1, 10 * TASKS)[0] if isinstance(task, Task)]
 
 
 def _collect(history: History, scenario: Scenario, service: Service, store: Store, files: Files) -> None:
     history.journal, history.counter = read_lines(service.journal), read_lines(service.counter)
     history.documents = {task.id: task for task in _all_tasks(store)}
     history.models = {task.id: scenario.models[int(task.labels["number"])] for task in history.documents.values()}
+    history.unwritable = {task.id for task in history.documents.values()
+                          if int(task.labels["number"]) in scenario.unwritable}
     for task_id in history.documents:
         history.events[task_id] = store.events(task_id) or []
     for bucket in service.buckets[1:]:

@@ -14,9 +14,10 @@ DEPENDENCIES = ("store", "queue", "files")
 
 # How often each is drawn. What freezes or cuts off lasts around the workers' lease (1 s), on both sides of it.
 EMBEDDED_FAULTS = {"kill": 4, "stop": 2, "freeze": 4, "kill child": 3, "lock store": 2, "kill gateway": 1,
-                   "kill publishing": 3, "freeze publishing": 2}
+                   "kill publishing": 3, "freeze publishing": 2, "fill disk": 2}
 SERVICE_FAULTS = {"kill": 4, "stop": 2, "freeze": 3, "kill child": 2, "kill gateway": 1, "cut": 3, "hold": 3,
-                  "deafen": 4, "part": 3, "kill publishing": 2, "freeze publishing": 1}
+                  "deafen": 4, "part": 3, "kill publishing": 2, "freeze publishing": 1,
+                  "fill disk": 2}
 BROKER_RESTARTS_IN = 8  # one of so many service runs
 STATUS_FOR = {"pause": "running", "resume": "paused", "cancel": "running", "retry": "failed", "delete": "running"}
 ACTIONS = {"pause": 10, "pause and resume": 10, "resume": 6, "cancel": 4, "retry": 6, "delete": 2, "list": 2,
@@ -63,6 +64,7 @@ class Scenario:
     models: list[dict[str, Any]]
     priorities: list[str]
     steps: list[list[Step]]  # by client, in order of time
+    unwritable: frozenset[int] = frozenset()  # the numbers of the tasks whose output lies below another object
     faults: list[Fault] = field(default_factory=list)
 
 
@@ -78,6 +80,7 @@ def draw(seed: int, profile: str, mutant: str | None = None) -> Scenario:
         client.sort(key=lambda step: step.at)
     return Scenario(seed, profile, [_draw_model(dice, number) for number in range(TASKS)],
                     [dice.choice(("high", "normal", "normal", "low")) for _ in range(TASKS)], steps,
+                    frozenset(number for number in range(TASKS) if dice.random() < 0.07),
                     _draw_faults(dice, profile, FOCUS.get(mutant or "", {})))
 
 

@@ -16,11 +16,13 @@ from tests.chaos.proxy import Proxies, Proxy
 from tests.chaos.scenario import WORKERS
 from tests.chaos.servers import port_of
 from tests.chaos.stages import COUNTER
+from tests.fixtures.disks import mount, unmount
 from tests.fixtures.services import processes_that_mention
 from worker.toolchains import ROOT
 
 GATEWAY = WORKERS  # its number among the victims
 STOP_S = 20.0
+DISK_BYTES = 64 << 20  # of each worker, for its work and its cache
 # Everything is short, so that a run is; a lease is five beats, as in production it is fifteen.
 SETTINGS = {"LEASE_S": "1.0", "BEAT_S": "0.2", "SWEEP_S": "0.5", "RETRY_DELAY_S": "0.1", "HOLD_S": "0.5",
             "GRACE_S": "0.5", "PREFLIGHT": "false", "SLOTS": "2", "MAX_RETRIES": "6", "TOOLCHAIN_ENV": COUNTER}
@@ -49,6 +51,8 @@ class Service:
         if self.proxies:
             self.ways = [{kind: self.proxies.open(port_of(url)) for kind, url in self.urls.items()}
                          for _ in range(WORKERS + 1)]
+        # Only root gets disks that can be filled. The same faults are drawn without: then these do nothing.
+        self.disks = [disk for disk in map(self.disk, range(WORKERS)) if not mount(disk, DISK_BYTES)]
 
     @property
     def counter(self) -> Path:
@@ -62,6 +66,15 @@ class Service:
     def buckets(self) -> tuple[str, str, str]:
         """Of the inputs, the results, and the cache."""
         return f"{self.name}-in", f"{self.name}-results", f"{self.name}-cache"
+
+    @property
+    def unwritable(self) -> str:
+        """An object, below which nothing can be written."""
+        return f"{self.name}-in/file"
+
+    def disk(self, number: int) -> Path:
+        """Where a worker keeps its files."""
+        return self.folder / "disks" / self.name_of(number)
 
     def start(self, number: int) -> None:
         """Start a worker or the gateway, unless it runs."""
@@ -92,8 +105,8 @@ class Service:
     def _environment(self, number: int, name: str) -> dict[str, str]:
         _, results, cache = self.buckets
         settings = SETTINGS | {
-            "RESULTS_BUCKET": results, "CACHE_BUCKET": cache, "WORK_DIR": str(self.folder / "work" / name),
-            "CACHE_DIR": str(self.folder / "cache" / name)}
+            "RESULTS_BUCKET": results, "CACHE_BUCKET": cache, "WORK_DIR": str(self.disk(number) / "work"),
+            "CACHE_DIR": str(self.disk(number) / "cache")}
         for kind, url in self.urls.items():
             way = self.ways[number].get(kind) if self.ways else None
             settings[f"{kind.upper()}_URL"] = url.replace(f":{port_of(url)}", f":{way.port}") if way else url
@@ -145,7 +158,7 @@ class Service:
 
     def directories(self, depth: str) -> list[str]:
         """What is left in the work directories, at `*` (of workers) or `*/*` (of their tasks)."""
-        return [str(path.relative_to(self.folder)) for path in (self.folder / "work").glob(f"*/{depth}")
+        return [str(path.relative_to(self.folder)) for path in (self.folder / "disks").glob(f"*/work/{depth}")
                 if not path.name.endswith(".lock")]
 
     def end(self) -> list[str]:
@@ -158,4 +171,7 @@ class Service:
         for way in self.ways:
             for proxy in way.values():
                 proxy.close()
-        return [*self.exits, *self.directories("*"), *processes_that_mention(str(self.folder))]
+        left = [*self.exits, *self.directories("*"), *processes_that_mention(str(self.folder))]
+        for disk in self.disks:
+            unmount(disk)
+        return left

@@ -1,10 +1,8 @@
 """An object store that fails, uploads that are cut, disks that are full: row 19 of the matrix in docs/faults.md."""
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from tests.faults.conftest import ProxyBefore, brought_to_rest
 from tests.faults.proxy import Verdict
 from tests.faults.run import Run
 from tests.fixtures.common import missing
+from tests.fixtures.disks import filled_up, mount, unmount
 from tests.integration.worker_kit import wait_until
 
 ONCE = {"prepare": 1, "compile": 1, "verify": 1}
@@ -85,28 +84,10 @@ def test_row_19_an_upload_that_is_cut_leaves_nothing_to_be_seen_and_is_sent_agai
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """An empty file system of DISK_BYTES. Needs root."""
     folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", folder], check=False,
-                             capture_output=True, text=True)
-    if mounted.returncode:
-        missing("a small tmpfs", mounted.stderr.strip())
+    if why := mount(folder, DISK_BYTES):
+        missing("a small tmpfs", why)
     yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-@contextmanager
-def filled_up(folder: Path) -> Iterator[None]:
-    """No byte is left on the folder's disk within the block."""
-    filler = folder / "filler"
-    with filler.open("wb") as file:
-        try:
-            while True:
-                file.write(b"\0" * (1 << 16))
-                file.flush()
-        except OSError:
-            pass
-    yield
-    filler.unlink()
+    unmount(folder)
 
 
 @pytest.fixture

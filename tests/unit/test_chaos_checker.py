@@ -183,6 +183,44 @@ def test_a_pause_that_nobody_asked_for_is_found():
     assert "no client asked" in broken(right(calls=refused))["clients are told the truth"]
 
 
+def test_pauses_whose_writes_waited_are_matched_by_their_times() -> None:
+    """The later event in order has the earlier time: its write waited for the store."""
+    life = [("created", 1.0), ("claimed", 2.0), ("paused", 6.0), ("resumed", 6.5), ("paused", 4.5), ("resumed", 7.0),
+            ("cancelled", 8.0)]
+    events = [StoredEvent(seq=seq, type=kind, at=at, data={"worker": "w1"} if kind == "claimed" else {})
+              for seq, (kind, at) in enumerate(life, 1)]
+    task = done_task(status=Status.FAILED, owner=None, epoch=1, result=None, stages=[],
+                     error=StoredFailure(code="cancelled", message="x"))
+    waited = Call(1, "pause", (ID,), 4.0, 6.2, 200, {ID: True})
+    later = Call(2, "pause", (ID,), 5.8, 6.3, 200, {ID: True})
+    calls = [call("create", 1.0), waited, later, call("resume", 6.5), call("resume", 7.0), call("cancel", 8.0)]
+    history = right(calls=calls, journal=[], counter=[], documents={ID: task}, events={ID: events}, objects={},
+                    listings=[])
+    assert broken(history) == {}
+    assert "it was not" in broken(replace(history, calls=[*calls, later]))["clients are told the truth"]
+
+
+@pytest.mark.parametrize(("code", "fields", "sound"), [
+    ("output_conflict", {"unwritable": {ID}}, True), ("output_conflict", {}, False),
+    ("disk_full", {"faults": [(1.0, "fill disk 0")]}, True), ("disk_full", {}, False)])
+def test_a_task_fails_for_its_output_or_a_disk_only_where_the_run_made_them_so(code: str, fields: dict[str, Any],
+                                                                              sound: bool) -> None:
+    events = events_of(("created", {}), ("claimed", {"worker": "w1"}), ("failed", {}))
+    task = done_task(status=Status.FAILED, owner=None, epoch=1, result=None, stages=[],
+                     error=StoredFailure(code=code, message="x"))
+    found = broken(right(calls=[call("create", 1.0)], journal=[], counter=[], documents={ID: task}, events={ID: events},
+                         objects={}, listings=[], **fields))
+    assert ("failures have a reason" not in found) == sound
+
+
+def test_a_task_that_completed_where_nobody_can_write_is_found() -> None:
+    assert "nobody can write" in broken(right(unwritable={ID}))["failures have a reason"]
+
+
+def test_a_bad_document_that_could_not_be_deleted_is_found() -> None:
+    assert "bad" in broken(right(undeletable=["bad"]))["bad documents can be deleted"]
+
+
 def test_a_pause_without_an_answer_may_have_been_done():
     assert broken(right(calls=[call("create", 1.0), call("pause", 4.0, None, 503), call("resume", 7.0)])) == {}
 
