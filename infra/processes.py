@@ -7,6 +7,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+LOG = ("maxbytes=20MB", "backups=3")  # of each log; then it begins anew, and the oldest part goes
+
 
 @dataclass(frozen=True)
 class Processes:
@@ -22,27 +24,36 @@ class Processes:
         return self.data_dir / "supervisor.pid"
 
     @property
-    def log_path(self) -> Path:
-        return self.data_dir / "service.log"
+    def log_paths(self) -> Path:
+        """A pattern of the background's logs: one for the gateway, one for each worker."""
+        return self.data_dir / "*.log"
 
     def command(self, *, foreground: bool) -> list[str]:
-        """The supervisor's command; writes its configuration. In the background everything is logged to `log_path`."""
+        """The supervisor's command; writes its configuration. In the background each process has a log of its own, of
+        `LOG` at most with the older parts beside it; in the foreground all of them write to our output."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
         configuration = self.data_dir / "supervisor.conf"
-        configuration.write_text(self._configuration("/dev/fd/1" if foreground else str(self.log_path)))
+        configuration.write_text(self._configuration(foreground))
         return [sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration),
                 *(["--nodaemon", "--silent"] if foreground else [])]
 
-    def _configuration(self, log: str) -> str:
+    def _configuration(self, foreground: bool) -> str:
         python = shlex.quote(sys.executable)
         gateway = f"{python} -m infra.gateway --host {self.host} --port {self.port}"
-        common = (f"stdout_logfile={log}\nstdout_logfile_maxbytes=0\nredirect_stderr=true\nautorestart=true\n"
-                  "startsecs=2\nstartretries=20\nkillasgroup=true\n")
+        common = "redirect_stderr=true\nautorestart=true\nstartsecs=2\nstartretries=20\nkillasgroup=true\n"
+
+        def log(name: str) -> str:
+            if foreground:
+                return "stdout_logfile=/dev/fd/1\nstdout_logfile_maxbytes=0\n"
+            path = str(self.data_dir).replace("%", "%%")  # supervisor expands this one twice
+            return f"stdout_logfile={path}/{name}\n" + "".join(f"stdout_logfile_{line}\n" for line in LOG)
+
         text = (f"[supervisord]\npidfile={self.pid_path}\nlogfile={self.data_dir / 'supervisor.log'}\n"
+                + "".join(f"logfile_{line}\n" for line in LOG) +
                 f"childlogdir={self.data_dir}\nuser={os.getuid()}\n\n"
-                f"[program:gateway]\ncommand={gateway}\nstopwaitsecs=10\n{common}\n"
+                f"[program:gateway]\ncommand={gateway}\nstopwaitsecs=10\n{log('gateway.log')}{common}\n"
                 f"[program:worker]\ncommand={python} -m worker\nnumprocs={self.workers}\n"
-                f"process_name=worker-PROCESS_NUM\nstopwaitsecs=30\n{common}")
+                f"process_name=worker-PROCESS_NUM\nstopwaitsecs=30\n{log('worker-PROCESS_NUM.log')}{common}")
         return text.replace("%", "%%").replace("PROCESS_NUM", "%(process_num)d")  # a % in a path is no expansion
 
 

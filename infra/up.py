@@ -60,6 +60,8 @@ def up(processes: Processes) -> int:
         subprocess.run(["docker", "compose", "-f", COMPOSE, "up", "--detach", "--build"], check=True,
                        env=os.environ | {"PORT": str(processes.port), "WORKERS": str(processes.workers)})
         _state_path(processes).write_text(json.dumps({"compose": True}))
+        subprocess.run(["docker", "compose", "-f", COMPOSE, "exec", "-T", "rabbitmq", "rabbitmqctl",
+                        *rabbitmq.limit_arguments()], check=True)
     else:
         environment = dict(os.environ)
         pids: dict[str, tuple[int, str]] = {}
@@ -70,13 +72,15 @@ def up(processes: Processes) -> int:
             pids[name] = (server.process.pid, start_time(server.process.pid))
             _state_path(processes).write_text(json.dumps({"pids": pids}))
             environment[variable] = server.url
+            if isinstance(server, rabbitmq.RabbitServer):
+                rabbitmq.rabbitmqctl(server, *rabbitmq.limit_arguments())
         write_settings(processes.data_dir / "service.env", environment)
         environment.setdefault("MODEL_CONVERT_CACHE_DIR", str(processes.data_dir / "stages"))
         environment.setdefault("MODEL_CONVERT_WORK_DIR", str(processes.data_dir / "work"))
         _state_path(processes).write_text(json.dumps({"pids": pids}))
         subprocess.run(processes.command(foreground=False), env=environment, check=True)
     Client(f"http://{processes.host}:{processes.port}").wait_until_healthy(120)
-    print(f"up: http://{processes.host}:{processes.port}/docs   log: {processes.log_path}   make down stops it")
+    print(f"up: http://{processes.host}:{processes.port}/docs   logs: {processes.log_paths}   make down stops it")
     if (processes.data_dir / "service.env").exists():
         print(f"the servers' addresses and passwords: {processes.data_dir / 'service.env'}")
     return 0

@@ -27,6 +27,9 @@ class SingleFlight:
         self._held: set[_Lock] = set()
         self._changed = threading.Condition()
         self._toucher: threading.Thread | None = None
+        for path in folder.glob("*.lock"):  # of killed processes
+            if lock := _try_lock(path):
+                lock.give_away()
 
     @contextmanager
     def alone(self, key: str, control: TaskControl, check: Callable[[], None],

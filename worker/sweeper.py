@@ -69,7 +69,14 @@ class Announcer:
     def look(self) -> int:
         """One sweep; how many doorbells it rang. Raises `Unavailable` (the store's)."""
         waiting = self._store.waiting(self._platforms, limit=ANNOUNCE_LIMIT, unannounced=True)
-        rung = sum(ring(task, self._store, self._queue) for task in waiting if (task.id, task.epoch) in self._seen)
+        rung, refused = 0, set()  # a queue that is full, or a broker that is away, is asked once
+        for task in waiting:
+            if (task.id, task.epoch) not in self._seen or (task.platform, task.priority) in refused:
+                continue
+            if ring(task, self._store, self._queue):
+                rung += 1
+            else:
+                refused.add((task.platform, task.priority))
         self._seen = {(task.id, task.epoch) for task in waiting}
         return rung
 

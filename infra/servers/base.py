@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 Log = Callable[[str], None]
+LOG_BYTES = 16 << 20
 
 
 class CannotStart(Exception):
@@ -67,7 +68,11 @@ def free_port() -> int:
 
 def spawn(command: list[str | Path], log_path: Path, env: dict[str, str] | None = None,
           cwd: Path | None = None) -> subprocess.Popen[bytes]:
-    """Start a server in its own process group, its output in `log_path`."""
+    """Start a server in its own process group, its output in `log_path`. What earlier runs have left there is set aside
+    when it is long; the log before that goes."""
+    with suppress(FileNotFoundError):
+        if log_path.stat().st_size > LOG_BYTES:
+            log_path.replace(log_path.with_name(f"{log_path.name}.old"))
     with log_path.open("ab") as log:
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, cwd=cwd,
                                 start_new_session=True)

@@ -1,6 +1,7 @@
 """A RabbitMQ node of our own: Debian's package or what is installed, with its own name, ports, cookie and data."""
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from typing import Protocol
 
 from infra.servers.base import CannotStart, Log, Server, free_port, spawn, wait_until
 from infra.servers.debian import install
+from shared.queue.topology import POLICY, QUEUE_BYTES
 
 SCRIPTS = Path("/usr/lib/rabbitmq/bin")  # Debian: the wrapper on the PATH would switch to another user
 NODE = "mc@localhost"  # the same for every node, so that data stays usable on another port; epmd is not shared
@@ -79,6 +81,12 @@ def rabbitmqctl(node: Node, *args: str, timeout_s: float = 60.0) -> str:
                           env=node.env, capture_output=True, text=True, timeout=timeout_s).stdout
 
 
+def limit_arguments(max_bytes: int = QUEUE_BYTES, vhost: str = "/") -> list[str]:
+    """The arguments of `rabbitmqctl` that limit our queues, those that exist included."""
+    limits = json.dumps({"max-length-bytes": max_bytes})
+    return ["set_policy", "--vhost", vhost, "--apply-to", "queues", *POLICY, limits]
+
+
 def _find() -> Path | None:
     """The folder with RabbitMQ's scripts."""
     found = shutil.which("rabbitmq-server", path=os.pathsep.join([str(SCRIPTS), os.environ.get("PATH", os.defpath)]))
@@ -110,7 +118,8 @@ def _environment(data_dir: Path, scripts: Path) -> dict[str, str]:
 
 
 def _configure(data_dir: Path, port: int, consumer_timeout_ms: int | None) -> None:
-    lines = [f"listeners.tcp.1 = 127.0.0.1:{port}", "log.file.level = warning", "log.console = false"]
+    lines = [f"listeners.tcp.1 = 127.0.0.1:{port}", "log.file.level = warning", "log.console = false",
+             "log.file.rotation.size = 10485760", "log.file.rotation.count = 3"]
     if consumer_timeout_ms is not None:
         lines.append(f"consumer_timeout = {consumer_timeout_ms}")
     (data_dir / "rabbitmq.conf").write_text("\n".join(lines) + "\n")

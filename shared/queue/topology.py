@@ -1,6 +1,7 @@
 """RabbitMQ's exchanges, queues and bindings, as data: each declaration is a channel's method and its arguments.
 
-Queue arguments cannot be changed later (406 PRECONDITION_FAILED), hence the version in every name.
+Queue arguments cannot be changed later (406 PRECONDITION_FAILED), hence the version in every name. What may change is
+a policy: the broker's operator sets it (`python -m infra.up` does), since AMQP has no method for it.
 """
 from __future__ import annotations
 
@@ -15,6 +16,11 @@ PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")
 
 DELIVERY_LIMIT = 20  # RabbitMQ 4's own default; requeues, rejects and crashes of a consumer all count
 DEAD_LENGTH = 10_000  # the oldest go: they are kept for people to look at
+
+# For each queue of ours. A doorbell has some 250 bytes. A full run queue refuses the next doorbell, which is then owed
+# (`worker.sweeper`); the dead queue drops its oldest.
+QUEUE_BYTES = 64 << 20
+POLICY = ("mc-limits", r"^mc\.")
 
 # To the dead queue by the default exchange, which cannot be deleted nor lose a binding.
 TO_DEAD_QUEUE = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": DEAD_QUEUE}

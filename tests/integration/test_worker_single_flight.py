@@ -8,6 +8,7 @@ import sys
 import time
 from contextlib import nullcontext
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -131,6 +132,18 @@ with flights.alone("k", control, lambda: None, lambda: nullcontext(print)):
     print("held", flush=True)
     time.sleep(60)
 """
+
+
+def test_what_killed_processes_have_left_is_removed_and_a_held_lock_is_not(tmp_path: Path, bench: Bench) -> None:
+    folder = tmp_path / "flights"
+    folder.mkdir()
+    (folder / "left.lock").touch()
+    control = TaskControl(bench.submit())
+    with SingleFlight(folder, 60.0).alone("held", control, lambda: None, NOBODY_ASKS):
+        SingleFlight(folder, 60.0)
+        assert [path.name for path in folder.iterdir()] == ["held.lock"]
+    assert list(folder.iterdir()) == []
+
 
 
 def test_a_process_that_stands_still_with_a_lock_keeps_nobody_waiting_for_more_than_a_lease(

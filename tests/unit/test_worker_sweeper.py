@@ -9,11 +9,12 @@ import pytest
 from shared import transitions
 from shared.documents import Status, Task
 from shared.errors import Unavailable
+from shared.messages import RunTask
 from shared.queue.polling import PollingQueue
 from shared.store import Claim
 from tests.contract.store_raw import edit_raw, get_raw
 from tests.integration.worker_kit import LossyStore, claim, make_settings, make_task, open_store, wait_until
-from worker.sweeper import Reaper, Sweeper
+from worker.sweeper import Announcer, Reaper, Sweeper
 
 LEASE_S = 10.0
 
@@ -172,6 +173,25 @@ def test_two_reapers_free_a_task_once(store: StoreWithOutage, watch: Watch, task
     other.look(LEASE_S - 1)
     assert sorted(watch.look(2) + other.look(2)) == [task.id]
     assert store.get(task.id).retries == 1
+
+
+def test_a_queue_that_refuses_a_doorbell_is_asked_once_a_sweep_and_the_others_too(store: StoreWithOutage) -> None:
+    asked: list[str] = []
+
+    class FullQueue(PollingQueue):
+        owes_doorbells = True
+
+        def announce(self, message: RunTask) -> None:
+            asked.append(message.priority)
+            if message.priority == "low":
+                raise Unavailable("queue", "nack")
+
+    for priority in ("low", "low", "low", "normal", "normal"):
+        store.insert(make_task(priority=priority))
+    announcer = Announcer(store, FullQueue(lambda: store, 0.05), [make_task().platform])
+    assert announcer.look() == 0
+    assert announcer.look() == 2
+    assert sorted(asked) == ["low", "normal", "normal"]
 
 
 def test_the_sweeper_reaps_by_itself_and_outlives_an_outage(store: StoreWithOutage, task: Task, tmp_path: Path) -> None:
