@@ -78,6 +78,7 @@ def test_up_starts_the_real_servers_and_down_ends_them_and_keeps_the_data(
     client = Client(f"http://127.0.0.1:{port}")
     try:
         said = run("up")
+        assert (data_dir / "worker-0.log").exists()
         assert "mongo" in said and "rabbitmq" in said and "minio" in said
         task_id = client.create_task(task_type="onnx_to_openvino", platform="intel", input_path="models/none.onnx")
         Service.wait(lambda: client.query_task(task_id)["status"] == "failed", 60)
