@@ -13,16 +13,22 @@ import flask
 from flask.json.provider import DefaultJSONProvider
 
 from infra.api_docs import add_docs
+from infra.front import Front
 from infra.http_server import serve
+from infra.lanes import Lane
 from shared.api.event_stream import get_streams
 from shared.api.http import Endpoint, HttpFunction
 from shared.api.http_errors import REQUEST_ID, answer_in_json, marked, own_id
+from shared.api.validation import AT_ONCE
 from shared.deps import close_all
 from shared.logs import set_up_logs
 from shared.settings import PREFIX, get_settings
 
 FUNCTIONS_DIR = Path(__file__).resolve().parent.parent / "functions"
 THREADS = 16
+STREAMS = 200  # event streams of each process, which hold no threads here
+WAIT_S = 5.0  # how long a request may wait for a thread
+SWITCH_S = 0.0005  # how long a computing thread keeps the others from the interpreter: a tenth of Python's default
 
 
 def load_functions(folder: Path = FUNCTIONS_DIR) -> dict[str, HttpFunction]:
@@ -61,6 +67,18 @@ def _view(function: HttpFunction) -> Callable[..., flask.Response]:
     return lambda **_: function(flask.globals.request_ctx.request)
 
 
+def make_front(functions: dict[str, HttpFunction], threads: int) -> Front:
+    """All of them behind one ASGI application. `threads` answer what is quick; what starts processes or works long has
+    threads of its own, so that the rest never waits behind it."""
+    lanes = {"quick": Lane("quick", threads, waiting=500, wait_s=WAIT_S),
+             "create": Lane("create", max(1, threads // 2), waiting=500, wait_s=WAIT_S),
+             "check": Lane("check", AT_ONCE, waiting=16, wait_s=WAIT_S)}
+    of_path = {(function.endpoint.method, function.endpoint.path): function.endpoint.lane
+               for function in functions.values()}
+    return Front(create_app(functions), lanes, lambda method, path: of_path.get((method, path), "quick"),
+                 get_settings().max_body_bytes)
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m infra.gateway", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
@@ -68,10 +86,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--processes", type=int, default=min(os.cpu_count() or 1, 4))
     parser.add_argument("--threads", type=int, default=THREADS, help="requests that each process answers at once")
     arguments = parser.parse_args(argv)
-    # At most half of the threads are held by event streams.
-    os.environ.setdefault(f"{PREFIX}SSE_STREAMS", str(max(1, arguments.threads // 2)))
+    os.environ.setdefault(f"{PREFIX}SSE_STREAMS", str(STREAMS))
     set_up_logs(get_settings().log_level, service="gateway")
-    serve(create_app(), arguments.host, arguments.port, arguments.processes, arguments.threads,
+    sys.setswitchinterval(SWITCH_S)
+    serve(make_front(load_functions(), arguments.threads), arguments.host, arguments.port, arguments.processes,
           at_stop=lambda: get_streams().close(), at_exit=close_all)
 
 

@@ -1,29 +1,35 @@
-"""gunicorn, started from Python, with its own error pages in the contract's error form."""
+"""The gateway's server: gunicorn keeps the processes, uvicorn serves in each of them."""
 from __future__ import annotations
 
-import json
+import asyncio
 import logging
-import secrets
+import resource
 import signal
-import socket
-from collections.abc import Callable
-from types import FrameType
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-import flask
-import gunicorn.util
+import uvicorn
 from gunicorn.app.base import BaseApplication
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
+from gunicorn.workers.base import Worker
+
+from infra.connections import MAX_CONNECTIONS, Connection
+from infra.front import Front
+
+KEEP_ALIVE_S = 30
+GRACE_S = 8  # for requests under way when the process is told to stop; gunicorn kills it two seconds later
+BACKLOG = 2048
 
 logger = logging.getLogger(__name__)
 
 
-class Server(BaseApplication):
-    """One Flask app under gunicorn. The app is made before the processes fork; clients are made after, on first use."""
+class Application(BaseApplication):
+    """Made before the processes fork; clients are made after, on first use."""
 
-    def __init__(self, app: flask.Flask, options: dict[str, object]) -> None:
-        self._app = app
+    def __init__(self, front: Front, options: dict[str, object]) -> None:
+        self._front = front
         self._options = options
         super().__init__()
 
@@ -31,8 +37,8 @@ class Server(BaseApplication):
         for name, value in self._options.items():
             self.cfg.set(name, value)
 
-    def load(self) -> flask.Flask:
-        return self._app
+    def load(self) -> Front:
+        return self._front
 
 
 class JsonLogger(Logger):
@@ -44,49 +50,85 @@ class JsonLogger(Logger):
         self.error_log.propagate = True
 
 
-def write_json_error(client: socket.socket, status: int, reason: str, detail: str) -> None:
-    """What gunicorn answers to a request that is too malformed to reach the app; `detail` quotes the request."""
-    message = f"请求无法解析: {reason}" if status < 500 else "服务器内部错误"
-    body = json.dumps({"success": False, "message": message, "data": None}, ensure_ascii=False).encode()
-    head = (f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/json; charset=utf-8\r\n"
-            f"X-Content-Type-Options: nosniff\r\nX-Request-Id: {secrets.token_hex(8)}\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n")
-    gunicorn.util.write_nonblock(client, head.encode("latin-1") + body)
+class Server(uvicorn.Server):
+    """uvicorn in a process that gunicorn has forked."""
+
+    def __init__(self, config: uvicorn.Config, at_stop: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._at_stop = at_stop
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """The process has its own handlers."""
+        yield
+
+    async def startup(self, sockets: Any = None) -> None:
+        await super().startup(sockets)
+        for listener in sockets:
+            listener.listen(BACKLOG)
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % 10 == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, Connection):
+                    connection.look(now)
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        self._at_stop()
+        await super().shutdown(sockets)
 
 
-def call_at_stop(action: Callable[[], None]) -> None:
-    """Let this process call `action` when it is told to stop, before it waits for the requests under way."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-        stop = signal.getsignal(number)
+class Process(Worker):
+    """One process of the gateway."""
 
-        def act_and_stop(number: int, frame: FrameType | None, stop: Any = stop) -> None:
-            action()
-            stop(number, frame)
+    at_stop: Callable[[], None] = staticmethod(lambda: None)
 
-        signal.signal(number, act_and_stop)
+    def init_signals(self) -> None:
+        for number in self.SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+
+    def run(self) -> None:
+        asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft < 2 * MAX_CONNECTIONS:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 2 * MAX_CONNECTIONS), hard))
+        config = uvicorn.Config(
+            self.wsgi, interface="asgi3", loop="asyncio", http=Connection, ws="none", lifespan="off", log_config=None,
+            access_log=False, server_header=False, proxy_headers=False, timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=GRACE_S, callback_notify=self._beat, timeout_notify=1,
+            backlog=1)  # a loop takes as many connections at once as its backlog, before the other processes see them
+        server = Server(config, self.at_stop)
+
+        def stop() -> None:
+            server.should_exit = True
+
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            asyncio.get_running_loop().add_signal_handler(number, stop)
+        await server.serve([listener.sock for listener in self.sockets])
+
+    async def _beat(self) -> None:
+        self.notify()
 
 
-def serve(app: flask.Flask, host: str, port: int, processes: int, threads: int, at_stop: Callable[[], None],
+def serve(front: Front, host: str, port: int, processes: int, at_stop: Callable[[], None],
           at_exit: Callable[[], None]) -> None:
     """Serve until SIGTERM or SIGINT; requests under way are finished first. In each process `at_stop` runs before
-    that, in a signal handler, and `at_exit` after it."""
-    gunicorn.util.write_error = write_json_error  # gunicorn has no hook for it; it looks the name up at each use
-    Server(app, {
+    that, and `at_exit` after it."""
+    Process.at_stop = staticmethod(at_stop)
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    Application(front, {
         "bind": f"{host}:{port}",
         "workers": processes,
-        "threads": threads,
-        "worker_class": "gthread",
+        "worker_class": "infra.http_server.Process",
         "preload_app": True,
-        "keepalive": 30,
-        "graceful_timeout": 10,
-        "limit_request_line": 8190,
-        "limit_request_field_size": 8190,
-        "limit_request_fields": 100,
+        "graceful_timeout": GRACE_S + 2,
         "control_socket_disable": True,
-        "forwarder_headers": "",  # a client's own SCRIPT_NAME or PATH_INFO is a header like any other
         "loglevel": "warning",
         "logger_class": JsonLogger,
-        "post_worker_init": lambda worker: call_at_stop(at_stop),
         "when_ready": lambda server: logger.info("listening on http://%s:%s", host, port),
         "worker_exit": lambda server, worker: at_exit(),
     }).run()

@@ -13,6 +13,7 @@
     │   └── StorageRefused        503  the object store refuses the path, and would again
     ├── UnreadableDocument        500  one document in the store is damaged or of another version
     ├── Busy                      503  nothing is down; the same request succeeds a little later
+    │   └── OutOfTime             503  the request's time is over
     ├── PreconditionFailed             a conditional write lost
     └── ConversionFailed               a stage failed; becomes the task's `error`
 
@@ -138,6 +139,13 @@ class Busy(AppError):
     def __init__(self, zh: str, en: str, retry_after_s: int) -> None:
         super().__init__(zh, en)
         self.headers["Retry-After"] = str(retry_after_s)
+
+
+class OutOfTime(Busy):
+    """The work took longer than it may (`shared.deadlines`)."""
+
+    def __init__(self) -> None:
+        super().__init__("处理超时, 请稍后重试", "it takes longer than a request may: try again later", 5)
 
 
 class PreconditionFailed(AppError):

@@ -76,9 +76,15 @@ class Settings(BaseModel):
     # Every call to a dependency ends within this time, so that an HTTP answer never takes longer than two seconds.
     dependency_timeout_s: float = Field(1.5, gt=0)
 
-    # Event streams. Each holds a thread of its process as long as it lasts.
+    # What one request may cost.
+    client_s: float = Field(15.0, gt=0, description="how long a client may take to send a request to the gateway, and "
+                                                    "how long it may take nothing of an answer")
+    request_s: float = Field(10.0, gt=0, description="the longest work on one request")
+
+    # Event streams. Each holds a thread of its process as long as it lasts, but for the gateway's.
     sse_max_s: float = Field(300.0, gt=0, description="after so long a stream ends, and its client connects anew")
-    sse_streams: int = Field(4, ge=1, description="streams that one process serves at once")
+    sse_streams: int = Field(4, ge=1, description="streams that one process serves at once; the gateway's default is "
+                                                  "200")
 
     # Worker.
     platforms: Names = Field((), description="targets this worker serves; empty is all whose toolchain is installed")

@@ -12,6 +12,6 @@ from shared.texts import Text
 @endpoint("POST", "/tasks/create",
           title=Text("创建任务: 提交模型转换", "Submit a conversion, to one target or to several at once"),
           message={TaskState: Text("任务创建成功", "task created"), TaskGroup: Text("任务创建成功", "tasks created")},
-          errors=(Conflict,))
+          errors=(Conflict,), lane="create")
 def create_task(request: CreateTask) -> TaskState | TaskGroup:
     return view_created(create_tasks(request))

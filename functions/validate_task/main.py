@@ -12,6 +12,6 @@ from shared.texts import Text
 @endpoint("POST", "/tasks/validate",
           title=Text("校验任务: 不创建任务, 提前检查模型与参数",
                      "Check a request, its model and its calibration set for each target; no task is created"),
-          message=Text("校验完成", "checked"))
+          message=Text("校验完成", "checked"), lane="check")
 def validate_task(request: CreateTask) -> Validation:
     return validate_request(request, get_settings())

@@ -26,6 +26,11 @@ POLL_S = 0.5
 HEARTBEAT_S = 15.0
 RECONNECT_MS = 1000
 RETRY_AFTER_S = 5
+BEGINNING = b"retry: %d\n\n" % RECONNECT_MS
+
+# In a request's environment: what takes a stream over. A server that can serve streams without a thread for each sets
+# it; without it the answer's body is an iterator, which holds its thread as long as the stream lasts.
+TAKES_STREAMS = "model_convert.takes_streams"
 
 logger = logging.getLogger(__name__)
 
@@ -84,12 +89,16 @@ def stream_response(query: EventsQuery, request: flask.Request) -> flask.Respons
     if seen is not None and task.status in TERMINAL and seen >= task.event_count:
         return flask.Response(status=204)
     settings, streams = get_settings(), get_streams()
-    place = streams.enter(settings.sse_streams)
-    response = flask.Response(_frames(task.id, after, settings.sse_max_s, streams.closed),
+    stream = Stream(Follower(task.id, after), settings.sse_max_s, streams.enter(settings.sse_streams))
+    take = request.environ.get(TAKES_STREAMS)
+    if take is not None:
+        take(stream)
+    response = flask.Response(b"" if take else _frames(stream, streams.closed),
                               content_type=f"{MEDIA_TYPE}; charset=utf-8")
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"  # nginx would hold the frames back
-    response.call_on_close(place.close)
+    if not take:
+        response.call_on_close(stream.close)
     return response
 
 
@@ -102,43 +111,73 @@ def _last_event_id(request: flask.Request) -> int | None:
     return int(text)
 
 
-def _frames(task_id: str, after: int, max_s: float, closed: threading.Event) -> Iterator[bytes]:
-    follower = Follower(task_id, after)
-    began = spoken = time.monotonic()
-    yield b"retry: %d\n\n" % RECONNECT_MS
+def _frames(stream: Stream, closed: threading.Event) -> Iterator[bytes]:
+    yield BEGINNING
     while True:
         try:
-            frames = follower.look()
+            frames = stream.turn(get_store().get(stream.task_id))
         except Unavailable as error:
-            logger.warning("the events of task %s wait: %s", task_id, error)
-            frames = b""
+            logger.warning("the events of task %s wait: %s", stream.task_id, error)
+            frames = stream.wait()
         except UnreadableDocument:
             return  # the client connects anew, and is told why
-        if not frames and time.monotonic() - spoken >= HEARTBEAT_S:
-            frames = b": heartbeat\n\n"  # writing is also the only way to notice that the client is gone
         if frames:
-            spoken = time.monotonic()
             yield frames
-        if follower.ended or time.monotonic() - began >= max_s or closed.wait(POLL_S):
+        if stream.over or closed.wait(POLL_S):
             return
+
+
+class Stream:
+    """One client's stream: what it is to be sent, and when it is over. `place` is given back at its end."""
+
+    def __init__(self, follower: Follower, max_s: float, place: contextlib.ExitStack) -> None:
+        self._follower, self._place = follower, place
+        self.task_id = follower.task_id
+        self._ends_at = time.monotonic() + max_s
+        self._spoke_at = time.monotonic()
+
+    @property
+    def over(self) -> bool:
+        return self._follower.ended or time.monotonic() >= self._ends_at
+
+    def turn(self, task: Task | None) -> bytes:
+        """Frames for all that is new in `task`, which was just read.
+
+        Raises:
+            Unavailable: the store does not answer.
+        """
+        frames = self._follower.look(task)
+        if not frames:
+            return self.wait()
+        self._spoke_at = time.monotonic()
+        return frames
+
+    def wait(self) -> bytes:
+        """A heartbeat, if one is due. Writing it is also the only way to notice that the client is gone."""
+        if time.monotonic() - self._spoke_at < HEARTBEAT_S:
+            return b""
+        self._spoke_at = time.monotonic()
+        return b": heartbeat\n\n"
+
+    def close(self) -> None:
+        self._place.close()
 
 
 class Follower:
     """Reads a task again and again, and gives what is new since the last read."""
 
     def __init__(self, task_id: str, after: int) -> None:
-        self._task_id, self._after = task_id, after
+        self.task_id, self._after = task_id, after
         self._progress: dict[str, object] = {}
         self.ended = False
 
-    def look(self) -> bytes:
-        """Frames for everything that is new. Progress is no event and has no id: only its newest state is sent."""
-        store = get_store()
-        task = store.get(self._task_id)
+    def look(self, task: Task | None) -> bytes:
+        """Frames for everything that is new in `task`, which was just read. Progress is no event and has no id: only
+        its newest state is sent."""
         if task is None:
             self.ended = True
-            return _frame("deleted", {"task_id": self._task_id})
-        events = (store.events(self._task_id, self._after) or []) if task.event_count > self._after else []
+            return _frame("deleted", {"task_id": self.task_id})
+        events = (get_store().events(task.id, self._after) or []) if task.event_count > self._after else []
         if events:
             self._after = events[-1].seq
         # An event that is newer than the document was stored after it: it may be a retry.

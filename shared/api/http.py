@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import functools
 import re
+import time
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import flask
 from pydantic import BaseModel
@@ -28,6 +29,7 @@ from shared.api.http_errors import (
     unexpected_response,
 )
 from shared.api.json_body import finish_body, read_object
+from shared.deadlines import ending_at
 from shared.errors import AppError, Busy, Unavailable, UnreadableDocument
 from shared.request_ids import request_id
 from shared.settings import get_settings
@@ -44,12 +46,14 @@ class HttpFunction(Protocol):
 
 
 Function = Callable[..., BaseModel | flask.Response]
+Lane = Literal["quick", "create", "check"]  # a check starts a process and may compute for seconds; a creation may wait
 
 
 @dataclass(frozen=True)
 class Endpoint:
     """What is known of an HTTP function. `request` is the request's model. `answers` maps each model of the data to the
-    envelope's message. `media_type` is the function's other kind of answer, or its only one if `answers` is empty."""
+    envelope's message. `media_type` is the function's other kind of answer, or its only one if `answers` is empty.
+    Requests of one `lane` share the gateway's threads for it."""
 
     name: str
     method: str
@@ -60,6 +64,7 @@ class Endpoint:
     errors: tuple[type[AppError], ...]
     request: type[BaseModel] | None
     takes_http: bool
+    lane: Lane
 
     @functools.cached_property
     def path_parameters(self) -> tuple[str, ...]:
@@ -83,7 +88,8 @@ class Endpoint:
 
 
 def endpoint(method: str, path: str, *, title: Text, message: Text | dict[type[BaseModel], Text] | None = None,
-             media_type: str = "", errors: tuple[type[AppError], ...] = ()) -> Callable[[Function], HttpFunction]:
+             media_type: str = "", errors: tuple[type[AppError], ...] = (), lane: Lane = "quick",
+             ) -> Callable[[Function], HttpFunction]:
     """Make a function `(request model) -> data model`, or `() -> data model`, an HTTP function.
 
     The function's annotations name the models. `message` is the envelope's message; a function that returns one of
@@ -102,7 +108,7 @@ def endpoint(method: str, path: str, *, title: Text, message: Text | dict[type[B
             raise TypeError(f"{function.__name__}: no message for {', '.join(kind.__name__ for kind in missing)}")
         request_model = next((kind for kind in hints.values() if kind is not flask.Request), None)
         about = Endpoint(function.__name__, method, path, title, answers, media_type, errors, request_model,
-                         flask.Request in hints.values())
+                         flask.Request in hints.values(), lane)
 
         @functools.wraps(function)
         def view(request: flask.Request) -> flask.Response:
@@ -131,7 +137,8 @@ def _answer(about: Endpoint, function: Function, request: flask.Request) -> flas
             return _with_allow(flask.Response(status=204), about)
         if request.method not in about.allow.split(", "):
             return _with_allow(error_response(request, method_not_allowed(request, about.allow)), about)
-        data = function(*_arguments(about, parameters, request))
+        with ending_at(time.monotonic() + get_settings().request_s):
+            data = function(*_arguments(about, parameters, request))
         if isinstance(data, flask.Response):
             return data
         message = about.answers[type(data)].fill(language_of(request), data)

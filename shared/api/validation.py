@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from shared.creation.documents import build_tasks
 from shared.creation.requests import CreateTask
+from shared.deadlines import ending_at
 from shared.deps import get_files, process_wide
 from shared.errors import Busy
 from shared.preflight.checks import check_model, check_target
@@ -54,7 +55,7 @@ def validate_request(request: CreateTask, settings: Settings) -> Validation:
     """
     tasks = build_tasks(request, settings)
     deadline = time.monotonic() + MAX_S
-    with get_check_places().take():
+    with get_check_places().take(), ending_at(deadline):
         files = get_files()
         model = check_model(tasks[0].input_path, files, settings, deadline)
         verdicts = [check_target(model, task, files, deadline) for task in tasks]

@@ -82,7 +82,11 @@ class Files(Protocol):
         """Remove the object; none there is no error."""
 
     def find(self, prefix: str) -> Iterator[FileInfo]:
-        """Objects whose `bucket/key` starts with `prefix` (which names at least a bucket), by name."""
+        """Objects whose `bucket/key` starts with `prefix` (which names at least a bucket), by name.
+
+        Raises:
+            OutOfTime: the time of the work under way is over (`shared.deadlines`).
+        """
 
     def ping(self) -> None: ...
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from shared.deadlines import check_time
 from shared.errors import Unavailable
 from shared.files.paths import PRIVATE_DIR
 
@@ -212,6 +213,7 @@ class Tree:
         try:
             with self.folder(parts) as folder, os.scandir(folder) as listing:
                 for item in listing:
+                    check_time()
                     if not item.name.startswith(name_start) or not _is_text(item.name):
                         continue
                     path = (*parts, item.name)

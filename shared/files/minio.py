@@ -13,6 +13,7 @@ from minio.commonconfig import REPLACE, CopySource
 from minio.error import InvalidResponseError, MinioException, S3Error
 from urllib3.exceptions import HTTPError
 
+from shared.deadlines import check_time
 from shared.errors import NotFound, PreconditionFailed, StorageRefused, Unavailable
 from shared.files import SMALL_BYTES, Condition, FileInfo, IfMatch
 from shared.files.minio_http import PAUSES_S, S3Connection, is_passing
@@ -180,6 +181,7 @@ class MinioFiles:
         bucket, _, start = prefix.partition("/")
         with suppress(NotFound), _reported(prefix):
             for found in self._s3.small.list_objects(bucket, prefix=start, recursive=True):
+                check_time()
                 yield FileInfo(f"{bucket}/{found.object_name}", found.size, found.etag,
                                _seconds(found.last_modified))
 

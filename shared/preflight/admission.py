@@ -2,13 +2,14 @@
 busy, or could not be made."""
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from shared.deadlines import ending_at
 from shared.deps import get_files, process_wide
+from shared.digests import canonical_digest
 from shared.documents import Task
 from shared.errors import AppError, Conflict, InvalidRequest
 from shared.preflight import reasons
@@ -58,7 +59,7 @@ class Admission:
 
     def check(self, tasks: list[Task], settings: Settings) -> tuple[int, Finding] | None:
         """Which of them cannot be converted, and why; None where nothing is known against them in time."""
-        key = json.dumps([tasks[0].input_path, *([task.platform, task.parameters] for task in tasks)], sort_keys=True)
+        key = canonical_digest([tasks[0].input_path, *([task.platform, task.parameters] for task in tasks)])
         with self._lock:
             if self._passed.get(key, 0.0) > time.monotonic():
                 return None
@@ -99,9 +100,10 @@ def _find_hopeless(tasks: list[Task], settings: Settings) -> tuple[int, Finding]
     info = files.stat(tasks[0].input_path)
     if info is None or info.size_bytes > MAX_MODEL_BYTES:
         return None
-    model = check_model(tasks[0].input_path, files, settings, deadline)
-    for index, task in enumerate(tasks):
-        for finding in check_target(model, task, files, deadline).problems:
-            if finding.code not in MAY_COME_LATER:
-                return index, finding
+    with ending_at(deadline):
+        model = check_model(tasks[0].input_path, files, settings, deadline)
+        for index, task in enumerate(tasks):
+            for finding in check_target(model, task, files, deadline).problems:
+                if finding.code not in MAY_COME_LATER:
+                    return index, finding
     return None

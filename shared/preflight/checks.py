@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared.documents import Task
+from shared.errors import OutOfTime
 from shared.files import FileInfo, Files
 from shared.outputs import overwritten_input
 from shared.platforms import get_platforms
@@ -117,6 +118,8 @@ def check_target(model: CheckedModel, task: Task, files: Files, deadline: float)
             findings.add(problem, _SET)
         except Incomplete as error:
             findings.not_all(error, reasons.THE_SET, _SET)
+        except OutOfTime:
+            findings.not_all(Incomplete(reasons.TOO_SLOW), reasons.THE_SET, _SET)
     return TargetVerdict(platform=task.platform, task_type=task.task_type, valid=not findings.problems,
                          problems=findings.problems, warnings=findings.warnings)
 

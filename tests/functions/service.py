@@ -89,4 +89,4 @@ def serve_gateway(folder: Path, env: dict[str, str], *options: str) -> Server:
             return False
 
     wait_until(ready, process, "the gateway", log)
-    return Server("gateway", url, "gunicorn", process)
+    return Server("gateway", url, "uvicorn", process)

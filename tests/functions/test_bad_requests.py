@@ -60,7 +60,7 @@ def test_every_spelling_of_the_json_type_is_accepted(call: Caller, store: Store,
     ("list_tasks", "PUT", "/tasks/list", {"POST", "OPTIONS"}),
     ("pause_task", "DELETE", "/tasks/pause", {"POST", "OPTIONS"}), ("query_task", "HEAD", "/tasks/query", None),
     ("get_task_status", "POST", "/tasks/task_1/status", {"GET", "HEAD", "OPTIONS"}),
-    ("health", "PATCH", "/health", {"GET", "HEAD", "OPTIONS"}), ("list_tasks", "BREW", "/tasks/list", None)])
+    ("health", "PATCH", "/health", {"GET", "HEAD", "OPTIONS"}), ("list_tasks", "REPORT", "/tasks/list", None)])
 def test_a_wrong_method_is_told_the_right_ones(call: Caller, name: str, method: str, path: str,
                                                allow: set[str] | None) -> None:
     answer = call(name, method, path)
@@ -132,6 +132,11 @@ HOST = b"Host: x\r\nConnection: close\r\n"
     ("a long request line", b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\n" + HOST + b"\r\n", 414),
     ("a long header", b"GET /health HTTP/1.1\r\n" + HOST + b"X: " + b"a" * 20_000 + b"\r\n\r\n", 431),
     ("300 headers", b"GET /health HTTP/1.1\r\n" + HOST + b"X: 1\r\n" * 300 + b"\r\n", 431),
+    ("a method that HTTP does not have", b"BREW /tasks/list HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    ("a head of 100 kB that comes in parts", b"GET /health HTTP/1.1\r\n" + HOST
+     + b"".join(b"X-%d: %s\r\n" % (number, b"a" * 5000) for number in range(20)) + b"\r\n", 431),
+    ("a body in 20,000 pieces", b"POST /tasks/list HTTP/1.1\r\n" + HOST
+     + b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\n \r\n" * 20_000, 400),
     ("another version", b"GET /health HTTP/9.1\r\n\r\n", 400),
     ("two lengths", b"POST /tasks/list HTTP/1.1\r\n" + HOST
      + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
@@ -146,7 +151,7 @@ def test_what_is_hardly_http_is_answered_in_the_error_form(gateway: Server, what
                                                            status: int) -> None:
     head, _, body = _exchange(gateway.url, request_bytes).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 %d " % status), head
-    assert b"Content-Type: application/json; charset=utf-8" in head
+    assert b"content-type: application/json; charset=utf-8" in head.lower()
     answer = requests.models.complexjson.loads(body)
     assert list(answer) == ["success", "message", "data"]
     assert answer["success"] is False and answer["data"] is None and answer["message"]

@@ -204,21 +204,23 @@ def test_a_stream_ends_after_its_time_and_the_next_one_goes_on(serve: Callable[.
         assert [frame[0] for frame in heard(response) if frame[0]] == ["1"]
 
 
-def test_half_of_the_threads_serve_streams_and_the_rest_are_free(serve: Callable[..., Server], store: Store,
-                                                                 add: Callable[..., Task]) -> None:
-    server, task = serve("--threads", "4"), add(status="running")
-    with listen(server.url, task) as first, listen(server.url, task) as second:
-        next(heard(first)), next(heard(second))
+def test_streams_hold_no_thread_and_their_number_is_bounded(serve: Callable[..., Server], store: Store,
+                                                            add: Callable[..., Task]) -> None:
+    server, task = serve("--threads", "1", sse_streams="3"), add(status="running")
+    with listen(server.url, task) as first, listen(server.url, task) as second, listen(server.url, task) as third:
+        streams = [heard(first), heard(second), heard(third)]
+        assert [next(stream)[1] for stream in streams] == ["progress"] * 3
         refused = requests.get(f"{server.url}/tasks/{task.id}/events", headers=STREAM, timeout=10)
         assert refused.status_code == 503 and refused.json()["success"] is False
         assert "事件流过多" in refused.json()["message"] and int(refused.headers["Retry-After"]) > 0
         for _ in range(8):
             assert requests.get(f"{server.url}/tasks/{task.id}/events", timeout=10).status_code == 200
-    # Both clients are gone; the server notices as it writes to them.
+        store.update(task.id, transitions.pause())
+        assert [next(stream)[1] for stream in streams] == ["paused"] * 3
+    # The clients are gone, and their places free, although nothing was written to them.
     deadline = time.monotonic() + 15
     status = 503
     while status == 503 and time.monotonic() < deadline:
-        assert store.update(task.id, transitions.Change({}, {"progress": time.monotonic() % 100}))
         time.sleep(0.3)
         with listen(server.url, task) as response:
             status = response.status_code
@@ -279,21 +281,14 @@ def test_a_stream_outlasts_the_stores_absence(alone: Caller, store: Store, add: 
     assert [frame[1] for frame in read_all(body)] == ["progress", "cancelled"]
 
 
-def test_a_retry_that_comes_while_the_end_is_told_is_not_the_end(store: Store, add: Callable[..., Task],
-                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
-    task, get = add(status="running"), type(store).get
+def test_a_retry_that_comes_while_the_end_is_told_is_not_the_end(store: Store, add: Callable[..., Task]) -> None:
+    task = add(status="running")
     store.update(task.id, transitions.cancel())
-
-    def get_and_retry(self: Store, task_id: str) -> Task | None:
-        found = get(self, task_id)
-        monkeypatch.setattr(type(store), "get", get)
-        store.update(task_id, transitions.retry())
-        return found
-
-    monkeypatch.setattr(type(store), "get", get_and_retry)
+    read = store.get(task.id)
+    store.update(task.id, transitions.retry())
     follower = event_stream.Follower(task.id, 0)
-    assert [frame[1] for frame in read_all(follower.look())] == ["progress", "cancelled", "retried"]
+    assert [frame[1] for frame in read_all(follower.look(read))] == ["progress", "cancelled", "retried"]
     assert not follower.ended
     store.update(task.id, transitions.cancel())
-    assert [frame[1] for frame in read_all(follower.look())] == ["cancelled"]
+    assert [frame[1] for frame in read_all(follower.look(store.get(task.id)))] == ["cancelled"]
     assert follower.ended
