@@ -6,11 +6,11 @@ Sources: NNCF 3.4's own docstrings (`nncf.quantize`, `nncf.quantize_with_accurac
 """
 from __future__ import annotations
 
-import re
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from shared.patterns import find_wrong
 from shared.platforms.base import CommonParameters, Platform, Preprocessing, Quantized
 from shared.schema import StrictModel, wrong
 
@@ -29,12 +29,9 @@ class IgnoredScope(StrictModel):
         if not (self.names or self.patterns or self.types):
             raise wrong("ignored_scope 需要 names, patterns 或 types",
                         "ignored_scope needs names, patterns or types")
-        for pattern in self.patterns or []:
-            try:
-                re.compile(pattern)
-            except (re.error, RecursionError, OverflowError) as error:
-                raise wrong(f"正则表达式 {pattern!r} 无效: {error}",
-                            f"{pattern!r} is no regular expression: {error}") from error
+        problem = find_wrong(self.patterns or [])
+        if problem:
+            raise wrong(problem.zh, problem.en)
         return self
 
 
