@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BeforeValidator, ConfigDict, Field
 
 from shared.rules.refusal import Refusal
-from shared.schema import Model
+from shared.schema import Model, shorten
 
 
 class Status(StrEnum):
@@ -93,7 +93,7 @@ class TaskResult(Document):
     report_path: str | None = None
     report_page_path: str | None = None
     toolchain: dict[str, str] = Field({})
-    accuracy: dict[str, Any] | None = None
+    accuracy: Annotated[dict[str, Any] | None, BeforeValidator(shorten)] = None  # the report has all of it
 
     def objects(self) -> list[str]:
         """The paths of all published objects: the artefact's, the manifest and the reports."""

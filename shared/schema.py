@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+from itertools import islice
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -10,6 +11,9 @@ from pydantic_core import PydanticCustomError
 from shared.times import parse_time
 
 MAX_DEPTH = 8  # of what a client nests in `parameters`
+MAX_JSON_BYTES = 64 << 10  # of `parameters`: they are in the task's document, and in every list that shows it
+_SCALAR_BYTES = 8
+MAX_TEXT_CHARS, MAX_ITEMS = 256, 256  # of what a document quotes from a model
 
 
 # Models are built at their first use: a function imports many and uses few, and its cold start counts.
@@ -32,27 +36,49 @@ def _storable(value: str) -> str:
     """Strings that every store can hold: no NUL, no lone surrogates."""
     if "\0" in value:
         raise wrong("不得含有 NUL 字符", "must not contain NUL")
-    if any("\ud800" <= char <= "\udfff" for char in value):
-        raise wrong("应为有效的 Unicode 文本", "should be valid Unicode text")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise wrong("应为有效的 Unicode 文本", "should be valid Unicode text") from None
     return value
 
 
-def _storable_json(value: Any, depth: int = 0) -> Any:
+def _storable_json(value: Any) -> Any:
+    _check_json(value, MAX_JSON_BYTES, 0)
+    return value
+
+
+def _check_json(value: Any, left: int, depth: int) -> int:
+    """How many of the bytes that are left `value` leaves; it is not looked at beyond them."""
     if depth > MAX_DEPTH:
         raise wrong(f"嵌套不得超过 {MAX_DEPTH} 层", f"must not be nested deeper than {MAX_DEPTH} levels")
     if isinstance(value, str):
-        return _storable(value)
-    if isinstance(value, dict):
+        left -= len(_storable(value).encode())
+    elif isinstance(value, dict):
         for key, item in value.items():
-            _storable(key)
-            _storable_json(item, depth + 1)
+            left = _check_json(item, left - len(_storable(key).encode()), depth + 1)
     elif isinstance(value, list):
         for item in value:
-            _storable_json(item, depth + 1)
+            left = _check_json(item, left, depth + 1)
     elif isinstance(value, int) and not -(2**63) <= value < 2**63:
         raise wrong("整数应在 64 位以内", "integers should fit in 64 bits")
     elif isinstance(value, float) and not math.isfinite(value):
         raise wrong("数字应为有限值", "numbers should be finite")
+    left -= _SCALAR_BYTES
+    if left < 0:
+        raise wrong(f"不得超过 {MAX_JSON_BYTES >> 10} KiB", f"should be at most {MAX_JSON_BYTES >> 10} KiB")
+    return left
+
+
+def shorten(value: Any) -> Any:
+    """JSON whose strings, names included, have at most `MAX_TEXT_CHARS` each, and its lists and objects at most
+    `MAX_ITEMS` items: what a model says about itself is stored, shown and listed, and not trusted."""
+    if isinstance(value, str):
+        return value if len(value) <= MAX_TEXT_CHARS else value[:MAX_TEXT_CHARS - 1] + "…"
+    if isinstance(value, dict):
+        return {shorten(name): shorten(item) for name, item in islice(value.items(), MAX_ITEMS)}
+    if isinstance(value, list):
+        return [shorten(item) for item in value[:MAX_ITEMS]]
     return value
 
 

@@ -12,6 +12,7 @@ import flask
 from shared.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaType
 from shared.validation_messages import printable
 
+MAX_FIELDS = 4096  # of all objects of a body
 CHUNK_BYTES = 64 * 1024
 DRAIN_BYTES = 32 * 1024 * 1024
 
@@ -71,24 +72,35 @@ def _no_constant(name: str) -> None:
     raise InvalidRequest(f"请求体不是有效的 JSON: 不允许 {name}", f"the body is not valid JSON: {name} is not allowed")
 
 
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = printable(next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1), 40)
-        raise InvalidRequest(f"请求体中字段重复: {twice}", f"the body names a field twice: {twice}")
-    return found
+class _Fields:
+    """Makes each object of a body. Every wrong field is told, so their number bounds what an answer costs."""
+
+    def __init__(self) -> None:
+        self._left = MAX_FIELDS
+
+    def take(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            twice = printable(next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1), 40)
+            raise InvalidRequest(f"请求体中字段重复: {twice}", f"the body names a field twice: {twice}")
+        self._left -= len(pairs)
+        if self._left < 0:
+            raise InvalidRequest(f"请求体中字段过多: 不得超过 {MAX_FIELDS} 个",
+                                 f"the body has too many fields: at most {MAX_FIELDS}")
+        return found
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
     """The JSON object in `body` (UTF-8).
 
     Raises:
-        InvalidRequest: the body is empty, not UTF-8, not JSON (RFC 8259), not an object, or names a field twice.
+        InvalidRequest: the body is empty, not UTF-8, not JSON (RFC 8259), not an object, names a field twice, or has
+            too many.
     """
     if not body.strip():
         raise InvalidRequest("请求体不能为空, 应为 JSON 对象", "the body is missing; should be a JSON object")
     try:
-        value = json.loads(body.decode("utf-8-sig"), object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+        value = json.loads(body.decode("utf-8-sig"), object_pairs_hook=_Fields().take, parse_constant=_no_constant)
     except UnicodeDecodeError as error:
         raise InvalidRequest(f"请求体不是有效的 UTF-8 (第 {error.start} 字节)",
                              f"the body is not valid UTF-8 (at byte {error.start})") from error

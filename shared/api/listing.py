@@ -1,17 +1,28 @@
 """Tasks page by page."""
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 from pydantic import Field
+from pydantic_core import to_json
 
 from shared.api.tasks import view_tasks
-from shared.api.views import TaskView
+from shared.api.views import ListedTask, TaskView
 from shared.deps import get_store
 from shared.documents import Task
 from shared.schema import GroupIdText, LabelKey, LabelValue, Model, Name, StrictModel, TimeText
 from shared.store import TaskFilter
 from shared.times import parse_time
+
+MAX_LISTED_BYTES = 16 << 10  # of a task in a list, so that a page of 100 stays below 2 MiB
+# What may be long, in the order in which it is left out.
+_LONG: dict[str, Callable[[Any], Any]] = {
+    "parameters": lambda _: {},
+    "result": lambda result: result.model_copy(update={"accuracy": None}),
+    "error": lambda error: error.model_copy(update={"log_tail": ""}),
+    "log_lines": lambda _: [],
+}
 
 
 class ListTasks(StrictModel):
@@ -29,7 +40,7 @@ class ListTasks(StrictModel):
 
 
 class TaskPage(Model):
-    tasks: list[TaskView]
+    tasks: list[ListedTask]
     total: int
     page: int
     page_size: int
@@ -44,6 +55,20 @@ def find_page(query: ListTasks) -> TaskPage:
     narrow = TaskFilter(query.status, query.platform, query.task_type, query.group_id, query.labels or {}, after,
                         before)
     tasks, total = get_store().list_page(narrow, query.page, query.page_size)
-    return TaskPage(tasks=view_tasks([task for task in tasks if isinstance(task, Task)]), total=total, page=query.page,
+    readable = [task for task in tasks if isinstance(task, Task)]
+    return TaskPage(tasks=list(map(_listed, view_tasks(readable))), total=total, page=query.page,
                     page_size=query.page_size, total_pages=-(-total // query.page_size),
                     unreadable=[task.id for task in tasks if not isinstance(task, Task)])
+
+
+def _listed(view: TaskView) -> ListedTask:
+    """The task, without what is longest in it where it is longer than `MAX_LISTED_BYTES`."""
+    fields: dict[str, Any] = {name: getattr(view, name) for name in TaskView.model_fields}
+    omitted: list[str] = []
+    for name, without in _LONG.items():
+        if len(to_json(fields, context={"language": "zh"})) <= MAX_LISTED_BYTES:
+            break
+        if fields[name] is not None:
+            fields[name] = without(fields[name])
+            omitted.append(name)
+    return ListedTask(**fields, omitted=omitted)

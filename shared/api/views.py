@@ -83,6 +83,12 @@ class TaskView(Model):
     finished_at: str | None
 
 
+class ListedTask(TaskView):
+    """A task in a list."""
+
+    omitted: list[str] = Field(description="what is left out here, since the task is long: POST /tasks/query has it")
+
+
 def view_failure(error: StoredFailure | None) -> TaskFailure | None:
     """A document without the Chinese texts shows the English ones."""
     return None if error is None else TaskFailure(
