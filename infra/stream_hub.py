@@ -10,7 +10,7 @@ from typing import Any
 from shared.api.event_stream import BEGINNING, POLL_S, Stream, get_streams
 from shared.deps import get_store
 from shared.documents import Task
-from shared.errors import Unavailable
+from shared.errors import Unavailable, UnreadableDocument
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,10 @@ def look(streams: list[Stream]) -> list[bytes]:
     return [_turn(stream, tasks.get(stream.task_id)) for stream in streams]
 
 
-def _turn(stream: Stream, task: Task | None) -> bytes:
+def _turn(stream: Stream, task: Task | UnreadableDocument | None) -> bytes:
+    if isinstance(task, UnreadableDocument):
+        stream.end()  # the client connects anew, and is told why
+        return b""
     try:
         return stream.turn(task)
     except Unavailable as error:

@@ -159,6 +159,10 @@ class Stream:
         self._spoke_at = time.monotonic()
         return b": heartbeat\n\n"
 
+    def end(self) -> None:
+        """Nothing more can be told."""
+        self._follower.ended = True
+
     def close(self) -> None:
         self._place.close()
 

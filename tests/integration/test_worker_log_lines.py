@@ -71,7 +71,7 @@ def test_the_event_stream_tells_what_the_stage_says(bench: Bench, worker: Worker
     told: list[dict[str, Any]] = []
 
     def hear() -> list[dict[str, Any]]:
-        frames = [frame.split(b"\ndata: ") for frame in follower.look().split(b"\n\n") if frame]
+        frames = [frame.split(b"\ndata: ") for frame in follower.look(bench.store.get(task.id)).split(b"\n\n") if frame]
         told.extend(json.loads(data) for head, data in frames if head == b"event: progress")
         return told
 
