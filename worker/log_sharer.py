@@ -1,5 +1,8 @@
 """Stores running stages' logs where GET /tasks/{task_id}/log reads them: anew while they grow, and at the stage's end.
 
+What is stored has been cleaned, as all that clients see of a tool. It only grows, by whole lines: who reads on by byte
+ranges reads each byte once. (A very long log loses its beginning, see `shared.task_logs`.)
+
 Best effort and beside the work: an object store that is away costs log lines, never a stage.
 """
 from __future__ import annotations
@@ -9,14 +12,15 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from shared.errors import AppError
 from shared.files import Files
 from shared.settings import Settings
 from shared.task_logs import MAX_LOG_BYTES, delete_logs, log_path
-from worker.stage_log import read_end, size_bytes
+from worker.log_cleaning import LogCleaner
+from worker.stage_log import read_on
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +32,24 @@ class _Followed:
     task_id: str
     stage: str
     path: Path
-    stored_bytes: int = 0
+    cleaner: LogCleaner
+    position: int = 0  # in the log as the tool writes it
+    content: bytearray = field(default_factory=bytearray)  # to be stored
+    stored: bool = True  # all of it
+
+    def read_on(self) -> bytes:
+        data, self.position = read_on(self.path, self.position, MAX_LOG_BYTES)
+        return data
+
+    def add(self, data: bytes, ended: bool = False) -> bool:
+        """Whether that adds anything to what is to be stored."""
+        clean = self.cleaner.take(data, ended).encode()
+        self.content += clean
+        self.stored = self.stored and not clean
+        if len(self.content) > MAX_LOG_BYTES:
+            first = self.content.find(b"\n", len(self.content) - MAX_LOG_BYTES) + 1
+            del self.content[:first]
+        return bool(clean)
 
 
 class LogSharer:
@@ -37,7 +58,7 @@ class LogSharer:
     def __init__(self, files: Files, settings: Settings, scratch: Path) -> None:
         self._files, self._settings, self._scratch = files, settings, scratch
         self._running: list[_Followed] = []  # one task may be here twice: an old claim that ends, and the next
-        self._ended: list[tuple[str, str | None, bytes]] = []  # no stage: the task's logs are to be removed
+        self._ended: list[tuple[_Followed, bytes] | str] = []  # a task's id: its logs are to be removed
         self._wake = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="log-sharer", daemon=True)
@@ -46,7 +67,7 @@ class LogSharer:
     @contextmanager
     def following(self, task_id: str, stage: str, path: Path) -> Iterator[None]:
         """Store the log at `path` while the stage runs, and what it is at the end."""
-        followed = _Followed(task_id, stage, path)
+        followed = _Followed(task_id, stage, path, LogCleaner(path.parent))
         with self._wake:
             self._running.append(followed)
         try:
@@ -54,14 +75,13 @@ class LogSharer:
         finally:
             with self._wake:
                 self._running.remove(followed)
-                if size_bytes(path) > followed.stored_bytes:
-                    self._ended.append((task_id, stage, read_end(path, MAX_LOG_BYTES)))
-                    self._wake.notify()
+                self._ended.append((followed, followed.read_on()))
+                self._wake.notify()
 
     def remove(self, task_id: str) -> None:
         """The task is gone: its logs go too, after whatever is still to be stored."""
         with self._wake:
-            self._ended.append((task_id, None, b""))
+            self._ended.append(task_id)
             self._wake.notify()
 
     def close(self) -> None:
@@ -80,24 +100,37 @@ class LogSharer:
                 ended, self._ended = self._ended, []
                 if self._closed and not ended:
                     return
-                grown = []
+                grown: list[tuple[_Followed, bytes]] = []
                 if time.monotonic() >= next_look:
                     next_look = time.monotonic() + EVERY_S
-                    for one in self._running:
-                        now_bytes = size_bytes(one.path)
-                        if now_bytes > one.stored_bytes:
-                            grown.append((one.task_id, one.stage, read_end(one.path, MAX_LOG_BYTES)))
-                            one.stored_bytes = now_bytes
-            for task_id, stage, content in [*grown, *ended]:
-                self._store(task_id, stage, content)
+                    grown = [(one, data) for one in self._running if (data := one.read_on())]
+            for one, data in grown:
+                if one.add(data):
+                    self._store(one)
+            for job in ended:
+                if isinstance(job, str):
+                    self._remove(job)
+                    continue
+                one, data = job
+                one.add(data, ended=True)
+                if not one.stored:
+                    self._store(one)
 
-    def _store(self, task_id: str, stage: str | None, content: bytes) -> None:
-        try:
-            if stage is None:
-                delete_logs(self._files, self._settings, task_id)
-                return
+    def _store(self, log: _Followed) -> None:
+        with self._best_effort("a log is not stored", log.task_id, log.stage):
             held = self._scratch / "log-to-store"
-            held.write_bytes(content)
-            self._files.upload(held, log_path(self._settings, task_id, stage))
+            held.write_bytes(log.content)
+            self._files.upload(held, log_path(self._settings, log.task_id, log.stage))
+            log.stored = True
+
+    def _remove(self, task_id: str) -> None:
+        with self._best_effort("logs are not removed", task_id):
+            delete_logs(self._files, self._settings, task_id)
+
+    @staticmethod
+    @contextmanager
+    def _best_effort(what: str, task_id: str, stage: str | None = None) -> Iterator[None]:
+        try:
+            yield
         except (AppError, OSError) as error:
-            logger.warning("a log is not stored: %s", error, extra={"task_id": task_id, "stage": stage})
+            logger.warning("%s: %s", what, error, extra={"task_id": task_id, "stage": stage})

@@ -9,16 +9,15 @@ import re
 import stat
 from pathlib import Path
 
+from worker.log_cleaning import LogCleaner, TraceFilter, clean_line
+
 TAIL_BYTES = 4000
 LINES = 5
 LINE_CHARS = 300
 LINES_WITHIN_BYTES = 16 << 10
 
-# ECMA-48: control sequences, operating system commands, other strings, single escapes; also where the end is missing.
-ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]?|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[PX^_][^\x1b]*(?:\x1b\\)?|"
-                     r"[ -/]*[0-~])|\x9b[0-?]*[ -/]*[@-~]?")
-# The folders of an absolute path. Names in a model look alike (`/model.22/conv/Conv`), hence `_hide`.
-FOLDERS = re.compile(r"(?:(?<![\w.~/-])|(?<=-[BIL]))/+([^\s/:;,|'\"<>()\[\]]+)/(?:[^\s/:;,|'\"<>()\[\]]+/+)*")
+_LINE_END = re.compile(rb"[\r\n]")
+_PASSED_OVER = "\n…\n".encode()
 
 
 def size_bytes(path: Path) -> int:
@@ -32,44 +31,54 @@ def size_bytes(path: Path) -> int:
 
 def read_end(path: Path, limit_bytes: int) -> bytes:
     """Empty where it is no plain file by now: a link that a tool has put there is not followed."""
+    size = size_bytes(path)
+    return _read(path, max(0, size - limit_bytes), limit_bytes) if size else b""
+
+
+def read_on(path: Path, position: int, limit_bytes: int) -> tuple[bytes, int]:
+    """What was written since `position`, and the position after it.
+
+    A log that has become shorter is read from its beginning. Of more than `limit_bytes` the last are read, and a line
+    tells that some are passed over.
+    """
+    size = size_bytes(path)
+    if size < position:
+        position = 0
+    if size - position <= limit_bytes:
+        data = _read(path, position, size - position) if size > position else b""
+        return data, position + len(data)
+    position = size - limit_bytes
+    data = _read(path, position, limit_bytes)
+    return _PASSED_OVER + _LINE_END.split(data, maxsplit=1)[-1], position + len(data)
+
+
+def _read(path: Path, position: int, length: int) -> bytes:
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - limit_bytes))
-            return file.read(limit_bytes)
+            file.seek(position)
+            return file.read(length)
     except OSError:
         return b""
 
 
 def read_tail(path: Path, folder: Path) -> str:
     """The end of a log from a line's beginning, every state of a progress bar in a line of its own."""
-    return "\n".join(_clean(line, folder) for line in _read_text(path, TAIL_BYTES).replace("\r", "\n").split("\n"))
+    return LogCleaner(folder).take(_read_lines(path, TAIL_BYTES), ended=True)
 
 
 def read_last_lines(path: Path, folder: Path) -> list[str]:
     """The last lines that say something, oldest first, as a terminal shows them: of a progress bar its last state."""
     lines: list[str] = []
-    for line in reversed(_read_text(path, LINES_WITHIN_BYTES).split("\n")):
-        states = (_clean(state, folder).rstrip() for state in reversed(line.split("\r")))
-        if shown := next(filter(None, states), ""):
-            lines.insert(0, shown[:LINE_CHARS])
-        if len(lines) == LINES:
-            break
-    return lines
+    traces = TraceFilter()
+    text = codecs.getincrementaldecoder("utf-8")("replace").decode(_read_lines(path, LINES_WITHIN_BYTES))
+    for line in text.split("\n"):  # a character that is not wholly written yet is left out
+        states = (clean_line(state, folder).rstrip() for state in reversed(line.split("\r")))
+        if shown := traces.pass_on(next(filter(None, states), "")):
+            lines.append(shown[:LINE_CHARS])
+    return lines[-LINES:]
 
 
-def _read_text(path: Path, limit_bytes: int) -> str:
-    """The end of a log, from a line's beginning; a character that is not wholly written yet is left out."""
+def _read_lines(path: Path, limit_bytes: int) -> bytes:
+    """The end of a log, from a line's beginning."""
     data = read_end(path, limit_bytes + 1)
-    if len(data) > limit_bytes:
-        data = re.split(rb"[\r\n]", data, maxsplit=1)[-1][-limit_bytes:]
-    return codecs.getincrementaldecoder("utf-8")("replace").decode(data)
-
-
-def _clean(line: str, folder: Path) -> str:
-    """Without escape sequences, control characters, and this machine's folders (`folder` is the stage's own)."""
-    plain = "".join(char if char.isprintable() else " " * char.isspace() for char in ESCAPES.sub("", line))
-    return FOLDERS.sub(_hide, plain.replace(f"{folder}/", ""))
-
-
-def _hide(found: re.Match[str]) -> str:
-    return "…/" if os.path.lexists(f"/{found[1]}") else found[0]
+    return _LINE_END.split(data, maxsplit=1)[-1][-limit_bytes:] if len(data) > limit_bytes else data

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import queue
 import shutil
@@ -18,7 +19,9 @@ from shared.rules.refusal import Refusal
 from worker import reasons
 from worker.control import TaskControl, Wanted
 from worker.process_trees import Group
-from worker.stage_log import read_last_lines, read_tail, size_bytes
+from worker.stage_log import TAIL_BYTES, read_end, read_last_lines, read_tail, size_bytes
+
+logger = logging.getLogger(__name__)
 
 TICK_S = 0.2  # how soon what is wanted is done
 LOOK_S = 0.5  # how often limits are looked at (which reads all of /proc) and the log's end is read
@@ -170,6 +173,9 @@ class Watch:
         if error.code == "stage_crashed" and shutil.disk_usage(self._folder).free < FULL_BELOW_BYTES:
             error = ConversionFailed(reasons.DISK_FULL())
         error.log_tail = read_tail(self._log, self._folder)
+        # As the tool wrote it, for the operator: what clients see has no stack traces and no folders of the machine.
+        logger.info("a stage fails with %s; its log ends with: %s", error.code,
+                    read_end(self._log, TAIL_BYTES).decode(errors="replace"), extra={"folder": str(self._folder)})
         raise error
 
 

@@ -6,9 +6,14 @@ they are. Standard library only, Python 3.8+.
 """
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+
+# Where an object lies in memory, as Python and vendors' tools print it: in an object's name, and by itself.
+_AT_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+(?=>)")
+_ADDRESS = re.compile(r"\b0x[0-9A-Fa-f]{9,16}\b")
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,11 @@ class Template:
 def as_it_is(text: object) -> Bilingual:
     """What has no language of ours: a name, a number, a tool's own words."""
     return Bilingual(str(text), str(text))
+
+
+def without_addresses(text: str) -> str:
+    """The text without addresses in a process's memory: they tell a client nothing, and differ each time."""
+    return _ADDRESS.sub("0x…", _AT_ADDRESS.sub("", text)) if "0x" in text else text
 
 
 def join(separator: str, parts: Iterable[Bilingual]) -> Bilingual:

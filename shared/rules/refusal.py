@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared.rules.bilingual import NOTHING, Bilingual, Template
+from shared.rules.bilingual import NOTHING, Bilingual, Template, without_addresses
 from shared.rules.error_codes import check_code
 
 MAX_CHARS = 2000
@@ -21,9 +21,9 @@ class Refusal(Exception):
 
     def __init__(self, code: str, message: Bilingual, hint: Bilingual = NOTHING, vendor_code: str | None = None
                  ) -> None:
-        super().__init__(message.en)
+        super().__init__(without_addresses(message.en))
         self.code = check_code(code)
-        self.message, self.message_zh = message.en, message.zh
+        self.message, self.message_zh = without_addresses(message.en), without_addresses(message.zh)
         self.hint, self.hint_zh = hint.en, hint.zh
         self.vendor_code = vendor_code
 

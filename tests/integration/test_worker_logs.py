@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -46,3 +48,25 @@ def test_a_log_that_a_tool_has_made_something_else_of_is_not_read(bench: Bench, 
         make(path)
     bench.tools.logs.close()
     assert not list(bench.files.find(f"{bench.settings.cache_bucket}/logs/task_1/"))
+
+
+def test_what_is_stored_is_clean_and_only_grows(bench: Bench, tmp_path: Path) -> None:
+    """Who reads on by byte ranges while the stage runs reads each byte once."""
+    path, said = tmp_path / "log.txt", [
+        b"\x1b[32mbegun\x1b[0m in " + os.fsencode(tmp_path) + b"/out/x\nhalf a ", b"line\r\n 10%\r 50%\r", b"100%\n",
+        b"Traceback (most recent call last):\n  File \"" + os.fsencode(sys.prefix) + b"/x.py\", line 1, in y\n",
+        b"    z\nValueError: <a.B object at 0x7f12a4b5c6d7>\n", b"no end"]
+    stored = [b""]
+    with bench.tools.logs.following("task_1", "compile", path):
+        for piece in said[:-1]:
+            with path.open("ab") as file:
+                file.write(piece)
+            if b"Traceback" not in piece:
+                wait_until(lambda: len(read_log(bench, "task_1", "compile")) > len(stored[-1]))
+                stored.append(read_log(bench, "task_1", "compile"))
+        with path.open("ab") as file:
+            file.write(said[-1])
+    bench.tools.logs.close()
+    stored.append(read_log(bench, "task_1", "compile"))
+    assert all(later.startswith(earlier) and later != earlier for earlier, later in pairwise(stored))
+    assert stored[-1].decode() == ("begun in out/x\nhalf a line\n 10%\n 50%\n100%\nValueError: <a.B object>\nno end")

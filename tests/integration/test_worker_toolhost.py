@@ -133,12 +133,14 @@ def test_a_refusal_with_a_code_that_is_not_in_the_table_is_a_crash(host: ToolHos
     assert error.code == "stage_crashed" and "'odd?'" in str(error)
 
 
-def test_an_exception_is_a_crash_with_the_end_of_the_log(host: ToolHost, tmp_path: Path) -> None:
+def test_an_exception_is_a_crash_with_the_end_of_the_log(host: ToolHost, tmp_path: Path,
+                                                         caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     error = fail(host, "fall_over", tmp_path)
     assert error.code == "stage_crashed"
     assert str(error) == "RuntimeError: boom"
-    assert "the last line before the fall" in error.log_tail
-    assert "Traceback" in error.log_tail
+    assert sorted(error.log_tail.splitlines()) == ["RuntimeError: boom", "the last line before the fall"]
+    assert "Traceback" in caplog.text and "toy_stages.py" in caplog.text, "the operator sees all of it"
 
 
 @pytest.mark.parametrize(("entry", "code", "message"), [

@@ -5,12 +5,16 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from worker import stage_log
-from worker.stage_log import LINE_CHARS, LINES, LINES_WITHIN_BYTES, TAIL_BYTES, read_last_lines, read_tail
+from worker.log_cleaning import MAX_HELD_CHARS, LogCleaner
+from worker.stage_log import LINE_CHARS, LINES, LINES_WITHIN_BYTES, TAIL_BYTES, read_last_lines, read_on, read_tail
 
 TQDM = "".join(f"\rtuning: {percent:3d}%|{'#' * (percent // 10):<10}| {percent}/100" for percent in range(101))
 
@@ -134,3 +138,99 @@ def test_a_log_that_is_none_says_nothing(path: Path, make: Callable[[Path], None
     make(path)
     assert (read_last_lines(path, path.parent), read_tail(path, path.parent)) == ([], "")
     assert stage_log.size_bytes(path) == 0
+
+
+# --- stack traces and addresses ---------------------------------------------------------------------------------------
+
+TRACE = """before
+Traceback (most recent call last):
+  File "/usr/lib/python3/x.py", line 3, in run
+    return go(  # what it ran
+           ^^^
+  [Previous line repeated 7 more times]
+KeyError: 'a'
+
+During handling of the above exception, another exception occurred:
+
+Traceback (most recent call last):
+  File "<string>", line 1, in <module>
+ValueError: no such thing
+after
+"""
+
+
+@pytest.mark.parametrize(("said", "shown"), [
+    (TRACE, ["before", "KeyError: 'a'", "ValueError: no such thing", "after"]),
+    (TRACE.replace("\n", "\nE tool: ").replace("before", "E tool: before"),
+     ["E tool: before", "E tool:", "E tool: KeyError: 'a'", "E tool:", "E tool:", "E tool:",
+      "E tool: ValueError: no such thing", "E tool: after", "E tool:"]),
+    ('Fatal Python error: Segmentation fault\n\nCurrent thread 0x00007f12a4b5c6d7 (most recent call first):\n'
+     '  File "/usr/x.py", line 3 in run\nend\n', ["Fatal Python error: Segmentation fault", "end"]),
+    ('    return x\n  File "a.py", line 2, in go\n    y\nTypeError: z\n', ["    return x", "TypeError: z"]),
+    ("  indented, and no trace\n", ["  indented, and no trace"]),
+    ('see File "a.py", line 3\n', None), ("Traceback of packets\n", None),
+    ("E tool: a bad end: Traceback (most recent call last):\n  File \"a\", line 1, in b\nX: y\n",
+     ["E tool: a bad end:", "X: y"])])
+def test_of_a_stack_trace_what_it_ends_with_is_told(path: Path, said: str, shown: list[str] | None) -> None:
+    path.write_text(said)
+    told = read_tail(path, path.parent)
+    expected = said.splitlines() if shown is None else shown
+    assert [line.rstrip() for line in told.splitlines() if line] == expected
+    assert [line.rstrip() for line in read_last_lines(path, path.parent)] == expected[-LINES:]
+
+
+def test_an_address_in_memory_is_not_told(lines: Callable[[str], list[str]]) -> None:
+    assert lines("<x.Y object at 0x7f12a4b5c6d7> at 0x7f12a4b5c6d8, code 0x1F, mask 0xffffffff") == [
+        "<x.Y object> at 0x…, code 0x1F, mask 0xffffffff"]
+
+
+# --- the log that is shared while it grows ----------------------------------------------------------------------------
+
+PIECES = st.lists(st.sampled_from([
+    "line\n", "a", "\r", "\n", "\r\n", "\x1b[31m", "red\x1b[0m\n", "完成", "\U0001f642", "/usr/lib/x.so", " ",
+    "  10%\r",
+    "Traceback (most recent call last):\n", '  File "/usr/x.py", line 1, in y\n', "\x00", "0x7f12a4b5c6d7", "\xff"]),
+    max_size=30).map("".join)
+
+
+@settings(deadline=None)
+@given(PIECES, st.lists(st.integers(0, 300), max_size=6))
+@example("a\r\nb", [2])
+@example("完", [1])
+def test_in_whatever_pieces_it_comes_the_same_is_told(text: str, cuts: list[int]) -> None:
+    folder, data = Path("/tmp/stage"), text.encode("latin-1" if text.isascii() else "utf-8")
+    whole = LogCleaner(folder).take(data, ended=True)
+    cleaner, ends = LogCleaner(folder), sorted({*cuts, len(data)} | {0})
+    told = [cleaner.take(data[start:end]) for start, end in pairwise(ends)]
+    told.append(cleaner.take(b"", ended=True))
+    assert "".join(told) == whole
+    assert all(char.isprintable() or char == "\n" for char in whole)
+
+
+def test_a_line_is_told_when_it_is_whole_and_an_endless_one_at_some_length(tmp_path: Path) -> None:
+    cleaner = LogCleaner(tmp_path)
+    assert cleaner.take(b"one\ntw") == "one\n"
+    assert cleaner.take(b"o\r") == "", "perhaps a line feed follows"
+    assert cleaner.take(b"\nthree\n") == "two\nthree\n"
+    assert [cleaner.take(b"x" * (MAX_HELD_CHARS // 2)) for _ in range(3)] == [
+        "", "", "x" * (MAX_HELD_CHARS // 2 * 3) + "\n"]
+
+
+def test_a_log_is_read_on_from_where_the_last_read_ended(path: Path) -> None:
+    path.write_bytes(b"one\n")
+    assert read_on(path, 0, 100) == (b"one\n", 4)
+    assert read_on(path, 4, 100) == (b"", 4)
+    with path.open("ab") as file:
+        file.write(b"two\nthree\nfour\n")
+    assert read_on(path, 4, 100) == (b"two\nthree\nfour\n", 19)
+    assert read_on(path, 4, 8) == ("\n…\nfour\n".encode(), 19), "what was passed over is said to be"
+    path.write_bytes(b"new\n")
+    assert read_on(path, 19, 100) == (b"new\n", 4), "a tool has begun its log anew"
+
+
+def test_hostile_logs_cost_little(tmp_path: Path) -> None:
+    began = time.process_time()
+    for piece in ('  File "', "Thread ", "Traceback (most recent call last):", "(most recent call ", " ", "\x1b[", "\r",
+                  "/usr/lib/", " 0x7f12a4b5c6d7", '"', "(", "0"):
+        LogCleaner(tmp_path).take((piece * (1 << 18))[:1 << 18].encode(), ended=True)
+    assert time.process_time() - began < 20.0, "linear in the log's length; squared it is an hour"

@@ -1,7 +1,7 @@
 """A vendor's error text, made fit for a client. Standard library only."""
 import re
 
-from shared.rules.bilingual import as_it_is
+from shared.rules.bilingual import as_it_is, without_addresses
 from shared.rules.refusal import Unusable
 from worker.stage_api import is_out_of_memory
 
@@ -17,8 +17,9 @@ def raise_if_out_of_memory(error):
 
 
 def tidy(error, job, limit=600):
-    """The text of an exception without this machine's folders and source locations, at most `limit` characters."""
-    text = str(error)
+    """The text of an exception without this machine's folders, addresses in memory and locations in sources, at most
+    `limit` characters."""
+    text = without_addresses(str(error))
     folders = [job["output_dir"]] + [entry["dir"] for entry in job["inputs"].values()]
     for folder in sorted(map(str, folders), key=len, reverse=True):
         text = text.replace(folder + "/", "").replace(folder, "")
