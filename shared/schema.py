@@ -2,14 +2,16 @@
 from __future__ import annotations
 
 import math
+import re
 from itertools import islice
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from shared.times import parse_time
 
+MAX_DIGITS = 16  # of a number in a query string or a header
 MAX_DEPTH = 8  # of what a client nests in `parameters`
 MAX_JSON_BYTES = 64 << 10  # of `parameters`: they are in the task's document, and in every list that shows it
 _SCALAR_BYTES = 8
@@ -82,26 +84,56 @@ def shorten(value: Any) -> Any:
     return value
 
 
+# As RFC 3339 has them; besides, a time may lack its offset (then it is UTC), its seconds, or be a date alone.
+_CLOCK = "([01][0-9]|2[0-3]):[0-5][0-9]"
+TIME = (r"^(?!0000)[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+        rf"([Tt ]{_CLOCK}(:[0-5][0-9]([.][0-9]+)?)?([Zz]|[+-]{_CLOCK})?)?$")
+
+
 def _time(value: str) -> str:
     try:
+        if not re.fullmatch(TIME, value):
+            raise ValueError("of another form")
         parse_time(value)
     except (ValueError, OverflowError):
         raise wrong("应为 ISO 8601 时间, 如 2024-01-01T12:00:00 (UTC)",
-                         "should be an ISO 8601 time such as 2024-01-01T12:00:00 (UTC)") from None
+                    "should be an ISO 8601 time such as 2024-01-01T12:00:00 (UTC)") from None
     return value
 
 
+def _digits(value: Any) -> Any:
+    """A number in a query string. `int` would also take `1_0`, ` 1`, `+1` and the digits of other scripts."""
+    if isinstance(value, str):
+        if not re.fullmatch(f"-?[0-9]{{1,{MAX_DIGITS}}}", value):
+            raise wrong("应为整数", "should be an integer")
+        return int(value)
+    return value
+
+
+def exactly_one(**kinds: str) -> dict[str, Any]:
+    """For a model's schema: one of these fields is there, each of this JSON type, and of the others none is."""
+    return {"oneOf": [{"required": [name], "properties": {name: {"type": kind}}} for name, kind in kinds.items()]}
+
+
 _STORABLE = AfterValidator(_storable)
+_NO_NUL = {"pattern": r"^[^\x00]*$"}
 
-TaskIdText = Annotated[str, Field(min_length=1, max_length=128, examples=["task_1234567890_1234"]), _STORABLE]
-PathText = Annotated[str, Field(min_length=1, max_length=1024), _STORABLE]
-Name = Annotated[str, Field(min_length=1, max_length=64), _STORABLE]
-KeyText = Annotated[str, Field(min_length=1, max_length=128), _STORABLE]
+TaskIdText = Annotated[str, Field(min_length=1, max_length=128, examples=["task_1234567890_1234"],
+                                   json_schema_extra=_NO_NUL), _STORABLE]
+# Each part of a path has further rules (`shared.files.paths`), which the message tells.
+PathText = Annotated[str, Field(min_length=1, max_length=1024, json_schema_extra={
+    "pattern": r"^(/|[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/)[^/\\\x00-\x1f\x7f]+(/[^/\\\x00-\x1f\x7f]+)*$"}), _STORABLE]
+Name = Annotated[str, Field(min_length=1, max_length=64, json_schema_extra=_NO_NUL), _STORABLE]
+KeyText = Annotated[str, Field(min_length=1, max_length=128, json_schema_extra=_NO_NUL), _STORABLE]
 LabelKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
-LabelValue = Annotated[str, Field(max_length=256), _STORABLE]
+LabelValue = Annotated[str, Field(max_length=256, json_schema_extra=_NO_NUL), _STORABLE]
+Labels = Annotated[dict[LabelKey, LabelValue], Field(max_length=16, json_schema_extra={"additionalProperties": False})]
 JsonObject = Annotated[dict[str, Any], AfterValidator(_storable_json)]
-TimeText = Annotated[str, Field(max_length=40), AfterValidator(_time), _STORABLE]
+TimeText = Annotated[str, Field(max_length=40, json_schema_extra={"format": "date-time", "pattern": TIME}),
+                     AfterValidator(_time), _STORABLE]
+QueryNumber = Annotated[int, BeforeValidator(_digits)]
 
-GroupIdText = Annotated[str, Field(min_length=1, max_length=128, examples=["group_1234567890_1234567890"]), _STORABLE]
+GroupIdText = Annotated[str, Field(min_length=1, max_length=128, examples=["group_1234567890_1234567890"],
+                                    json_schema_extra=_NO_NUL), _STORABLE]
 TaskIds = Annotated[list[TaskIdText], Field(min_length=1, max_length=1000,
                                              examples=[["task_1234567890_1234", "task_1234567890_5678"]])]

@@ -17,5 +17,5 @@ def parse_time(text: str) -> float:
     Raises:
         ValueError: not an ISO 8601 time.
     """
-    moment = datetime.fromisoformat(text)
+    moment = datetime.fromisoformat(text.upper())
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

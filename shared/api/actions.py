@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from shared import transitions
 from shared.api.tasks import TaskState, group_task_ids, require_task
@@ -15,7 +15,7 @@ from shared.deps import get_queue, get_store
 from shared.documents import TERMINAL, Status, Task
 from shared.doorbells import nudge, ring
 from shared.errors import AppError, Busy, InvalidTransition, Unavailable
-from shared.schema import GroupIdText, Model, StrictModel, TaskIds, TaskIdText, wrong
+from shared.schema import GroupIdText, Model, StrictModel, TaskIds, TaskIdText, exactly_one, wrong
 from shared.texts import Text
 from shared.transitions import WAITING, Change, OneOf
 
@@ -49,6 +49,8 @@ class TaskChoice(StrictModel):
     task_id: TaskIdText | None = None
     task_ids: TaskIds | None = None
     group_id: GroupIdText | None = None
+
+    model_config = ConfigDict(json_schema_extra=exactly_one(task_id="string", task_ids="array", group_id="string"))
 
     @model_validator(mode="after")
     def _check_one_of_all(self) -> TaskChoice:

@@ -4,14 +4,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from shared.deps import get_files, get_queue, get_store
 from shared.documents import TASK_ID, Task
 from shared.doorbells import nudge
 from shared.errors import Unavailable, UnreadableDocument
 from shared.outputs import default_folder, own_folder
-from shared.schema import GroupIdText, Model, StrictModel, TaskIds, wrong
+from shared.schema import GroupIdText, Model, StrictModel, TaskIds, exactly_one, wrong
 from shared.settings import get_settings
 from shared.task_logs import delete_logs
 
@@ -26,6 +26,8 @@ class TasksToDelete(StrictModel):
     purge: bool = Field(False, description="also remove the cached results of the tasks' stages, within seconds, but "
                                            "for those that another task has used; else they go when nobody has used "
                                            "them for long")
+
+    model_config = ConfigDict(json_schema_extra=exactly_one(task_ids="array", group_id="string"))
 
     @model_validator(mode="after")
     def _check_one_of_both(self) -> TasksToDelete:

@@ -19,7 +19,9 @@ from shared.api.tasks import require_task
 from shared.deps import get_store, process_wide
 from shared.documents import TERMINAL, Task
 from shared.errors import Busy, InvalidRequest, Unavailable, UnreadableDocument
+from shared.schema import MAX_DIGITS
 from shared.settings import get_settings
+from shared.texts import Text
 
 MEDIA_TYPE = "text/event-stream"
 POLL_S = 0.5
@@ -31,6 +33,10 @@ BEGINNING = b"retry: %d\n\n" % RECONNECT_MS
 # In a request's environment: what takes a stream over. A server that can serve streams without a thread for each sets
 # it; without it the answer's body is an iterator, which holds its thread as long as the stream lasts.
 TAKES_STREAMS = "model_convert.takes_streams"
+
+EMPTY = {204: Text("任务已结束, 所有事件均已推送", "the task has ended and the client has seen all of its events")}
+HEADERS = {"Last-Event-ID": Text("最后收到的事件的 seq, 优先于 after",
+                                 "the `seq` of the last event seen; goes before `after`")}
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +112,7 @@ def _last_event_id(request: flask.Request) -> int | None:
     text = request.headers.get("Last-Event-ID", "")
     if not text:
         return None
-    if not (text.isascii() and text.isdigit() and len(text) <= 16 and int(text) <= MAX_SEQ):
+    if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS and int(text) <= MAX_SEQ):
         raise InvalidRequest("Last-Event-ID 无效: 应为事件的 seq", "Last-Event-ID is invalid: should be an event's seq")
     return int(text)
 

@@ -53,7 +53,8 @@ Lane = Literal["quick", "create", "check"]  # a check starts a process and may c
 class Endpoint:
     """What is known of an HTTP function. `request` is the request's model. `answers` maps each model of the data to the
     envelope's message. `media_type` is the function's other kind of answer, or its only one if `answers` is empty.
-    Requests of one `lane` share the gateway's threads for it."""
+    Requests of one `lane` share the gateway's threads for it. `empty` maps the statuses of answers without content to
+    what they say, `headers` the headers that it reads."""
 
     name: str
     method: str
@@ -61,6 +62,8 @@ class Endpoint:
     title: Text
     answers: dict[type[BaseModel], Text]
     media_type: str
+    empty: dict[int, Text]
+    headers: dict[str, Text]
     errors: tuple[type[AppError], ...]
     request: type[BaseModel] | None
     takes_http: bool
@@ -88,13 +91,14 @@ class Endpoint:
 
 
 def endpoint(method: str, path: str, *, title: Text, message: Text | dict[type[BaseModel], Text] | None = None,
-             media_type: str = "", errors: tuple[type[AppError], ...] = (), lane: Lane = "quick",
-             ) -> Callable[[Function], HttpFunction]:
+             media_type: str = "", empty: dict[int, Text] | None = None, headers: dict[str, Text] | None = None,
+             errors: tuple[type[AppError], ...] = (), lane: Lane = "quick") -> Callable[[Function], HttpFunction]:
     """Make a function `(request model) -> data model`, or `() -> data model`, an HTTP function.
 
     The function's annotations name the models. `message` is the envelope's message; a function that returns one of
     several models has a message for each of them. A POST's request comes from the body, a GET's from the path and the
-    query string. `errors` are the errors that the function may raise beyond those that every endpoint has.
+    query string. `media_type`, `empty` and `headers` are told in the OpenAPI document, as are `errors`: those that the
+    function may raise beyond the ones of every endpoint.
 
     Raises:
         TypeError: a model that the function returns has no message.
@@ -107,8 +111,8 @@ def endpoint(method: str, path: str, *, title: Text, message: Text | dict[type[B
         if missing := models - answers.keys():
             raise TypeError(f"{function.__name__}: no message for {', '.join(kind.__name__ for kind in missing)}")
         request_model = next((kind for kind in hints.values() if kind is not flask.Request), None)
-        about = Endpoint(function.__name__, method, path, title, answers, media_type, errors, request_model,
-                         flask.Request in hints.values(), lane)
+        about = Endpoint(function.__name__, method, path, title, answers, media_type, empty or {}, headers or {},
+                         errors, request_model, flask.Request in hints.values(), lane)
 
         @functools.wraps(function)
         def view(request: flask.Request) -> flask.Response:

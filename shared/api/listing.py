@@ -11,7 +11,7 @@ from shared.api.tasks import view_tasks
 from shared.api.views import ListedTask, TaskView
 from shared.deps import get_store
 from shared.documents import Task
-from shared.schema import GroupIdText, LabelKey, LabelValue, Model, Name, StrictModel, TimeText
+from shared.schema import GroupIdText, Labels, Model, Name, StrictModel, TimeText
 from shared.store import TaskFilter
 from shared.times import parse_time
 
@@ -34,9 +34,9 @@ class ListTasks(StrictModel):
     platform: Name | None = None
     task_type: Name | None = None
     group_id: GroupIdText | None = None
-    labels: dict[LabelKey, LabelValue] | None = Field(None, max_length=16)
-    created_after: TimeText | None = Field(None, examples=["2024-01-01T12:00:00"])
-    created_before: TimeText | None = Field(None, examples=["2024-12-31T12:00:00"])
+    labels: Labels | None = None
+    created_after: TimeText | None = Field(None, examples=["2024-01-01T12:00:00Z"])
+    created_before: TimeText | None = Field(None, examples=["2024-12-31T12:00:00Z"])
 
 
 class TaskPage(Model):

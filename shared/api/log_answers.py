@@ -14,6 +14,12 @@ from shared.errors import NotFound, RangeNotSatisfiable
 from shared.schema import StrictModel, TaskIdText
 from shared.settings import get_settings
 from shared.task_logs import MAX_LOG_BYTES, log_path
+from shared.texts import Text
+
+EMPTY = {304: Text("客户端已有此日志 (If-None-Match)", "the client has this log already (If-None-Match)")}
+HEADERS = {"Range": Text("只取一段字节, 如 bytes=4096-", "a part of the bytes, as in bytes=4096-"),
+           "If-Range": Text("仅当日志仍为此 ETag 时才只取一段", "the part only if the log still has this ETag"),
+           "If-None-Match": Text("已有日志的 ETag", "the ETag of the log that the client has")}
 
 StageName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 

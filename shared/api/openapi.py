@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any, Generic, Literal, TypeVar
@@ -21,6 +22,7 @@ from shared.times import parse_time
 # Examples by endpoint. They are the contract's, for the endpoints that the contract has. Examples that show a target
 # are made from the declaration of that target.
 EXAMPLES = Path(__file__).with_name("examples.json")
+CREATED_ID = "$response.body#/data/task_id"
 REF_TEMPLATE = "#/components/schemas/{model}"
 
 DESCRIPTION = """模型转换服务的任务管理接口。错误信息默认为中文; 请求头 `Accept-Language: en` 得到英文。时间均为 UTC。
@@ -68,11 +70,15 @@ def _envelope(data: type[BaseModel]) -> type[BaseModel]:
 def build_document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
     ordered = sorted(endpoints, key=lambda about: (about.path, about.method))
     schemas, components = _schemas(ordered)
+    _tell_targets(schemas, components)
     examples = _examples()
     paths: dict[str, dict[str, Any]] = {}
     for about in ordered:
         paths.setdefault(about.path, {})[about.method.lower()] = _operation(
             about, examples.get(about.name, {}), schemas, components)
+    create = paths.get("/tasks/create", {}).get("post")
+    if create:
+        create["responses"]["200"]["links"] = dict(_links(ordered))
     return {
         "openapi": "3.1.0",
         "info": {"title": "模型转换服务 / Model conversion service", "version": VERSION,
@@ -107,9 +113,47 @@ def _schemas(endpoints: Sequence[Endpoint]) -> tuple[dict[Any, dict[str, Any]], 
     inputs: set[SchemaOf] = {(about.request, "validation") for about in endpoints if about.request}
     outputs: set[SchemaOf] = {(_envelope(data), "serialization") for about in endpoints for data in about.answers}
     outputs.add((ErrorEnvelope, "serialization"))
+    inputs |= {(platform.parameters, "validation") for platform in get_platforms().values()}
     wanted = sorted(inputs | outputs, key=lambda pair: pair[0].__name__)
     schemas, definitions = models_json_schema(wanted, ref_template=REF_TEMPLATE)
     return schemas, definitions["$defs"]
+
+
+def _tell_targets(schemas: dict[Any, dict[str, Any]], components: dict[str, Any]) -> None:
+    """One target or several, and the task types and parameters that belong to each: what `CreateTask` and
+    `build_tasks` check, and what the models do not know."""
+    nothing, one, each = {"type": "null"}, [], []
+    for platform in get_platforms().values():
+        pair = {"platform": {"const": platform.name}, "task_type": {"enum": list(platform.task_types)}}
+        each.append({"properties": pair})
+        one.append({"title": platform.name, "required": ["platform", "task_type"], "properties": pair | {
+            "parameters": schemas[platform.parameters, "validation"], "targets": nothing,
+            "input_path": {"pattern": _ending(platform.input_suffixes)}}})
+    several = {"title": "targets", "required": ["targets"], "properties": {
+        "targets": {"type": "array"}, **dict.fromkeys(("platform", "task_type", "output_path"), nothing)}}
+    components["CreateTask"]["oneOf"] = [*one, several]
+    components["TargetChoice"]["oneOf"] = each
+
+
+def _ending(suffixes: Sequence[str]) -> str:
+    """A pattern for names with one of these suffixes, in upper or lower case."""
+    return "(" + "|".join("".join(f"[{char.lower()}{char.upper()}]" if char.isalpha() else re.escape(char)
+                                  for char in suffix) for suffix in suffixes) + ")$"
+
+
+def _links(endpoints: Sequence[Endpoint]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """From a created task to each operation that takes its id."""
+    for about in endpoints:
+        fields = about.request.model_fields if about.request else {}
+        if "task_id" in about.path_parameters:
+            takes: dict[str, Any] = {"parameters": {"task_id": CREATED_ID}}
+        elif "task_id" in fields:
+            takes = {"requestBody": {"task_id": CREATED_ID}}
+        elif "task_ids" in fields:
+            takes = {"requestBody": {"task_ids": [CREATED_ID]}}
+        else:
+            continue
+        yield about.name, {"operationId": about.name, "description": about.title.en} | takes
 
 
 def _operation(about: Endpoint, example: dict[str, Any], schemas: dict[Any, dict[str, Any]],
@@ -125,16 +169,19 @@ def _operation(about: Endpoint, example: dict[str, Any], schemas: dict[Any, dict
         "description": about.title.en,
         "responses": {
             **_success(about, example.get("data"), schemas),
+            **{str(status): {"description": f"{text.zh} / {text.en}"} for status, text in about.empty.items()},
             **{str(status): {"description": REASONS[status], "content": _json(error_schema, {
                 "success": False, "message": REASONS[status].partition(" / ")[0], "data": None})}
                 for status in sorted({error.status for error in known})}},
     }
+    headers = [{"name": name, "in": "header", "required": False, "schema": {"type": "string"},
+                "description": f"{text.zh} / {text.en}"} for name, text in about.headers.items()]
     if about.request and about.method == "POST":
         operation["requestBody"] = {"required": True, "content": _json(
             schemas[about.request, "validation"], example.get("request"))}
     elif about.request:
         operation["parameters"] = [_parameter(about, name, schema) for name, schema
-                                   in components[about.request.__name__]["properties"].items()]
+                                   in components[about.request.__name__]["properties"].items()] + headers
     return operation
 
 

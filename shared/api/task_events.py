@@ -8,7 +8,7 @@ from pydantic import Field
 from shared.api.tasks import require_task, task_not_found
 from shared.deps import get_store
 from shared.documents import Status, StoredEvent
-from shared.schema import Model, StrictModel, TaskIdText
+from shared.schema import Model, QueryNumber, StrictModel, TaskIdText
 from shared.times import format_time
 
 MAX_SEQ = 2**53 - 1  # the largest integer that every JSON reader takes
@@ -16,8 +16,7 @@ MAX_SEQ = 2**53 - 1  # the largest integer that every JSON reader takes
 
 class EventsQuery(StrictModel):
     task_id: TaskIdText
-    # From a query string, so not strict.
-    after: int = Field(0, ge=0, le=MAX_SEQ, strict=False, description="only events with a higher `seq`")
+    after: QueryNumber = Field(0, ge=0, le=MAX_SEQ, description="only events with a higher `seq`")
 
 
 class EventView(Model):

@@ -5,7 +5,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from shared.documents import Priority
-from shared.schema import JsonObject, KeyText, LabelKey, LabelValue, Name, PathText, StrictModel, wrong
+from shared.schema import JsonObject, KeyText, Labels, Name, PathText, StrictModel, wrong
 
 MAX_TARGETS = 16  # of one request
 
@@ -31,7 +31,7 @@ class CreateTask(StrictModel):
     parameters: JsonObject = Field(default_factory=dict, description="as GET /platforms describes them")
     priority: Priority = "normal"
     idempotency_key: KeyText | None = None
-    labels: dict[LabelKey, LabelValue] = Field(default_factory=dict, max_length=16)
+    labels: Labels = Field(default_factory=dict)
 
     @field_validator("task_type", "platform", "output_path")
     @classmethod

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from shared.platforms.shapes import parse_input_shape
 from shared.schema import StrictModel, wrong
@@ -135,10 +135,21 @@ class Preprocessing(StrictModel):
         return self
 
 
+def _tell_calibration(schema: dict[str, Any], model: type[BaseModel]) -> None:
+    """What `_calibration_where_it_is_needed` checks, in the model's schema."""
+    quantized = {"enum": [*getattr(model, "quantized_precisions", ())]}
+    schema["anyOf"] = [
+        {"required": ["precision", "calibration"],
+         "properties": {"precision": quantized, "calibration": {"type": "string"}}},
+        {"properties": {"precision": {"not": quantized}, "calibration": {"type": "null"}}}]
+
+
 class Quantized(StrictModel):
     """For targets with integer precisions, which need a calibration set."""
 
     quantized_precisions: ClassVar[tuple[str, ...]] = ("int8", "int16")
+
+    model_config = ConfigDict(json_schema_extra=_tell_calibration)
 
     calibration: ObjectPath | None = Field(
         None, description="a prefix or a .zip in a bucket, with .npy arrays or images of raw values",

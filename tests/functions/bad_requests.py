@@ -64,10 +64,13 @@ BAD_QUERIES = [
     _events("after -1", "?after=-1", "after", "大于或等于 0"),
     _events("after 2^53", f"?after={2**53}", "after", "小于或等于"),
     _events("after 5,000 digits", "?after=" + "9" * 5000, "after", "整数"),
+    *(_events(f"after {what}", f"?after={text}", "after", "整数") for what, text in (
+        ("1_0", "1_0"), ("+1", "%2B1"), ("a blank and 1", "%201"), ("1.0", "1.0"), ("1e0", "1e0"), ("0x1", "0x1"),
+        ("a full-width 1", "%EF%BC%91"), ("an Arabic 1", "%D9%A1"))),
     _events("after an operator", "?after=%7B%22%24gt%22%3A0%7D", "after", "整数"),
     _events("a stream after a word", "?after=now", "after", "整数", Accept="text/event-stream"),
     *(_events(f"an id that is {text!r}", "", "Last-Event-ID", Accept="text/event-stream", Last_Event_ID=text)
-      for text in ("x", "-1", "1.5", "9" * 17, "1 2")),
+      for text in ("x", "-1", "1.5", "9" * 17, "1 2", "1_0", "+1", "\xb2")),
     _log("a stage that climbs", "../x", "匹配"),
     _log("a stage in another folder", "a/b", "匹配"),
     _log("an encoded climb", "%2e%2e%2fx", "匹配"),
@@ -149,6 +152,8 @@ BAD_REQUESTS = [
     _field("17 labels", "list_tasks", {"labels": {f"l{i}": "1" for i in range(17)}}, "labels", "不超过 16"),
     _field("no time", "list_tasks", {"created_after": "yesterday"}, "created_after", "2024-01-01T12:00:00"),
     _field("the 13th month", "list_tasks", {"created_before": "2024-13-01T00:00:00"}, "created_before", "ISO 8601"),
+    *(_field(f"a time as {text!r}", "list_tasks", {"created_after": text}, "created_after", "2024-01-01T12:00:00")
+      for text in ("20240101", "2024-W01-1", "2024-01-01x12:00", "２０２４-01-01", "2024-02-30", "2024-01-01T12:00\n")),
     _field("a time as a number", "list_tasks", {"created_after": 1704110400}, "created_after", "字符串"),
     # One task.
     _field("no task_id", "query_task", {}, "task_id", "必填"),

@@ -2,14 +2,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
+from pydantic import BaseModel
 
 from infra.gateway import load_functions
+from shared.api.actions import TaskChoice
+from shared.api.deletion import TasksToDelete
 from shared.api.http import Endpoint
+from shared.api.listing import ListTasks
 from shared.api.openapi import build_document
+from shared.creation.documents import build_tasks
+from shared.creation.requests import CreateTask
+from shared.errors import InvalidRequest
 from shared.platforms import get_platforms
+from shared.settings import get_settings
 from shared.validation_messages import validate
 
 LOG_PATH = "/tasks/{task_id}/log"
@@ -57,7 +67,9 @@ def test_every_operation_tells_its_success_and_its_errors_in_both_languages(docu
         assert ("415" in operation["responses"]) == (method == "post")
         assert re.search("[\u4e00-\u9fff]", operation["summary"]) and operation["description"].isascii()
         for status, answer in operation["responses"].items():
-            if (path, status[0]) != (LOG_PATH, "2"):
+            if status in ("204", "304"):
+                assert "content" not in answer
+            elif (path, status[0]) != (LOG_PATH, "2"):
                 example = answer["content"]["application/json"]["example"]
                 assert list(example) == ["success", "message", "data"] and example["success"] == (status == "200")
             assert re.search("[\u4e00-\u9fff].* / [a-zA-Z]", answer["description"])
@@ -91,13 +103,15 @@ def test_an_endpoint_for_one_task_or_many_tells_both_answers(document: dict[str,
 def test_events_and_logs_tell_what_else_they_take_and_answer(document: dict[str, Any]) -> None:
     events, log = (operations(document)["get", path] for path in ("/tasks/{task_id}/events", LOG_PATH))
     assert [(parameter["name"], parameter["in"], parameter["required"]) for parameter in events["parameters"]] == [
-        ("task_id", "path", True), ("after", "query", False)]
+        ("task_id", "path", True), ("after", "query", False), ("Last-Event-ID", "header", False)]
+    assert set(events["responses"]) == {"200", "204", "400", "404", "500", "503"}
     assert events["parameters"][1]["schema"] | {"description": ""} == {
         "type": "integer", "minimum": 0, "maximum": 2**53 - 1, "default": 0, "title": "After", "description": ""}
     assert set(events["responses"]["200"]["content"]) == {"application/json", "text/event-stream"}
     assert [(parameter["name"], parameter["in"]) for parameter in log["parameters"]] == [
-        ("task_id", "path"), ("stage", "query")]
-    assert set(log["responses"]) == {"200", "206", "400", "404", "416", "500", "503"}
+        ("task_id", "path"), ("stage", "query"), ("Range", "header"), ("If-Range", "header"),
+        ("If-None-Match", "header")]
+    assert set(log["responses"]) == {"200", "206", "304", "400", "404", "416", "500", "503"}
     assert set(log["responses"]["206"]["content"]) == {"text/plain"}
 
 
@@ -122,3 +136,101 @@ def test_the_schemas_limits_are_those_that_validate(document: dict[str, Any]) ->
     assert (task_id["minLength"], task_id["maxLength"]) == (1, 128)
     assert list(document["components"]["schemas"]["TaskView"]["properties"])[:7] == [
         "id", "task_type", "platform", "status", "input_path", "output_path", "created_at"]
+
+
+# --- what is refused beyond types and lengths -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def allows(document: dict[str, Any]) -> Callable[[str, object], bool]:
+    """Whether the document's schema of that name lets a body through."""
+    def allows(name: str, body: object) -> bool:
+        return Draft202012Validator({"$ref": f"#/components/schemas/{name}",
+                                     "components": document["components"]}).is_valid(body)
+
+    return allows
+
+
+def takes(model: type[BaseModel], body: object) -> bool:
+    try:
+        validate(model, body)
+    except InvalidRequest:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("model", [TaskChoice, TasksToDelete])
+@pytest.mark.parametrize("task_id", [None, "task_1"])
+@pytest.mark.parametrize("task_ids", [None, ["task_1"]])
+@pytest.mark.parametrize("group_id", [None, "group_1"])
+@pytest.mark.parametrize("with_nulls", [True, False])
+def test_of_the_ids_there_is_exactly_one(allows: Callable[[str, object], bool], model: type[BaseModel],
+                                         task_id: str | None, task_ids: list[str] | None, group_id: str | None,
+                                         with_nulls: bool) -> None:
+    body = {name: value for name, value in (("task_id", task_id), ("task_ids", task_ids), ("group_id", group_id))
+            if name in model.model_fields and (with_nulls or value is not None)}
+    assert allows(model.__name__, body) == takes(model, body) == (
+        [value is not None for value in body.values()].count(True) == 1)
+
+
+ONE = {"task_type": "onnx_to_openvino", "platform": "intel", "input_path": "models/a.onnx"}
+MANY = {"targets": [{"task_type": "onnx_to_openvino", "platform": "intel"}], "input_path": "models/a.onnx"}
+
+
+@pytest.mark.parametrize(("body", "good"), [
+    (ONE, True), (MANY, True), (ONE | {"targets": None, "output_path": "results/a.xml"}, True),
+    (MANY | {"task_type": None, "output_path": None}, True), (ONE | {"parameters": {"precision": "fp32"}}, True),
+    (ONE | {"parameters": {"precision": "int8", "calibration": "models/set.zip"}}, True),
+    (ONE | MANY, False), ({"input_path": "models/a.onnx"}, False), (MANY | {"output_path": "results/a.xml"}, False),
+    ({name: value for name, value in ONE.items() if name != "platform"}, False),
+    ({name: value for name, value in ONE.items() if name != "task_type"}, False),
+    (ONE | {"platform": "huawei"}, False), (ONE | {"task_type": "onnx_to_om"}, False), (ONE | {"platform": "x"}, False),
+    (MANY | {"targets": [{"task_type": "onnx_to_om", "platform": "intel"}]}, False), (MANY | {"targets": []}, False),
+    (ONE | {"parameters": {"chip": "rk3588"}}, False), (ONE | {"parameters": {"precision": "int8"}}, False),
+    (ONE | {"parameters": {"calibration": "models/set.zip"}}, False), (ONE | {"input_path": "a.onnx"}, False),
+    (ONE | {"input_path": "models//a.onnx"}, False), (ONE | {"input_path": "Models/a.onnx"}, False),
+    (ONE | {"input_path": "models/a\\b.onnx"}, False),
+    (ONE | {"input_path": "models/a.ONNX"}, True), (ONE | {"input_path": "models/a.pt"}, False),
+    (ONE | {"idempotency_key": "a\0"}, False),
+    (ONE | {"labels": {"a b": "c"}}, False)])
+def test_one_target_or_several_with_what_belongs_to_each(allows: Callable[[str, object], bool],
+                                                         body: dict[str, Any], good: bool) -> None:
+    def creates() -> bool:
+        try:
+            build_tasks(validate(CreateTask, body), get_settings())
+        except InvalidRequest:
+            return False
+        return True
+
+    assert allows("CreateTask", body) == creates() == good
+
+
+@pytest.mark.parametrize(("text", "good"), [
+    ("2024-01-01T12:00:00Z", True), ("2024-01-01T12:00:00.123456789+08:00", True), ("2024-01-01t12:00:00z", True),
+    ("2024-13-01T12:00:00Z", False), ("2024-01-01T25:00:00Z", False), ("0000-01-01T12:00:00Z", False),
+    ("noon", False), ("\uff12\uff10\uff12\uff14-01-01T12:00:00Z", False),
+    ("20240101", False), ("2024-W01-1", False), ("1704110400", False)])
+def test_times_are_told_by_format_and_pattern(allows: Callable[[str, object], bool], text: str, good: bool) -> None:
+    for name in ("created_after", "created_before"):
+        assert allows("ListTasks", {name: text}) == takes(ListTasks, {name: text}) == good
+
+
+@pytest.mark.parametrize("text", ["2024-01-01", "2024-01-01T12:00", "2024-01-01 12:00:00", "2024-01-01T12:00:00"])
+def test_a_time_may_lack_what_the_format_has(document: dict[str, Any], text: str) -> None:
+    time = document["components"]["schemas"]["ListTasks"]["properties"]["created_after"]["anyOf"][0]
+    assert re.search(time["pattern"], text) and takes(ListTasks, {"created_after": text})
+
+
+def test_a_created_task_leads_to_all_that_can_be_done_with_it(document: dict[str, Any]) -> None:
+    links = operations(document)["post", "/tasks/create"]["responses"]["200"]["links"]
+    by_id = {operation["operationId"]: operation for operation in operations(document).values()}
+    assert {link["operationId"] for link in links.values()} == {
+        "query_task", "get_task_status", "get_task_events", "get_task_log", "pause_task", "resume_task", "cancel_task",
+        "retry_task", "batch_delete_tasks"}
+    for link in links.values():
+        target = by_id[link["operationId"]]
+        if "parameters" in link:
+            assert set(link["parameters"]) <= {parameter["name"] for parameter in target["parameters"]}
+        else:
+            schema = target["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+            assert set(link["requestBody"]) <= set(document["components"]["schemas"][schema]["properties"])
