@@ -10,13 +10,18 @@ time, machine or directory, since it enters the keys of later stages. `job` is a
 """
 import json
 import os
+import resource
 import sys
+import time
+from contextlib import contextmanager
 
 from shared.rules.refusal import Refusal as StageError
 
-__all__ = ["StageError", "is_out_of_memory", "log", "report"]
+__all__ = ["StageError", "cpu_bound", "is_out_of_memory", "log", "memory_bound", "report"]
 
-_progress_fd = None  # set by the toolhost in the child
+# Set by the toolhost in the child.
+_progress_fd = None
+_last_words = ""  # the file with the refusal of a stage that the kernel ends for its CPU time
 
 
 _OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "Failed to allocate", "annot allocate memory", "can't alloc")
@@ -35,6 +40,44 @@ def report(percent, text=""):
             os.write(_progress_fd, line.encode())
         except OSError:
             pass
+
+
+@contextmanager
+def cpu_bound(seconds, refusal):
+    """While the block runs: after so many seconds of computing the stage fails with `refusal`.
+
+    The kernel ends the process wherever it computes, inside a vendor's library too. Where the stage's own limit comes
+    first, or the stage runs outside of a worker, nothing changes.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    end = int(time.process_time() + seconds) + 1
+    if not _last_words or (soft != resource.RLIM_INFINITY and soft <= end):
+        yield
+        return
+    with open(_last_words, "w", encoding="utf-8") as file:
+        json.dump(refusal.to_json(), file)
+    resource.setrlimit(resource.RLIMIT_CPU, (end, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
+        os.remove(_last_words)
+
+
+@contextmanager
+def memory_bound(size_bytes):
+    """While the block runs: an allocation fails that would take more than `size_bytes` beyond what there is now."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    with open("/proc/self/statm", encoding="ascii") as file:
+        end = int(file.read().split()[5]) * resource.getpagesize() + size_bytes
+    if soft != resource.RLIM_INFINITY and soft <= end:
+        yield
+        return
+    resource.setrlimit(resource.RLIMIT_DATA, (end, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 def log(text):

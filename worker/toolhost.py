@@ -9,7 +9,8 @@ Standard library only, Python 3.8+. Started by `worker.process` as
                      {"event": "progress", "id", "percent", "text"}
                      {"event": "exited", "id", "code", "signal", "peak_memory_bytes"}
 
-The child leaves DIR/result.json, {"facts"} or {"error"}, whole or not at all; its output is in DIR/log.txt. It adopts
+The child leaves DIR/result.json, {"facts"} or {"error"}, whole or not at all. Where the kernel ends it for its CPU
+time, DIR/last_words.json may say what the error is. Its output is in DIR/log.txt. It adopts
 its own orphans, so whatever the host itself adopts was left by a dead child and is killed. When the worker goes away
 the socket ends, and the host kills all that descends from it; when the host goes away the kernel kills the children
 (PR_SET_PDEATHSIG), and the worker the rest.
@@ -30,6 +31,7 @@ import traceback
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
+LAST_WORDS = "last_words.json"  # see stage_api.cpu_bound
 MAX_LINE_BYTES = 1 << 16  # of progress: what a child writes is not trusted
 
 
@@ -164,6 +166,7 @@ def enter(job, progress_fd):
         resource.setrlimit(kind, (soft, hard if name == "RLIMIT_CPU" else soft))
     from worker import stage_api
     stage_api._progress_fd = progress_fd
+    stage_api._last_words = os.path.join(job["dir"], LAST_WORDS)
 
 
 def run_stage(job):

@@ -10,6 +10,7 @@ import signal
 import stat
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from worker import reasons
 from worker.control import TaskControl, Wanted
 from worker.process_trees import Group
 from worker.stage_log import TAIL_BYTES, read_end, read_last_lines, read_tail, size_bytes
+from worker.toolhost import LAST_WORDS
 
 logger = logging.getLogger(__name__)
 
@@ -163,10 +165,9 @@ class Watch:
                 if "facts" in told:
                     return StageRun(dict(told["facts"]), round(self._ran_s, 3),
                                     max(self._peak_bytes, self._exit["peak_memory_bytes"]))
-                error = ConversionFailed(Refusal.from_json(
-                    {name: _text(value) for name, value in dict(told["error"]).items() if value is not None}))
+                error = ConversionFailed(_refusal(told["error"]))
             except FileNotFoundError:
-                error = ConversionFailed(_died(self._exit))
+                error = ConversionFailed(self._last_words() or _died(self._exit))
             except (ValueError, TypeError, KeyError, RecursionError, OSError) as reason:
                 error = ConversionFailed(reasons.UNREADABLE_RESULT(said=reason))
         # Who cannot write cannot say so either: tools just end, each in its own way.
@@ -177,6 +178,19 @@ class Watch:
         logger.info("a stage fails with %s; its log ends with: %s", error.code,
                     read_end(self._log, TAIL_BYTES).decode(errors="replace"), extra={"folder": str(self._folder)})
         raise error
+
+    def _last_words(self) -> Refusal | None:
+        """What the stage wanted to be told if its CPU time ended, which it did."""
+        if self._exit["signal"] != signal.SIGXCPU:
+            return None
+        with suppress(ValueError, TypeError, KeyError, RecursionError, OSError):
+            return _refusal(read_result(self._folder / LAST_WORDS))
+        return None
+
+
+def _refusal(told: Any) -> Refusal:
+    """Raises KeyError, TypeError, ValueError: it is none."""
+    return Refusal.from_json({name: _text(value) for name, value in dict(told).items() if value is not None})
 
 
 def _died(event: dict[str, Any]) -> Refusal:

@@ -10,8 +10,10 @@ MAX_PROTO_BYTES = 2**31 - 1  # protobuf's own limit for one message; larger weig
 MAX_ENTRIES = 1000000  # nodes, initialisers, value infos, … of all graphs together
 MAX_FIELDS = 20000000  # of all messages but tensors' contents; reading so many takes some ten seconds
 MAX_NODES = 200000
+MAX_ATTRIBUTES = 2000000
 MAX_NESTING = 16  # subgraphs within subgraphs
 MAX_TENSOR_ELEMENTS = 2**30
+MAX_FACTS_BYTES = 4 << 20  # what a stage tells of a model: its inputs, outputs and operators by name
 MAX_EXTERNAL_FILES = 10000
 MAX_LOCATION = 1024  # characters of an external file's name
 
@@ -28,6 +30,10 @@ ELEMENT_FIELDS = {"FLOAT": ("float_data", 1), "COMPLEX64": ("float_data", 2), "D
 # Types of inputs and outputs that the reference run can feed and compare.
 NUMERIC = ("float16", "float", "double", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
            "bool")
+_ENDLESS = 2**64  # more elements are not counted: a shape of a million dimensions has a number of a million digits
+_SHOWN_DIMS = 16
+_SHOWN_BYTES = 60
+_MAX_DIGITS = 20  # of a number of 64 bits
 LONGEST_MAGIC = 16  # this many first bytes tell another format
 _OTHER_FORMATS = (
     (0, b"PK\x03\x04", reasons.ZIP),
@@ -79,6 +85,11 @@ def unreadable(size):
     return reasons.UNREADABLE(size=size)
 
 
+def not_text(data):
+    """The error for a name of bytes that are no UTF-8."""
+    return reasons.NOT_TEXT(name=data[:_SHOWN_BYTES])
+
+
 def no_graph():
     return reasons.NO_GRAPH()
 
@@ -93,6 +104,10 @@ def too_many_entries():
 
 def too_many_fields():
     return reasons.TOO_MANY_FIELDS(limit=MAX_FIELDS)
+
+
+def too_many_attributes():
+    return reasons.TOO_MANY_ATTRIBUTES(limit=MAX_ATTRIBUTES)
 
 
 def check_nodes(count):
@@ -117,8 +132,11 @@ def check_expansion(used, functions):
     pending = [operator for operator in used if operator in functions]
     while pending:
         operator = pending[-1]
+        if operator in sizes:
+            pending.pop()
+            continue
         inner = functions[operator]
-        ahead = [] if operator in sizes else [name for name in inner if name in functions and name not in sizes]
+        ahead = [name for name in inner if name in functions and name not in sizes]
         if not ahead:
             pending.pop()
             size = sum(count * sizes.get(name, 1) for name, count in inner.items())
@@ -130,6 +148,16 @@ def check_expansion(used, functions):
             pending += ahead
     if sum(count * sizes.get(operator, 1) for operator, count in used.items()) > MAX_NODES:
         raise reasons.EXPANDS_TOO_FAR(limit=MAX_NODES)
+
+
+def check_facts(size):
+    """`size` are the bytes of what is to be told of the model.
+
+    Raises:
+        Refusal: `model_too_complex`.
+    """
+    if size > MAX_FACTS_BYTES:
+        raise reasons.TOO_MUCH_TO_TELL(limit_mib=MAX_FACTS_BYTES >> 20)
 
 
 # --- versions, operators, inputs and outputs ------------------------------------------------------------------------
@@ -189,11 +217,18 @@ def count_elements(name, dims):
     count = 1
     for dim in dims:
         if dim < 0:
-            raise reasons.NEGATIVE_DIMENSION(name=name, dims=list(dims))
-        count *= dim
+            raise reasons.NEGATIVE_DIMENSION(name=name, dims=_shown(dims))
+        count = min(count * dim, _ENDLESS)
     if count > MAX_TENSOR_ELEMENTS:
-        raise reasons.TOO_MANY_ELEMENTS(name=name, dims=list(dims), count=count, limit=MAX_TENSOR_ELEMENTS)
+        raise reasons.TOO_MANY_ELEMENTS(name=name, dims=_shown(dims), limit=MAX_TENSOR_ELEMENTS,
+                                        count=count if count < _ENDLESS else reasons.ENDLESS)
     return count
+
+
+def _shown(dims):
+    """A shape as a message shows it."""
+    first = ", ".join(map(str, dims[:_SHOWN_DIMS]))
+    return f"[{first}{', …' if len(dims) > _SHOWN_DIMS else ''}]"
 
 
 def unknown_type(name, number):
@@ -212,7 +247,7 @@ def check_data(name, dims, type_name, have, want, unit):
         Refusal: `model_invalid`.
     """
     if have != want:
-        raise reasons.WRONG_LENGTH(name=name, dims=list(dims), want=want, unit=reasons.UNITS[unit],
+        raise reasons.WRONG_LENGTH(name=name, dims=_shown(dims), want=want, unit=reasons.UNITS[unit],
                                    type=type_name, have=have)
 
 
@@ -246,14 +281,17 @@ def external_range(name, dims, entries, size):
     Raises:
         Refusal: `model_invalid`.
     """
-    try:
-        offset, length = int(entries.get("offset", 0)), int(entries.get("length", size))
-    except ValueError:
-        offset = length = -1
+    offset = _number(entries.get("offset", "0"))
+    length = _number(entries["length"]) if "length" in entries else size
     if offset < 0 or length != size:
-        raise reasons.WRONG_RANGE(name=name, dims=list(dims), location=entries.get("location", ""),
+        raise reasons.WRONG_RANGE(name=name, dims=_shown(dims), location=entries.get("location", ""),
                                   offset=entries.get("offset", 0), length=entries.get("length"))
     return offset, length
+
+
+def _number(text):
+    """-1 for what is no whole number in digits: `int` would also take `1_0`, ` 1` and the digits of other scripts."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS else -1
 
 
 def check_end(name, end, location, size):

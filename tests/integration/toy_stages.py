@@ -156,6 +156,44 @@ def burn_cpu(job):
         pass
 
 
+def burn_beyond_its_bound(job):
+    with stage_api.cpu_bound(0, stage_api.StageError("model_too_complex", Bilingual("过于复杂", "too complex"))):
+        while True:
+            pass
+
+
+def burn_after_its_bound(job):
+    with stage_api.cpu_bound(0, stage_api.StageError("model_too_complex", Bilingual("过于复杂", "too complex"))):
+        pass
+    end = time.process_time() + 2.5
+    while time.process_time() < end:
+        pass
+    return {}
+
+
+def burn_within_a_wider_bound(job):
+    resource.setrlimit(resource.RLIMIT_CPU, (1, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+    with stage_api.cpu_bound(100, stage_api.StageError("model_too_complex", Bilingual("过于复杂", "too complex"))):
+        while True:
+            pass
+
+
+def allocate_beyond_its_bound(job):
+    with stage_api.memory_bound(64 << 20):
+        try:
+            return {"got": len(bytearray(128 << 20))}
+        except MemoryError:
+            pass
+    return {"got": 0, "later": len(bytearray(128 << 20))}
+
+
+def optimize_within_a_second(job):
+    from worker.stages import bounds, optimize
+
+    bounds.CPU_S = 0
+    return optimize.run(job)
+
+
 def write_large_file(job):
     _write(job, "large", b"\0" * (2 << 20))
 

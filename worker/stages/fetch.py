@@ -8,7 +8,7 @@ from typing import Any
 
 from shared.errors import ConversionFailed, NotFound, PayloadTooLarge
 from shared.files import Files
-from shared.rules.models import MODEL
+from shared.rules.models import MODEL, check_size
 from shared.rules.onnx.locations import read_locations
 from shared.rules.reasons import model as models
 from shared.rules.refusal import Refusal
@@ -49,6 +49,7 @@ def run(context: CoreContext) -> dict[str, Any]:
     """
     path, files, out = context.task.input_path, context.files, context.output_dir
     left = context.settings.max_model_bytes
+    _check_size(path, left, files)
     try:
         model = files.download(path, out / MODEL, max_bytes=left)
     except NotFound as error:
@@ -64,6 +65,7 @@ def run(context: CoreContext) -> dict[str, Any]:
     except Refusal as refusal:
         raise ConversionFailed(refusal) from refusal
     folder = path.rpartition("/")[0]
+    _check_companions(folder, locations, left, context)
     companions: dict[str, str] = {}
     for location in locations:
         target = out / location
@@ -79,6 +81,31 @@ def run(context: CoreContext) -> dict[str, Any]:
     if context.origin["companions"] not in ({}, companions):
         raise InputChanged(reasons.COMPANION_WRITTEN(path=path))
     return {"companions": companions}
+
+
+def _check_size(path: str, limit_bytes: int, files: Files) -> None:
+    """Before it is copied; what grows afterwards is refused by the copying."""
+    info = files.stat(path)
+    if info is None:
+        raise _missing(path)
+    if info.size_bytes > limit_bytes:
+        raise _too_large(limit_bytes)
+    try:
+        check_size(info.size_bytes)
+    except Refusal as refusal:
+        raise ConversionFailed(refusal) from refusal
+
+
+def _check_companions(folder: str, locations: list[str], left: int, context: CoreContext) -> None:
+    """All are there, and not too large together: before any of them is copied."""
+    for location in locations:
+        info = context.files.stat(f"{folder}/{location}")
+        if info is None:
+            raise ConversionFailed(models.DATA_MISSING(location=location, path=f"{folder}/{location}"))
+        left -= info.size_bytes
+        if left < 0:
+            raise _too_large(context.settings.max_model_bytes)
+
 
 
 def _missing(path: str) -> ConversionFailed:

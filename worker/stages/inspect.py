@@ -1,9 +1,11 @@
 """Stage: the model's properties, and whether it can be converted at all. Writes no files; its facts are the result."""
+import json
 import os
 
 from shared.rules import models as rules
 from shared.rules.reasons import model as reasons
-from worker.stages.messages import raise_if_out_of_memory, tidy
+from worker.stages.bounds import computing, inferring
+from worker.stages.messages import tidy
 from worker.stages.onnx_model import drop_weights, model_inputs, read_model, walk_values
 from worker.stages.operators import check_operators, check_versions
 from worker.stages.tensors import check_tensors, check_value_shapes
@@ -14,10 +16,16 @@ def run(job):
     with a dimension that the model leaves open; a shape's open dimension is its symbol, or null without one.
 
     Raises:
-        StageError: one of the codes of `onnx_model`, `operators`, `tensors`; `model_invalid`, `unsupported_type`.
+        StageError: one of the codes of `onnx_model`, `operators`, `tensors`; `model_invalid`, `unsupported_type`,
+            `model_too_complex`.
     """
     folder = job["inputs"]["fetch"]["dir"]
     path = os.path.join(folder, rules.MODEL)
+    with computing(os.path.getsize(path)):
+        return _inspect(folder, path, job)
+
+
+def _inspect(folder, path, job):
     model = read_model(path)
     opsets = check_versions(model)
     check_value_shapes(walk_values(model))
@@ -44,6 +52,7 @@ def run(job):
         "external_data": [{"location": location, "size_bytes": size} for location, size in sorted(external.items())],
         "warnings": warnings,
     }
+    rules.check_facts(len(json.dumps(facts)))
     if not dynamic:
         check_inferred_shapes(model)
     return facts
@@ -59,10 +68,10 @@ def check_inferred_shapes(model):
 
     drop_weights(model)
     try:
-        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
-    except Exception as error:  # C++ exceptions of its own and of the standard library ("vector::reserve")
-        raise_if_out_of_memory(error)
-        return  # its rules are stricter than the runtimes'; optimize loads the model for real
+        with inferring(model.ByteSize()):
+            inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    except Exception:  # C++ exceptions of its own and of the standard library ("vector::reserve", "bad_alloc")
+        return  # its rules are stricter than the runtimes', its memory is bounded; optimize loads the model for real
     check_value_shapes(walk_values(inferred))
 
 

@@ -8,7 +8,7 @@ def read_model(path):
     """The parsed model, external data left where it is. `fetch` has found its entries within the limit.
 
     Raises:
-        StageError: `model_unreadable`, `model_not_onnx`, `model_too_complex`.
+        StageError: `model_unreadable`, `model_not_onnx`, `model_invalid`, `model_too_complex`.
     """
     import onnx
     from google.protobuf.message import DecodeError
@@ -30,6 +30,7 @@ def read_model(path):
     graphs = [model.graph, *(graph for part in model.training_info for graph in (part.initialization, part.algorithm))]
     rules.check_expansion(_count_operators(graphs), {
         (function.domain, function.name): _count_operators([function]) for function in model.functions})
+    check_texts(model)
     return model
 
 
@@ -37,6 +38,38 @@ def _count_operators(graphs):
     """`{(domain, name): count}` of the graphs with their subgraphs."""
     return Counter((node.domain, node.op_type) for graph in graphs for inner, _ in walk_below(graph)
                    for node in inner.node)
+
+
+def check_texts(model):
+    """Refuse a name that is no UTF-8: protobuf hands it out as bytes, and the tools' errors with it cannot be read.
+
+    Raises:
+        StageError: `model_invalid`.
+    """
+    for text in _walk_texts(model):
+        if isinstance(text, bytes):
+            raise rules.not_text(text)
+
+
+def _walk_texts(model):
+    yield model.producer_name
+    yield model.producer_version
+    for entry in model.opset_import:
+        yield entry.domain
+    for function in model.functions:
+        yield from (function.name, function.domain, *function.input, *function.output, *function.attribute)
+    for node in walk_nodes(model):
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        for attribute in node.attribute:
+            yield attribute.name
+    for value in walk_values(model):
+        yield value.name
+        for dim in value.type.tensor_type.shape.dim:
+            yield dim.dim_param
+    for name, tensor in walk_tensors(model):
+        yield from (name, tensor.name)
+        for entry in tensor.external_data:
+            yield from (entry.key, entry.value)
 
 
 def walk_graphs(model):

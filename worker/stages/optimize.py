@@ -7,6 +7,7 @@ from shared.rules.models import MODEL, shown
 from shared.rules.shapes import choose_shapes
 from worker.stage_api import report
 from worker.stages import reasons
+from worker.stages.bounds import computing
 from worker.stages.inspect import check_inferred_shapes
 from worker.stages.messages import raise_if_out_of_memory, tidy
 from worker.stages.onnx_model import model_inputs, walk_nodes
@@ -23,8 +24,14 @@ def run(job):
     Facts: `inputs` and `outputs` with their shapes now, node counts before and after, `simplified`, warnings.
 
     Raises:
-        StageError: see `shared.rules.shapes`; `input_shape_mismatch`, `tensor_too_large`, `model_invalid`.
+        StageError: see `shared.rules.shapes`; `input_shape_mismatch`, `tensor_too_large`, `model_invalid`,
+            `model_too_complex`.
     """
+    with computing(job["inputs"]["inspect"]["facts"]["size_bytes"]):
+        return _optimize(job)
+
+
+def _optimize(job):
     import onnx
 
     source = job["inputs"]["fetch"]["dir"]
@@ -104,6 +111,8 @@ def _simplify(data, source, target, outside, job):
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except (errors.Fail, errors.InvalidGraph, errors.InvalidProtobuf, errors.InvalidArgument) as error:
         raise_if_out_of_memory(error)
+        if isinstance(error, errors.InvalidProtobuf) and "serialization" in str(error):
+            raise reasons.CONSTANTS_TOO_LARGE() from error
         if "ShapeInferenceError" in str(error):
             raise reasons.DOES_NOT_FIT(said=tidy(error, job)) from error
         raise reasons.REFUSED(said=tidy(error, job)) from error

@@ -32,6 +32,19 @@ REFUSED = Reason(
     "重新导出模型, 并确认 onnxruntime.InferenceSession(path) 能够加载",
     "export the model again and see that onnxruntime.InferenceSession(path) loads it")
 
+CONSTANTS_TOO_LARGE = Reason(
+    "model_too_complex", "模型的常量计算后超过单个 ONNX 文件的 2 GiB",
+    "the model's constants, once computed, are larger than the 2 GiB of one ONNX file",
+    "以外部数据保存模型, 或减少由算子生成的大常量",
+    "save the model with external data, or let fewer large constants be made by operators")
+
+# --- inspect and optimize
+TAKES_TOO_LONG = Reason(
+    "model_too_complex", "读取和简化该模型的计算超过 {seconds} 秒, 对 {mib} MiB 以内的模型过多",
+    "reading and simplifying the model takes more than {seconds} s of computing, too much for one of at most {mib} MiB",
+    "导出时计算常量并简化模型, 或拆分模型",
+    "compute the constants when exporting the model and simplify it, or split it")
+
 # --- preprocessing
 _EACH_CHANNEL = ("为每个通道给出一个数值; 各输入不同时使用 {{input: numbers}}",
                  "send a number for each channel, or {{input: numbers}} where inputs differ")

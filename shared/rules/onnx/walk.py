@@ -41,7 +41,7 @@ class Walk:
 
     def __init__(self, source: Source) -> None:
         self.source = source
-        self.ir_version = self.nodes = self._entries = 0
+        self.ir_version = self.nodes = self._entries = self._attributes = 0
 
     def walk(self) -> Graph:
         """What was kept of the main graph.
@@ -124,6 +124,9 @@ class Walk:
 
     def attribute(self, owner: str | None, first: int, last: int, depth: int) -> list[Graph]:
         """Its subgraphs; `owner` is what the user knows the attribute's tensors by."""
+        self._attributes += 1
+        if self._attributes > rules.MAX_ATTRIBUTES:
+            raise rules.too_many_attributes()
         subgraphs: list[Graph] = []
         for number, kind, inner, end in self.source.fields(first, last):
             if kind != BYTES:

@@ -56,6 +56,8 @@ class Source:
         reads_on = self._base <= start <= self._base + len(self._data)
         self._block = min(4 * self._block, _LARGEST) if reads_on and self._data else _AFTER_A_JUMP
         wanted = min(max(length, self._block), self.size - start)
+        if wanted <= 0:
+            raise Malformed
         self._left -= wanted
         if self._left < 0:
             raise Incomplete(reasons.OUTLINE_TOO_LARGE(mib=MAX_READ_BYTES >> 20))
@@ -119,9 +121,14 @@ class Source:
             yield number, kind, first, last
 
     def text(self, first: int, last: int) -> str:
+        """Raises Refusal: `model_invalid`; Incomplete."""
         if last - first > MAX_TEXT_BYTES:
             raise Incomplete(reasons.NAME_TOO_LONG(limit=MAX_TEXT_BYTES))
-        return self.take(first, last - first).decode(errors="replace")
+        data = self.take(first, last - first)
+        try:
+            return data.decode()
+        except UnicodeDecodeError as error:
+            raise rules.not_text(data) from error
 
     def integers(self, kind: int, first: int, last: int) -> list[int]:
         """Signed 64-bit values of a repeated field, packed or single."""

@@ -24,6 +24,10 @@ UNREADABLE = Reason(
     "与原文件核对大小和校验和, 然后重新上传; onnx.checker.check_model(path) 可检查原文件是否完好",
     "compare size and checksum with the original and upload it again; onnx.checker.check_model(path) tells whether the "
     "original itself is sound")
+NOT_TEXT = Reason(
+    "model_invalid", "模型中的名称不是 UTF-8 文本: {name!r}", "a name in the model is no UTF-8 text: {name!r}",
+    "文件已损坏, 或导出工具有误: 重新导出模型",
+    "the file is damaged, or its exporter is at fault: export the model again")
 NO_GRAPH = Reason(
     "model_not_onnx", "文件中没有 ONNX 计算图", "the file has no ONNX graph in it",
     "将模型导出为 ONNX, 然后发送 .onnx 文件", "export the model to ONNX and send the .onnx file")
@@ -37,6 +41,9 @@ TOO_MANY_FIELDS = Reason(
     "model_too_complex", "模型结构 (节点, 属性, 形状) 的组成部分超过 {limit} 个",
     "the nodes, attributes and shapes of the model have more than {limit} parts",
     "拆分模型, 或在转换前简化", "split the model, or simplify it before the conversion")
+TOO_MANY_ATTRIBUTES = Reason(
+    "model_too_complex", "模型的节点共有超过 {limit} 个属性", "the model's nodes have more than {limit} attributes",
+    "拆分模型, 或在转换前简化", "split the model, or simplify it before the conversion")
 TOO_MANY_NODES = Reason(
     "model_too_complex", "模型有 {count} 个节点; 最多转换 {limit} 个",
     "the model has {count} nodes; at most {limit} are converted",
@@ -45,6 +52,11 @@ EXPANDS_TOO_FAR = Reason(
     "model_too_complex", "模型的函数展开后超过 {limit} 个节点",
     "the model's functions expand to more than {limit} nodes",
     "用 onnx.inliner 内联函数并简化模型", "inline the functions with onnx.inliner, and simplify the model")
+
+TOO_MUCH_TO_TELL = Reason(
+    "model_too_complex", "模型的输入, 输出和算子的名称超过 {limit_mib} MiB",
+    "the names of the model's inputs, outputs and operators take more than {limit_mib} MiB",
+    "减少输入和输出, 或缩短名称", "give the model fewer inputs and outputs, or shorter names")
 
 # --- other formats than ONNX, by their first bytes
 ZIP = Bilingual("zip 压缩包 (PyTorch 和 Keras 的保存格式)", "a zip archive (PyTorch and Keras save such)")
@@ -100,6 +112,7 @@ TOO_MANY_ELEMENTS = Reason(
     "tensor_too_large", "张量 {name!r} 的形状为 {dims}, 有 {count} 个元素; 最多转换 {limit} 个",
     "tensor {name!r} of shape {dims} has {count} elements; at most {limit} are converted",
     "拆分该张量, 或以更小的维度转换模型", "split such a tensor, or convert the model with smaller dimensions")
+ENDLESS = Bilingual("2^64 或更多", "2^64 or more")
 UNKNOWN_DATA_TYPE = Reason(
     "model_invalid", "张量 {name!r} 的数据类型未知: {number}", "tensor {name!r} has the unknown data type {number}",
     "重新导出模型, 或使用更旧的 ONNX opset", "export the model again, or with an older ONNX opset")
