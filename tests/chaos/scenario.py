@@ -64,7 +64,8 @@ class Scenario:
     models: list[dict[str, Any]]
     priorities: list[str]
     steps: list[list[Step]]  # by client, in order of time
-    unwritable: frozenset[int] = frozenset()  # the numbers of the tasks whose output lies below another object
+    # The numbers of the tasks whose output lies below another object. A file system refuses that, an object store not.
+    unwritable: frozenset[int] = frozenset()
     faults: list[Fault] = field(default_factory=list)
 
 
@@ -80,7 +81,7 @@ def draw(seed: int, profile: str, mutant: str | None = None) -> Scenario:
         client.sort(key=lambda step: step.at)
     return Scenario(seed, profile, [_draw_model(dice, number) for number in range(TASKS)],
                     [dice.choice(("high", "normal", "normal", "low")) for _ in range(TASKS)], steps,
-                    frozenset(number for number in range(TASKS) if dice.random() < 0.07),
+                    frozenset(number for number in range(TASKS) if dice.random() < 0.07 and profile == "embedded"),
                     _draw_faults(dice, profile, FOCUS.get(mutant or "", {})))
 
 
