@@ -47,7 +47,7 @@ class Housekeeper:
 
     def close(self) -> None:
         self._closed.set()
-        self._thread.join(5.0)
+        self._thread.join(2.0)  # it has nothing to lose
 
     def _run(self) -> None:
         steps: tuple[Callable[[], None], ...] = (self._hear, self._purge_here, self._cache.tell_uses, self._collect,

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -165,6 +166,9 @@ def find_unexplained_failures(history: History) -> Found:
                 yield task_id, "the artefact is not what the model gives"
 
 
+HOUSEKEEPING = re.compile("/(blobs|notices|housekeeping)/")  # the service's own, which goes in time
+
+
 def find_orphans(history: History) -> Found:
     """Nothing is left that no task speaks of: objects, directories, processes."""
     kept = {path for task in history.documents.values() if task.result
@@ -177,9 +181,7 @@ def find_orphans(history: History) -> Found:
         elif "/logs/" in path:
             if owner not in history.documents:
                 yield owner, f"the log {path} is left of a task that is gone"
-        elif path.endswith(("/housekeeping/turn.json", "/housekeeping/clock.json")):
-            continue  # one of each, for all workers together
-        elif "/blobs/" not in path and path not in kept and not _left_by_a_killed_worker(history, owner):
+        elif not HOUSEKEEPING.search(path) and path not in kept and not _left_by_a_killed_worker(history, owner):
             yield owner, f"the object {path} is no task's result"
     for path in kept - history.objects.keys():
         yield None, f"the object {path} of a completed task is not there"

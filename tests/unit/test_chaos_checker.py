@@ -68,7 +68,8 @@ def right(**changes: Any) -> History:
         counter=[ran(2.5, "prepare", 1), ran(8.5, "prepare", 2)],
         models={ID: MODEL}, documents={ID: done_task()}, events={ID: events_of(*LIFE)},
         listings=[Listing("", [ID], 1), Listing("completed", [ID], 1), Listing("failed", [], 0)],
-        objects={**dict.fromkeys(FILES, CONTENT), MANIFEST: b"{}", "cache/blobs/ab": b"x"})
+        objects={**dict.fromkeys(FILES, CONTENT), MANIFEST: b"{}", "cache/blobs/ab": b"x",
+                 "cache/notices/ab.json": b"{}", "cache/housekeeping/turn.json": b"{}"})
     return replace(history, **changes)
 
 
