@@ -27,7 +27,7 @@ import uuid
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -46,6 +46,8 @@ HELD = "held"
 HEARD = ".heard"  # its time: when a worker here last knew of all results that are gone from the object store
 TOLD_S = 86400.0  # a use is told the object store once in so long
 SLOW_S = 600.0  # blobs that were stored longer before their manifest are touched again
+MANIFEST_FORM = 1  # of the manifests; not written while it is 1: the version before this one does not know it
+_RESULT_FIELDS = {field.name for field in fields(StageResult)}
 SCRATCH_LIFE_S = 86400.0  # what a killed worker left in the middle of a download goes after that
 
 
@@ -68,8 +70,9 @@ class StageCache:
             return result
         with self._scratch_folder() as scratch, suppress(NotFound):
             self._files.download(self._manifest_path(key), scratch / MANIFEST, max_bytes=MANIFEST_LIMIT_BYTES)
-            result = _read_manifest(key, (scratch / MANIFEST).read_bytes())
-            if result is None:
+            data = (scratch / MANIFEST).read_bytes()
+            result = _read_manifest(key, data)
+            if result is None and not _is_of_a_later_form(data):
                 self._files.delete(self._manifest_path(key))
             else:
                 self._used.add(key)
@@ -357,12 +360,24 @@ def _lock_held(folder: Path) -> IO[bytes]:
 
 
 def _read_manifest(key: str, data: bytes) -> StageResult | None:
-    """None where the data is no manifest of this key, or names files outside of its entry."""
+    """None where the data is no manifest of this key and form, or names files outside of its entry. Fields that this
+    version does not know are passed over."""
     try:
-        result = StageResult(**json.loads(data))
+        found = json.loads(data)
+        if found.get("form", 1) != MANIFEST_FORM:
+            return None
+        result = StageResult(**{name: value for name, value in found.items() if name in _RESULT_FIELDS})
         paths = [PurePosixPath(name) for name in result.files]
         whole = all({"sha256", "size_bytes"} <= about.keys() for about in result.files.values())
     except (ValueError, TypeError, AttributeError):
         return None
     inside = not any(path.is_absolute() or ".." in path.parts for path in paths)
-    return result if result.key == key and whole and inside else None
+    return result if result.key == key and whole and inside and isinstance(result.facts, dict) else None
+
+
+def _is_of_a_later_form(data: bytes) -> bool:
+    """Then another version made it, and can read it: it is not damaged."""
+    try:
+        return bool(json.loads(data)["form"] > MANIFEST_FORM)
+    except (ValueError, TypeError, LookupError):
+        return False

@@ -204,7 +204,13 @@ class Consumer:
     def _run_task(self, lease: Lease) -> None:
         task = lease.task
         try:
-            TaskRunner(self._tools, self._plans[task.platform], lease, self._folder / f"{task.id}-{task.epoch}").run()
+            plan = self._plans.get(task.platform)
+            if plan is None:
+                logger.warning("the doorbell named another target than the task, it is given back",
+                               extra={"task_id": task.id, "platform": task.platform})
+                lease.release()
+                return
+            TaskRunner(self._tools, plan, lease, self._folder / f"{task.id}-{task.epoch}").run()
         except Exception:
             logger.exception("the task's thread failed; the reaper will free it", extra={"task_id": task.id})
         finally:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +17,8 @@ from worker.toolchains import ROOT
 SHARED_CODE = ("worker.stages", "worker.stage_api", "shared.rules")
 # With one of these a module may run code that its imports do not name.
 UNCERTAIN = {"import_module", "__import__", "exec", "eval", "run_module", "run_path"}
+
+_KEY = re.compile("[0-9a-f]{64}(?:-([1-9][0-9]{0,8}))?")
 
 
 @lru_cache(maxsize=128)
@@ -83,7 +86,14 @@ def _everything(name: str) -> list[Path]:
 
 def stage_key(stage: Stage, target: str, toolchain: str | None, parameters: dict[str, Any], inputs: Any) -> str:
     """`toolchain` is the digest of the environment's lock file, `inputs` the output digests of the stages it reads, or
-    the versions of the objects."""
-    return canonical_digest({"stage": stage.name, "target": None if stage.common else target,
-                             "code": code_digest(stage.entry), "toolchain": toolchain, "parameters": parameters,
-                             "inputs": inputs})
+    the versions of the objects. The key shows the form of the result, if that is not the first one."""
+    digest = canonical_digest({"stage": stage.name, "target": None if stage.common else target,
+                               "code": code_digest(stage.entry), "toolchain": toolchain, "parameters": parameters,
+                               "inputs": inputs})
+    return digest if stage.form == 1 else f"{digest}-{stage.form}"
+
+
+def form_of(key: str) -> int | None:
+    """The form of the result that a recorded key addresses; None where the text is no key."""
+    found = _KEY.fullmatch(key)
+    return int(found[1] or 1) if found else None

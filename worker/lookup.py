@@ -1,16 +1,29 @@
-"""Finding a stage's result: its key, and the entry of the cache that has it."""
+"""Finding a stage's result: its key, and the entry of the cache that has it. Which recorded results may be used."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
 from shared.documents import StageRecord
 from shared.errors import ConversionFailed
 from worker.execution import declared
-from worker.keys import stage_key
+from worker.keys import form_of, stage_key
 from worker.plan import Stage, load_entry
 from worker.results import StageResult
 from worker.tools import Tools
+
+
+def usable_records(stages: Sequence[Stage], records: Sequence[StageRecord]) -> dict[str, StageRecord]:
+    """Those of a task's records whose results this version can read, by stage: of the same form, as are those of all
+    the stages that it depends on. What is no key addresses nothing."""
+    by_name = {record.name: record for record in records}
+    usable: dict[str, StageRecord] = {}
+    for stage in stages:
+        record = by_name.get(stage.name)
+        if record and stage.cached and form_of(record.key) == stage.form and usable.keys() >= set(stage.inputs):
+            usable[stage.name] = record
+    return usable
 
 
 class StageLookup:
@@ -40,6 +53,29 @@ class StageLookup:
             key, versions = self._key(stage, results, now), now
             result = self._tools.cache.find(key)
         return key, versions, self.hold(result)
+
+    def foreign(self, stages: Sequence[Stage], results: dict[str, StageResult]) -> set[str]:
+        """The stages whose results this code and this toolchain would not have given their keys, with all that depend
+        on them. A changed upload counts too.
+
+        Raises:
+            Unavailable: the object store does not answer.
+        """
+        found: set[str] = set()
+        for stage in stages:
+            if stage.name in results and stage.cached and (
+                    found & set(stage.inputs) or self._key_now(stage, results) != results[stage.name].key):
+                found.add(stage.name)
+        return found
+
+    def _key_now(self, stage: Stage, results: dict[str, StageResult]) -> str | None:
+        try:
+            versions = self._call(stage, stage.origin) if stage.origin else {}
+            if stage.renewed and (now := self._call(stage, stage.renewed, results[stage.name].facts)) is not None:
+                versions = now
+            return self._key(stage, results, versions)
+        except (ConversionFailed, LookupError, TypeError, ValueError, AttributeError):
+            return None  # the upload is gone, or the facts are in a form that this code cannot read
 
     def hold(self, result: StageResult | None) -> StageResult | None:
         """The result, which the cache keeps while this claim lasts, if it is on this machine."""

@@ -24,6 +24,9 @@ class Stage:
     key. Objects that only a finished run knows of are checked by `renewed` ("package.module:function" of the files, the
     parameters and a found result's facts): it answers None where the result still holds, else the versions of now.
     With `only_for` (a parameter and values) it exists for tasks with one of these values alone.
+
+    A task that has recorded the stage keeps the result under later code too. So whoever changes what later stages read
+    of its facts or files raises `form`: a record of another form is not taken, and the stage runs again.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Stage:
     only_for: tuple[str, tuple[str, ...]] | None = None
     weight: int = 1  # its share of the task's progress
     cached: bool = True  # False: acts on the outside world (publish), so it always runs
+    form: int = 1  # of its result
 
 
 @dataclass(frozen=True)

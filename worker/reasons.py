@@ -54,5 +54,8 @@ STORAGE_UNAVAILABLE = Reason(
     "文件存储恢复后重试", "retry when the object store answers again")
 PATH_TAKEN = Reason("output_conflict", "{said}", "{said}",
                     "换一个 output_path, 然后重新创建任务", "create the task again with another output_path")
+PARAMETERS_OF_ANOTHER_VERSION = Reason(
+    "version_mismatch", "此版本的 worker 没有参数 {names}", "this version of the worker has no parameter {names}",
+    "所有 worker 升级到创建该任务的版本后重试", "retry when all workers are of the version that created the task")
 INTERNAL_ERROR = Reason("internal_error", "内部错误: {what}", "internal error: {what}", "详情见 worker 的日志",
                         "the worker's log has the details")

@@ -20,8 +20,8 @@ from worker.control import TaskControl, Wanted
 from worker.ending import Ending
 from worker.execution import declared, describe, make_job, run_child, stage_limits
 from worker.lease import Lease
-from worker.lookup import StageLookup
-from worker.parameters import stage_parameters
+from worker.lookup import StageLookup, usable_records
+from worker.parameters import in_this_version, stage_parameters
 from worker.plan import CORE, Plan, Stage, load_entry
 from worker.publication import Publication
 from worker.recorder import Recorder
@@ -34,8 +34,11 @@ logger = logging.getLogger(__name__)
 AGAIN_LIMIT = 5  # how often a task's input may change, or its cached results be lost, under its feet
 
 
+OTHER_VERSION = Bilingual("另一版本的阶段结果无法使用", "stage results of another version cannot be used")
+
+
 class ResultLost(Exception):
-    """A finished stage's files are in no cache any more: the stage has to run again."""
+    """A finished stage's result is in no cache any more, or cannot be used: the stage has to run again."""
 
     def __init__(self, text: Bilingual) -> None:
         super().__init__(text.en)
@@ -49,12 +52,8 @@ class TaskRunner:
         self._tools, self._plan, self._lease, self._folder = tools, plan, lease, folder
         self._task: Task = lease.task
         self._control: TaskControl = lease.control
-        self._parameters = stage_parameters(self._task)
-        self._stages = plan.stages_for(self._task.parameters)
-        self._recorded = {record.name: record for record in self._task.stages}
         self._results: dict[str, StageResult] = {}
         self._holds = ExitStack()  # on the cache's entries of these results
-        self._lookup = StageLookup(tools, plan.platform, self._parameters, self._holds)
         self._recorder = Recorder(tools.cache, lease)
         self._publication = Publication(tools.files, self._task, lease.confirm)
         self._ending = Ending(tools.settings, lease, self._recorder, self._publication, self._results)
@@ -65,6 +64,7 @@ class TaskRunner:
         """To the end, or to wherever the task stops being ours. Leaves no directory and no process."""
         try:
             self._folder.mkdir(parents=True)
+            self._read_task()
             self._run_to_an_end()
         except Exception as error:
             self._ending.because_of(error, self._stage, self._labels())
@@ -79,6 +79,14 @@ class TaskRunner:
                     self._tools.cache.of_deleted.append(
                         (self._task.id, [result.key for result in self._results.values()]))
             shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _read_task(self) -> None:
+        """What the document asks for, which may be of another version."""
+        self._task = in_this_version(self._task, self._plan)
+        self._parameters = stage_parameters(self._task)
+        self._stages = self._plan.stages_for(self._task.parameters)
+        self._recorded = usable_records(self._stages, self._task.stages)
+        self._lookup = StageLookup(self._tools, self._plan.platform, self._parameters, self._holds)
 
     def _run_to_an_end(self) -> None:
         while True:
@@ -117,7 +125,11 @@ class TaskRunner:
         cached = result is not None
         if result is None:
             self._begin(stage)
-            result, cached = self._compute_once(stage, key, versions)
+            try:
+                result, cached = self._compute_once(stage, key, versions)
+            except Exception as error:
+                self._blame_records(error)
+                raise
         self._results[stage.name] = result
         self._control.progress = self._percent(0, 0)
         record = recorded if cached and recorded and recorded.key == result.key else StageRecord(
@@ -129,6 +141,26 @@ class TaskRunner:
         self._recorder.add(record, known=known, result=result if only_here else None)
         logger.info("stage finished", extra=self._labels() | {"stage": stage.name, "seconds": record.seconds,
                                                               "cached": cached, "key": result.key})
+
+    def _blame_records(self, error: Exception) -> None:
+        """If a stage has crashed on what other code has recorded, that may have another form than this code expects.
+
+        Raises:
+            ResultLost: there are such records; they are not used again, and their stages run anew.
+        """
+        crashed = error.code == "stage_crashed" if isinstance(error, ConversionFailed) else isinstance(
+            error, (LookupError, TypeError, ValueError, AttributeError, FileNotFoundError))
+        if not crashed or not any(name in self._recorded for name in self._results):
+            return
+        foreign = self._lookup.foreign(self._stages, self._results)
+        if not any(name in self._recorded for name in foreign):
+            return
+        logger.warning("a stage crashed on results of another version, they are made anew: %s", error,
+                       extra=self._labels() | {"stages": sorted(foreign)})
+        for name in foreign:
+            self._results.pop(name)
+            self._recorded.pop(name, None)
+        raise ResultLost(OTHER_VERSION) from error
 
     def _begin(self, stage: Stage) -> None:
         if self._stage == stage.name:

@@ -174,6 +174,10 @@ ERRORS: dict[str, ErrorCode] = {
     "storage_unavailable": ErrorCode(
         (WORKER,), "文件存储长时间没有应答", "the object store did not answer for a long time",
         "文件存储恢复后重试", "retry when the object store answers again"),
+    "version_mismatch": ErrorCode(
+        (WORKER,), "任务由另一版本的服务创建, 此 worker 无法执行",
+        "the task is of another version of the service, and this worker cannot run it",
+        "所有 worker 升级到该版本后重试", "retry when all workers are of that version"),
     "internal_error": ErrorCode(
         (WORKER,), "worker 内部错误", "an error inside the worker", "查看 worker 的日志", "see the worker's log"),
     # --- the task

@@ -98,7 +98,7 @@ class MongoStore:
             if before is None:
                 return None
             after = before | encode(change.set) | {
-                name: before.get(name, 0) + by for name, by in _increments(change).items()}
+                name: _sum(before.get(name, 0), by) for name, by in _increments(change).items()}
             task = _task(after)
             if isinstance(task, UnreadableDocument):
                 _take_back(database, change, before, after)
@@ -285,7 +285,8 @@ def _take_back(database: Database[dict[str, Any]], change: Change, before: dict[
                                  "$pull": {"events": {"at": {"$in": [event.at for event in change.events]}}}}
     if not change.events:
         del operators["$pull"]
-    database.tasks.update_one({"_id": before["_id"]} | {name: after[name] for name in names},
+    written = {name: after[name] for name in names if name in change.set or after[name] is not None}
+    database.tasks.update_one({"_id": before["_id"]} | written,
                               {operator: fields for operator, fields in operators.items() if fields})
 
 
@@ -298,6 +299,11 @@ def _operators(change: Change) -> dict[str, dict[str, Any]]:
     if change.events:
         operators["$push"] = {"events": {"$each": _stored(change.events), "$slice": -KEPT_EVENTS}}
     return {operator: fields for operator, fields in operators.items() if fields}
+
+
+def _sum(value: Any, by: int) -> Any:
+    """None where the value is no number. MongoDB refuses to count that up, others that speak its protocol do not."""
+    return value + by if isinstance(value, (int, float)) else None
 
 
 def _increments(change: Change) -> dict[str, int]:

@@ -281,7 +281,9 @@ def _update(task_id: str, change: Change) -> Condition:
     """The statement that applies a change, and its values; it returns the document."""
     edits = [f"'$.{name}', json(?)" for name in change.set]
     increment = change.increment | ({"event_count": len(change.events)} if change.events else {})
-    edits += [f"'$.{name}', coalesce(json_extract(doc, '$.{name}'), 0) + ?" for name in increment]
+    # What is missing counts from 0. What is no number becomes null, and the document is then as unreadable as before.
+    edits += [f"'$.{name}', CASE WHEN coalesce(json_type(doc, '$.{name}'), 'integer') IN ('integer', 'real') "
+              f"THEN coalesce(json_extract(doc, '$.{name}'), 0) + ? END" for name in increment]
     conditions = [_condition(f"json_extract(doc, '$.{name}')", wanted) for name, wanted in change.where.items()]
     where, wanted_values = _join([("id = ?", [task_id]), *conditions])
     values = [*map(_json, change.set.values()), *increment.values(), *wanted_values]

@@ -189,13 +189,24 @@ def test_no_change_touches_a_status_that_this_version_does_not_know(store: Store
         assert told(store, task.id) == ["created"]
 
 
-def test_a_document_that_counts_its_events_wrongly_takes_no_change(shared_store: Store):
-    task = insert(shared_store, status="running")
-    damage(shared_store, task.id, {"event_count": "x"})
+@pytest.mark.parametrize("damages", [{"epoch": None}, {"epoch": "x"}, {"event_count": "x"}, {"event_count": None}])
+def test_a_document_whose_counters_are_none_takes_no_change(shared_store: Store, damages: dict[str, Any]):
+    task = insert(shared_store)
+    damage(shared_store, task.id, damages)
     before = get_raw(shared_store, task.id)
     with pytest.raises(UnreadableDocument):
-        shared_store.update(task.id, transitions.pause())
+        shared_store.update(task.id, transitions.claim("w1"))
     assert get_raw(shared_store, task.id) == before
+
+
+def test_a_document_that_counts_fewer_events_than_there_are_loses_none(tmp_path):
+    store = SqliteStore(str(tmp_path / "tasks.db"), 10.0)
+    task = insert(store)
+    damage(store, task.id, {"event_count": 0})
+    with pytest.raises(UnreadableDocument):
+        store.update(task.id, transitions.claim("w1"))
+    assert store.get(task.id).owner is None and told(store, task.id) == ["created"]
+    store.close()
 
 
 @pytest.mark.parametrize("name", EVERY)

@@ -112,8 +112,18 @@ def test_a_task_that_cannot_be_read_hurts_no_other_and_stays_as_it_is(bench: Ben
     run_consumer(DoorbellFirst(lambda: bench.store, 0.02))
     assert wait_until(lambda: done(bench, task)).status is Status.COMPLETED
     assert acked.is_set()
-    if "epoch" not in damage:  # the claim counts a missing number from 0, which mends the document
-        assert get_raw(bench.store._store, bad.id) == before
+    assert get_raw(bench.store._store, bad.id) == before
+
+
+def test_a_task_of_a_target_that_this_worker_does_not_serve_is_given_back(bench: Bench,
+                                                                          run_consumer: RunConsumer) -> None:
+    """Its doorbell has named another target."""
+    stray = bench.submit(platform=SECOND)
+    consumer, _ = run_consumer()
+    consumer._start(bench.store.update(stray.id, transitions.claim("w1")))
+    wait_until(lambda: bench.store.get(stray.id).owner is None)
+    given_back = bench.store.get(stray.id)
+    assert (given_back.status, given_back.announced, given_back.retries) == (Status.RUNNING, -1, 0)
 
 
 def test_a_task_that_turns_unreadable_under_its_owner_is_left_as_it_is(bench: Bench, run_consumer: RunConsumer) -> None:

@@ -121,6 +121,7 @@ class Bench:
         self.files: Any = LocalFiles(folder / "buckets")  # or a FilesThat
         self.store: Any = open_store(folder)  # or one that a test breaks
         self.counter = folder / "counter"
+        self.plan = PLAN  # or that of another version
         cache = StageCache(cache_dir or self.settings.cache_dir, self.settings.cache_bytes, self.files,
                            self.settings.cache_bucket)
         self.tools = Tools(settings=self.settings, files=self.files, cache=cache, hosts=hosts,
@@ -155,7 +156,7 @@ class Bench:
 
     def run_lease(self, lease: Lease) -> None:
         folder = self.folder / "work" / f"{lease.task.id}-{lease.epoch}"
-        TaskRunner(self.tools, PLAN, lease, folder).run()
+        TaskRunner(self.tools, self.plan, lease, folder).run()
         assert not folder.exists()
 
     def gated(self, stage: str, **more: Any) -> tuple[dict[str, Any], Path]:

@@ -10,7 +10,7 @@ import pytest
 
 from shared.digests import canonical_digest
 from worker import keys
-from worker.keys import code_digest, stage_key
+from worker.keys import code_digest, form_of, stage_key
 from worker.plan import Stage, get_plans
 
 STAGE = Stage("compile", "worker.stages.fetch:run", "toy", inputs=("optimize",), parameters=("precision",))
@@ -39,6 +39,12 @@ def test_equal_ingredients_give_an_equal_key() -> None:
 ])
 def test_any_other_ingredient_gives_another_key(other) -> None:
     assert other() != key()
+
+
+def test_a_key_shows_the_form_of_its_result_where_that_is_not_the_first() -> None:
+    assert key(replace(STAGE, form=2)) == f"{key()}-2" and form_of(key(replace(STAGE, form=2))) == 2
+    assert len(key()) == 64 and form_of(key()) == 1
+    assert form_of("../x") is form_of("") is None
 
 
 def test_the_target_is_no_ingredient_of_a_common_stage() -> None:
