@@ -16,7 +16,8 @@ AT_ONCE = 2  # children of one process
 _RETRY_AFTER_S = 2
 _MAX_WHY_CHARS = 200
 _TRIED = """
-import json, re, resource, sys
+import json, os, re, resource, sys
+os.nice(10)
 for limit, value in (("AS", 256 << 20), ("CPU", 1), ("CORE", 0), ("NOFILE", 3)):
     resource.setrlimit(getattr(resource, "RLIMIT_" + limit), (value, value))
 for pattern in json.loads(sys.stdin.buffer.read()):

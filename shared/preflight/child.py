@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import resource
 import sys
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from shared.preflight import reasons
-from shared.preflight.limits import CHILD_CPU_S, CHILD_MEMORY_BYTES
+from shared.preflight.limits import CHILD_CPU_S, CHILD_MEMORY_BYTES, NICENESS
 from shared.rules.onnx.bounds import Incomplete
 from shared.rules.onnx.wire import Ask
 from shared.rules.refusal import Refusal
@@ -38,6 +39,7 @@ def main() -> None:
 
 
 def _limit() -> None:
+    os.nice(NICENESS)
     resource.setrlimit(resource.RLIMIT_AS, (CHILD_MEMORY_BYTES, CHILD_MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (CHILD_CPU_S, CHILD_CPU_S))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

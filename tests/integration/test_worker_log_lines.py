@@ -71,7 +71,8 @@ def test_the_event_stream_tells_what_the_stage_says(bench: Bench, worker: Worker
     told: list[dict[str, Any]] = []
 
     def hear() -> list[dict[str, Any]]:
-        frames = [frame.split(b"\ndata: ") for frame in follower.look(bench.store.get(task.id)).split(b"\n\n") if frame]
+        new = follower.look(event_stream.get_store().get(task.id))
+        frames = [frame.split(b"\ndata: ") for frame in new.split(b"\n\n") if frame]
         told.extend(json.loads(data) for head, data in frames if head == b"event: progress")
         return told
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from shared import deadlines
 from shared.creation.documents import build_tasks
 from shared.creation.requests import CreateTask
 from shared.deadlines import check_time, ending_at, left_s
@@ -38,6 +39,20 @@ def test_a_listing_ends_with_the_time(tmp_path: Path) -> None:
     assert len(list(files.find("models/set/"))) == 3
     with ending_at(time.monotonic()), pytest.raises(OutOfTime):
         list(files.find("models/set/"))
+
+
+def test_a_listing_ends_after_many_turns_and_only_for_limited_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+                                                                   ) -> None:
+    monkeypatch.setattr(deadlines, "MAX_TURNS", 5)
+    folder = Folder(tmp_path)
+    for number in range(6):
+        folder.put(f"set/{number}.npy", b"")
+    assert len(list(folder.files.find("models/set/"))) == 6
+    with ending_at(time.monotonic() + 1000), pytest.raises(OutOfTime):
+        list(folder.files.find("models/set/"))
+    (tmp_path / "models/set/0.npy").unlink()
+    with ending_at(time.monotonic() + 1000):
+        assert len(list(folder.files.find("models/set/"))) == 5
 
 
 def test_a_calibration_set_that_takes_too_long_to_list_is_told_as_not_checked(tmp_path: Path) -> None:
