@@ -48,8 +48,9 @@ ERRORS: dict[str, ErrorCode] = {
         "单个文件超过 2 GiB 时使用外部数据; 上限由服务端设置",
         "use external data above 2 GiB; the server sets the limit"),
     "model_too_complex": ErrorCode(
-        (PREFLIGHT, STAGE), "模型的节点, 张量, 外部文件或子图层数过多",
-        "the model has too many nodes, tensors, external files or nested subgraphs", "拆分或简化模型",
+        (PREFLIGHT, STAGE), "模型的节点, 张量, 外部文件或子图层数过多, 或需要的计算过多",
+        "the model has too many nodes, tensors, external files or nested subgraphs, or needs too much computing",
+        "拆分或简化模型",
         "split or simplify the model"),
     "tensor_too_large": ErrorCode(
         (PREFLIGHT, STAGE), "单个张量的元素过多", "a tensor has too many elements", "拆分该张量, 或使用更小的维度",
