@@ -6,6 +6,7 @@
     ├── NotFound                  404
     ├── MethodNotAllowed          405
     ├── Conflict                  409  same idempotency key, other request
+    ├── OtherVersion              412  the client's If-Match names another version
     ├── PayloadTooLarge           413
     ├── UnsupportedMediaType      415
     ├── RangeNotSatisfiable       416
@@ -69,6 +70,12 @@ class Conflict(AppError):
     """The idempotency key was used for another request."""
 
     status = 409
+
+
+class OtherVersion(AppError):
+    """The client wants a part of a certain version (If-Match), and there is another one by now."""
+
+    status = 412
 
 
 class PayloadTooLarge(AppError):

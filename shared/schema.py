@@ -120,9 +120,10 @@ _NO_NUL = {"pattern": r"^[^\x00]*$"}
 
 TaskIdText = Annotated[str, Field(min_length=1, max_length=128, examples=["task_1234567890_1234"],
                                    json_schema_extra=_NO_NUL), _STORABLE]
+_PART = r"[^/\\\x00-\x1f\x7f-\x9f\u2028\u2029]+"
 # Each part of a path has further rules (`shared.files.paths`), which the message tells.
 PathText = Annotated[str, Field(min_length=1, max_length=1024, json_schema_extra={
-    "pattern": r"^(/|[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/)[^/\\\x00-\x1f\x7f]+(/[^/\\\x00-\x1f\x7f]+)*$"}), _STORABLE]
+    "pattern": rf"^(/|[a-z0-9][a-z0-9.-]{{1,61}}[a-z0-9]/){_PART}(/{_PART})*$"}), _STORABLE]
 Name = Annotated[str, Field(min_length=1, max_length=64, json_schema_extra=_NO_NUL), _STORABLE]
 KeyText = Annotated[str, Field(min_length=1, max_length=128, json_schema_extra=_NO_NUL), _STORABLE]
 LabelKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]

@@ -17,6 +17,7 @@ from shared.api.http import Endpoint
 from shared.documents import WorkerInfo
 from shared.errors import AppError
 from shared.platforms import get_platforms
+from shared.settings import get_settings
 from shared.times import parse_time
 
 # Examples by endpoint. They are the contract's, for the endpoints that the contract has. Examples that show a target
@@ -38,6 +39,7 @@ REASONS = {
     400: "请求参数错误 / the request is not right",
     404: "任务不存在 / no such task",
     409: "idempotency_key 已用于其他请求 / idempotency_key was used for another request",
+    412: "内容已是另一版本 (If-Match) / the content is of another version by now (If-Match)",
     413: "请求体过大 / the body is too large",
     415: "请求体不是 JSON / the body is not JSON",
     416: "请求的字节范围超出内容 / the range is beyond the content",
@@ -123,14 +125,17 @@ def _tell_targets(schemas: dict[Any, dict[str, Any]], components: dict[str, Any]
     """One target or several, and the task types and parameters that belong to each: what `CreateTask` and
     `build_tasks` check, and what the models do not know."""
     nothing, one, each = {"type": "null"}, [], []
+    beginning = "" if get_settings().local_roots else "^[^/].*"  # else no absolute path is taken
+    output = {"output_path": {"pattern": beginning}}
     for platform in get_platforms().values():
-        pair = {"platform": {"const": platform.name}, "task_type": {"enum": list(platform.task_types)}}
+        pair = {"platform": {"const": platform.name}, "task_type": {"enum": list(platform.task_types)}} | output
         each.append({"properties": pair})
         one.append({"title": platform.name, "required": ["platform", "task_type"], "properties": pair | {
             "parameters": schemas[platform.parameters, "validation"], "targets": nothing,
-            "input_path": {"pattern": _ending(platform.input_suffixes)}}})
+            "input_path": {"pattern": beginning + _ending(platform.input_suffixes)}}})
     several = {"title": "targets", "required": ["targets"], "properties": {
-        "targets": {"type": "array"}, **dict.fromkeys(("platform", "task_type", "output_path"), nothing)}}
+        "targets": {"type": "array"}, "input_path": {"pattern": beginning},
+        **dict.fromkeys(("platform", "task_type", "output_path"), nothing)}}
     components["CreateTask"]["oneOf"] = [*one, several]
     components["TargetChoice"]["oneOf"] = each
 

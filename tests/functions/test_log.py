@@ -96,6 +96,13 @@ def test_a_client_that_has_it_already_is_sent_nothing(call: Caller, task: Task,
     assert get(call, task, If_None_Match=etag).status == 200
 
 
+def test_a_log_of_another_version_than_the_client_wants_is_refused(call: Caller, task: Task) -> None:
+    etag = get(call, task).headers["ETag"]
+    assert get(call, task, If_Match=etag, Range="bytes=3-").status == 206
+    get(call, task, If_Match='"another"', Range="bytes=3-").assert_error(412, "If-Match")
+    get(call, task, If_Match='"another"', Accept_Language="en").assert_error(412, "another version")
+
+
 def test_parts_of_another_log_than_the_clients_are_not_mixed(call: Caller, task: Task,
                                                              write: Callable[..., FileInfo]) -> None:
     etag = get(call, task).headers["ETag"]

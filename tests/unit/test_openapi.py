@@ -110,8 +110,8 @@ def test_events_and_logs_tell_what_else_they_take_and_answer(document: dict[str,
     assert set(events["responses"]["200"]["content"]) == {"application/json", "text/event-stream"}
     assert [(parameter["name"], parameter["in"]) for parameter in log["parameters"]] == [
         ("task_id", "path"), ("stage", "query"), ("Range", "header"), ("If-Range", "header"),
-        ("If-None-Match", "header")]
-    assert set(log["responses"]) == {"200", "206", "304", "400", "404", "416", "500", "503"}
+        ("If-Match", "header"), ("If-None-Match", "header")]
+    assert set(log["responses"]) == {"200", "206", "304", "400", "404", "412", "416", "500", "503"}
     assert set(log["responses"]["206"]["content"]) == {"text/plain"}
 
 
@@ -191,7 +191,9 @@ MANY = {"targets": [{"task_type": "onnx_to_openvino", "platform": "intel"}], "in
     (ONE | {"input_path": "models//a.onnx"}, False), (ONE | {"input_path": "Models/a.onnx"}, False),
     (ONE | {"input_path": "models/a\\b.onnx"}, False),
     (ONE | {"input_path": "models/a.ONNX"}, True), (ONE | {"input_path": "models/a.pt"}, False),
-    (ONE | {"idempotency_key": "a\0"}, False),
+    (ONE | {"idempotency_key": "a\0"}, False), (ONE | {"input_path": "/models/a.onnx"}, False),
+    (MANY | {"input_path": "/models/a.onnx"}, False), (ONE | {"output_path": "/results/a.xml"}, False),
+    (ONE | {"input_path": "models/a\u2028.onnx"}, False), (ONE | {"input_path": "models/a\x85.onnx"}, False),
     (ONE | {"labels": {"a b": "c"}}, False)])
 def test_one_target_or_several_with_what_belongs_to_each(allows: Callable[[str, object], bool],
                                                          body: dict[str, Any], good: bool) -> None:
