@@ -19,11 +19,12 @@ Checked on every step and state:
 from __future__ import annotations
 
 import argparse
-from collections import deque
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 from tests.protocol.rules import MUTANTS, STAGES, TERMINAL, Doc, Holder, Rules, Seen
+from tests.protocol.search import Outcome, Step, search
 
 SLOTS = "AAB"  # two slots of worker A, one of worker B: an owner is a worker, not a slot
 
@@ -52,21 +53,6 @@ class State(NamedTuple):
     look: Look | None
     clients: int  # actions that clients may still take
     faults: int
-
-
-class Step(NamedTuple):
-    label: str
-    state: State
-    kind: str  # whose step: slot, commit, fail, reaper, reap, client, fault
-    slot: int = -1
-
-
-class Outcome(NamedTuple):
-    """`violation` is "" where there is none; `trace` are the steps that lead to it."""
-
-    states: int
-    violation: str
-    trace: list[str]
 
 
 IDLE = Slot("idle", False, 0)
@@ -200,40 +186,9 @@ def is_at_rest(doc: Doc | None) -> bool:
 
 
 def explore(rules: Rules, clients: int = 3, faults: int = 1) -> Outcome:
-    """All states that the budget reaches, breadth first, up to the first violation."""
-    first = start(clients, faults)
-    parent: dict[State, tuple[State, str] | None] = {first: None}
-    queue = deque([first])
-    back: dict[State, list[State]] = {}
-    while queue:
-        state = queue.popleft()
-        for step in steps(state, rules):
-            if broken := find_violation(state, step):
-                return Outcome(len(parent), broken, [*trace(parent, state), step.label])
-            if step.kind not in ("client", "fault"):
-                back.setdefault(step.state, []).append(state)
-            if step.state not in parent:
-                parent[step.state] = (state, step.label)
-                queue.append(step.state)
-    alive = {state for state in parent if is_at_rest(state.doc)}
-    queue = deque(alive)
-    while queue:
-        for before in back.get(queue.popleft(), ()):
-            if before not in alive:
-                alive.add(before)
-                queue.append(before)
-    for state in parent:
-        if state not in alive:
-            return Outcome(len(parent), "alive: the task can never come to rest", trace(parent, state))
-    return Outcome(len(parent), "", [])
-
-
-def trace(parent: dict[State, tuple[State, str] | None], state: State) -> list[str]:
-    labels = []
-    while (before := parent[state]) is not None:
-        state, label = before
-        labels.append(label)
-    return labels[::-1]
+    """All states that the budget reaches."""
+    return search(start(clients, faults), partial(steps, rules=rules), find_violation,
+                  lambda state: is_at_rest(state.doc))
 
 
 def main() -> None:
