@@ -16,13 +16,15 @@ class FileInfo:
     """A stored object. `etag` changes whenever the content does, and is opaque.
 
     `modified_at` is when the object was last written or touched, by the store's own clock: it is only to be compared
-    with times of the same store. `stat` and `find` tell it, the other methods may not.
+    with times of the same store. `stat` and `find` tell it, the other methods may not. Only `stat` tells the `mark`:
+    what the object was uploaded with, None where nobody has marked this version of it.
     """
 
     path: str
     size_bytes: int
     etag: str
     modified_at: float | None = field(default=None, compare=False)
+    mark: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -65,21 +67,28 @@ class Files(Protocol):
             NotFound: there is no such object.
         """
 
-    def upload(self, source: Path, path: str, *, condition: Condition = None, immutable: bool = False) -> FileInfo:
+    def upload(self, source: Path, path: str, *, condition: Condition = None, immutable: bool = False,
+               mark: str | None = None) -> FileInfo:
         """Store a local file; readers see the old object or the new one, never a part. The bucket is made if missing.
 
+        The `mark`, short and ASCII, belongs to this version of the object: it is there as soon as the object is, and
+        whoever writes another content there leaves none of it.
+
         `immutable` promises that nobody writes to `source` any more, and that its content can be had again: an adapter
-        may then store a link to it, and need not wait for the disk.
+        may then store a link to it, and need not wait for the disk. Such an object has no mark.
 
         Raises:
             PreconditionFailed: `condition` did not hold at the moment of writing; nothing was written.
         """
 
     def touch(self, path: str) -> bool:
-        """Make the object's `modified_at` now, without sending its content; False where there is no such object."""
+        """Make the object's `modified_at` now, without sending its content; False where there is no such object. Its
+        mark may get lost."""
 
-    def delete(self, path: str) -> None:
-        """Remove the object; none there is no error."""
+    def delete(self, path: str, *, seen: FileInfo | None = None) -> None:
+        """Remove the object; none there is no error. With `seen`, what `stat` has told of it, only if it is the same
+        still, mark and all: S3 takes two requests for this, and loses what somebody writes between them.
+        """
 
     def find(self, prefix: str) -> Iterator[FileInfo]:
         """Objects whose `bucket/key` starts with `prefix` (which names at least a bucket), by name.

@@ -5,6 +5,7 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from shared.errors import InvalidRequest, NotFound, PreconditionFailed, StorageRefused, Unavailable
@@ -34,7 +35,12 @@ class LocalFiles:
     def stat(self, path: str) -> FileInfo | None:
         with _reported(path):
             found = self._tree.find(self._parts(path))
-        return self._info(found) if found else None
+            while found is not None and (mark := self._tree.mark_of(found)) is None:
+                again = self._tree.find(found.parts)
+                if again == found:
+                    break
+                found = again  # it was replaced, and its mark removed, between the two looks
+        return replace(self._info(found), mark=mark) if found else None
 
     def download(self, path: str, target: Path, *, max_bytes: int) -> FileInfo:
         with _reported(path), self._opened(path) as (source, entry):
@@ -50,7 +56,8 @@ class LocalFiles:
             self._check_unchanged(source, entry)
         return self._info(entry), content
 
-    def upload(self, source: Path, path: str, *, condition: Condition = None, immutable: bool = False) -> FileInfo:
+    def upload(self, source: Path, path: str, *, condition: Condition = None, immutable: bool = False,
+               mark: str | None = None) -> FileInfo:
         parts = self._parts(path)
         with source.open("rb") as file, _reported(path):
             self._check(condition, parts, path)
@@ -63,15 +70,18 @@ class LocalFiles:
                 os.fsync(fd)
                 with self._tree.locked():
                     self._check(condition, parts, path)
-                    return self._info(self._tree.place(fd, name, parts))
+                    return self._info(self._tree.place(fd, name, parts, mark))
 
     def touch(self, path: str) -> bool:
         with _reported(path), self._tree.locked():
             return self._tree.touch(self._parts(path))
 
-    def delete(self, path: str) -> None:
+    def delete(self, path: str, *, seen: FileInfo | None = None) -> None:
+        parts = self._parts(path)
         with _reported(path), self._tree.locked():
-            self._tree.remove(self._parts(path), prune=not self._absolute)
+            found = self._tree.find(parts)
+            if found is not None and (seen is None or found.etag == seen.etag):
+                self._tree.remove(found, prune=not self._absolute)
 
     def find(self, prefix: str) -> Iterator[FileInfo]:
         if self._absolute:

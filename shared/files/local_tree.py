@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
 import secrets
 import stat
@@ -20,6 +21,8 @@ ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)  # there
 STALE_S = 60.0  # an unfinished file untouched for so long, and unlocked, has lost its writer
 
 Parts = tuple[str, ...]
+
+MARKS: Parts = (PRIVATE_DIR, "marks")
 
 
 @dataclass(frozen=True)
@@ -135,16 +138,24 @@ class Tree:
                 os.unlink(name, dir_fd=private)
             return entry_of(parts, os.stat(parts[-1], dir_fd=folder, follow_symlinks=False))
 
-    def place(self, fd: int, name: str, parts: Parts) -> Entry:
-        """Give an unfinished file, written and synced, its place; readers see the old file or this one."""
+    def place(self, fd: int, name: str, parts: Parts, mark: str | None = None) -> Entry:
+        """Give an unfinished file, written and synced, its place; readers see the old file or this one, with its mark.
+
+        The mark is there before the file is, under the etag that the file will have.
+        """
         written = os.fstat(fd)
         moment = written.st_mtime_ns // 10**9 * 10**9 + secrets.randbelow(10**9)
         os.utime(fd, ns=(moment, moment))
         os.fsync(fd)
+        entry, replaced = entry_of(parts, os.fstat(fd)), self.find(parts)
         with self.folder((PRIVATE_DIR,)) as private, self.folder(parts[:-1], make=True) as folder:
+            if mark is not None:
+                self._write_mark(entry, mark)
             os.replace(name, parts[-1], src_dir_fd=private, dst_dir_fd=folder)
             os.fsync(folder)
-        return entry_of(parts, os.fstat(fd))
+        if replaced is not None:
+            self._remove_mark(replaced)
+        return entry
 
     def touch(self, parts: Parts) -> bool:
         """Let the file count as changed now. Its own times stay: they are part of its etag, or a seal."""
@@ -158,13 +169,40 @@ class Tree:
             os.close(fd)
         return True
 
-    def remove(self, parts: Parts, *, prune: bool) -> None:
-        """Remove the file, if it is there; with `prune` also the folders that this leaves empty, but for the first."""
-        if self.find(parts) is None:
-            return
+    def mark_of(self, entry: Entry) -> str | None:
+        """What this version of the file was placed with. Whoever changes or replaces the file leaves it without."""
+        try:
+            with self.folder(MARKS) as marks:
+                fd = os.open(_mark_name(entry), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=marks)
+        except OSError as error:
+            if error.errno in ABSENT:
+                return None
+            raise
+        with os.fdopen(fd, encoding="ascii") as file:
+            return file.read()
+
+    def _write_mark(self, entry: Entry, mark: str) -> None:
+        """Nobody reads it before its file is placed: until then no file has this etag."""
+        with self.folder(MARKS, make=True) as marks:
+            fd = os.open(_mark_name(entry), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666,
+                         dir_fd=marks)
+            with os.fdopen(fd, "w", encoding="ascii") as file:
+                file.write(mark)
+                file.flush()
+                os.fsync(fd)
+            os.fsync(marks)
+
+    def _remove_mark(self, entry: Entry) -> None:
+        with suppress(FileNotFoundError), self.folder(MARKS) as marks:
+            os.unlink(_mark_name(entry), dir_fd=marks)
+
+    def remove(self, entry: Entry, *, prune: bool) -> None:
+        """Remove the file; with `prune` also the folders that this leaves empty, but for the first."""
+        parts = entry.parts
         with self.folder(parts[:-1]) as folder:
             os.unlink(parts[-1], dir_fd=folder)
             os.fsync(folder)
+        self._remove_mark(entry)
         for end in range(len(parts) - 1, 1, -1) if prune else ():
             with self.folder(parts[:end - 1]) as above:
                 try:
@@ -226,6 +264,10 @@ class Tree:
             if error.errno not in ABSENT:
                 raise
         return [entry for _, entry in sorted(found, key=lambda pair: pair[0], reverse=True)]
+
+
+def _mark_name(entry: Entry) -> str:
+    return hashlib.sha256("\0".join((*entry.parts, entry.etag)).encode()).hexdigest()
 
 
 def _is_text(name: str) -> bool:

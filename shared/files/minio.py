@@ -20,6 +20,7 @@ from shared.files.minio_http import PAUSES_S, S3Connection, is_passing
 from shared.files.minio_upload import Upload
 from shared.files.transfer import CHUNK_BYTES, check_size, write_whole
 
+MARK = "x-amz-meta-model-convert-mark"
 ABSENT = ("NoSuchKey", "NoSuchBucket")
 OWN_BUCKET = ("BucketAlreadyOwnedByYou", "BucketAlreadyExists")
 LOST = ("PreconditionFailed", "ConditionalRequestConflict")
@@ -87,30 +88,33 @@ class MinioFiles:
         found = self._s3.small.stat_object(bucket, key)
         if found.size is None or found.etag is None:
             raise InvalidResponseError(200, None, "a HEAD without size or ETag")
-        return FileInfo(f"{bucket}/{key}", found.size, found.etag, _seconds(found.last_modified))
+        return FileInfo(f"{bucket}/{key}", found.size, found.etag, _seconds(found.last_modified),
+                        (found.metadata or {}).get(MARK))
 
-    def upload(self, source: Path, path: str, *, condition: Condition = None, immutable: bool = False) -> FileInfo:
+    def upload(self, source: Path, path: str, *, condition: Condition = None, immutable: bool = False,
+               mark: str | None = None) -> FileInfo:
         bucket, _, key = path.partition("/")
         with source.open("rb") as file, _reported(path):
             size_bytes = os.fstat(file.fileno()).st_size
             if size_bytes > SMALL_BYTES:
                 self._check_early(condition, path)
             self._need_bucket(bucket)
-            with Upload(self._s3, bucket, key, file, size_bytes, condition) as upload:
+            metadata = {} if mark is None else {MARK: mark}
+            with Upload(self._s3, bucket, key, file, size_bytes, condition, metadata) as upload:
                 try:
-                    etag = self._settle(upload, path)
+                    etag = self._settle(upload, path, mark)
                 except S3Error as error:
                     if error.code != "NoSuchBucket":
                         raise
                     self._known_buckets.discard(bucket)
                     self._need_bucket(bucket)
-                    etag = self._settle_in_bucket(upload, path)
+                    etag = self._settle_in_bucket(upload, path, mark)
         return FileInfo(path, size_bytes, etag)
 
-    def _settle_in_bucket(self, upload: Upload, path: str) -> str:
+    def _settle_in_bucket(self, upload: Upload, path: str, mark: str | None) -> str:
         """Send into a bucket that has just been made."""
         try:
-            return self._settle(upload, path)
+            return self._settle(upload, path, mark)
         except S3Error as error:
             if error.code == "NoSuchBucket":
                 raise StorageRefused(path, error.code) from error
@@ -125,7 +129,7 @@ class MinioFiles:
         if (found.etag if found else None) != wanted:
             raise PreconditionFailed(path)
 
-    def _settle(self, upload: Upload, path: str) -> str:
+    def _settle(self, upload: Upload, path: str, mark: str | None) -> str:
         """Send, again where the connection broke; the new etag.
 
         An attempt whose answer was lost may have been stored. Then the next one finds our own object in its way.
@@ -135,7 +139,8 @@ class MinioFiles:
             try:
                 return upload.send()
             except S3Error as error:
-                if error.code in (*LOST, *ABSENT, "NoSuchUpload") and broken and self._has(path, upload.own_etag()):
+                if error.code in (*LOST, *ABSENT, "NoSuchUpload") and broken and (
+                        self._has(path, upload.own_etag(), mark)):
                     return upload.own_etag()
                 if pause_s is None or not is_passing(error):
                     raise
@@ -146,9 +151,9 @@ class MinioFiles:
             time.sleep(pause_s)
         raise AssertionError("the last attempt returns or raises")
 
-    def _has(self, path: str, etag: str) -> bool:
+    def _has(self, path: str, etag: str, mark: str | None) -> bool:
         found = self.stat(path)
-        return found is not None and found.etag == etag
+        return found is not None and (found.etag, found.mark) == (etag, mark)
 
     def _need_bucket(self, bucket: str) -> None:
         if bucket in self._known_buckets:
@@ -172,9 +177,11 @@ class MinioFiles:
             return False
         return True
 
-    def delete(self, path: str) -> None:
+    def delete(self, path: str, *, seen: FileInfo | None = None) -> None:
         bucket, _, key = path.partition("/")
-        with suppress(NotFound), _reported(path):
+        with suppress(NotFound), _reported(path), self._s3.one_limit():
+            if seen is not None and not self._has(path, seen.etag, seen.mark):
+                return
             self._s3.small.remove_object(bucket, key)
 
     def find(self, prefix: str) -> Iterator[FileInfo]:

@@ -25,10 +25,11 @@ class Upload:
     """
 
     def __init__(self, s3: S3Connection, bucket: str, key: str, file: BufferedReader, size_bytes: int,
-                 condition: Condition) -> None:
+                 condition: Condition, metadata: dict[str, str]) -> None:
         self._s3, self._bucket, self._key = s3, bucket, key
         self._file, self._size_bytes = file, size_bytes
         self._part_bytes = max(PART_BYTES, -(-size_bytes // MAX_PARTS))
+        self._metadata = metadata
         self._etags: list[str] = []
         self._upload_id = ""
         self._condition: dict[str, str] = {}
@@ -53,7 +54,7 @@ class Upload:
         """
         try:
             if self._size_bytes <= PART_BYTES:
-                return self._put(0, self._size_bytes, self._condition, {})
+                return self._put(0, self._size_bytes, self._condition | self._metadata, {})
             self._send_parts()
             return self._join_parts()
         except S3Error as error:
@@ -72,7 +73,7 @@ class Upload:
 
     def _send_parts(self) -> None:
         if not self._upload_id:
-            answer = self._s3.send("POST", self._bucket, self._key, query={"uploads": ""})
+            answer = self._s3.send("POST", self._bucket, self._key, query={"uploads": ""}, headers=self._metadata)
             self._upload_id = _text(answer.data, "UploadId")
             self._etags.clear()
         for start in range(len(self._etags) * self._part_bytes, self._size_bytes, self._part_bytes):

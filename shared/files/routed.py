@@ -35,14 +35,15 @@ class RoutedFiles:
     def read_range(self, path: str, start: int, length: int) -> tuple[FileInfo, bytes]:
         return self._files(path).read_range(path, start, length)
 
-    def upload(self, source: Path, path: str, *, condition: Condition = None, immutable: bool = False) -> FileInfo:
-        return self._files(path).upload(source, path, condition=condition, immutable=immutable)
+    def upload(self, source: Path, path: str, *, condition: Condition = None, immutable: bool = False,
+               mark: str | None = None) -> FileInfo:
+        return self._files(path).upload(source, path, condition=condition, immutable=immutable, mark=mark)
 
     def touch(self, path: str) -> bool:
         return self._files(path).touch(path)
 
-    def delete(self, path: str) -> None:
-        self._files(path).delete(path)
+    def delete(self, path: str, *, seen: FileInfo | None = None) -> None:
+        self._files(path).delete(path, seen=seen)
 
     def find(self, prefix: str) -> Iterator[FileInfo]:
         return self._files(prefix).find(prefix)
