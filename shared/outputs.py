@@ -1,8 +1,9 @@
 """Where a task's results lie: the one place that knows how the names of published objects are made.
 
 `output_path` is a stem and the artefact's suffix: `results/det.xml` is the stem `results/det`. The artefact's other
-files, the manifest and the reports have the same stem and suffixes of their own. Without an `output_path` in the
-request the task gets a folder of its own, named after its id.
+files have the same stem and suffixes of their own. The manifest and the reports are named after the whole of
+`output_path`, as in `results/det.xml.manifest.json`: what two targets make of one stem does not meet. Without an
+`output_path` in the request the task gets a folder of its own, named after its id.
 """
 from __future__ import annotations
 
@@ -33,8 +34,8 @@ def default_folder(task_id: str, settings: Settings) -> str:
 
 
 def suffixes_of(platform: Platform) -> tuple[str, ...]:
-    """Of every object that a task of this target publishes; the artefact's own comes first."""
-    return (platform.artefact_suffix, *platform.also, *BESIDE)
+    """Of every object that a task of this target publishes, after the stem; the artefact's own comes first."""
+    return (platform.artefact_suffix, *platform.also, *(platform.artefact_suffix + suffix for suffix in BESIDE))
 
 
 def own_folder(task: Task) -> str | None:
@@ -49,7 +50,7 @@ def own_folder(task: Task) -> str | None:
 
 
 def output_stem(task: Task) -> str:
-    """The full path of the task's published objects up to their suffixes."""
+    """The full path of the task's artefact up to its suffixes."""
     return task.output_path.removesuffix(get_platforms()[task.platform].artefact_suffix)
 
 
@@ -66,12 +67,19 @@ def artefact_paths(task: Task) -> list[str]:
 
 def paths_beside(task: Task) -> dict[str, str]:
     """`{suffix: path}` of the manifest and the reports."""
-    return {suffix: output_stem(task) + suffix for suffix in BESIDE}
+    return {suffix: task.output_path + suffix for suffix in BESIDE}
 
 
 def written_paths(task: Task) -> list[str]:
     """Everything that the task may publish; `output_path` comes first."""
     return [*artefact_paths(task), *paths_beside(task).values()]
+
+
+def outputs_that_write(paths: Iterable[str]) -> set[str]:
+    """The `output_path` of every task, of whichever target, that would publish one of these objects."""
+    return {path.removesuffix(suffix) + platform.artefact_suffix
+            for platform in get_platforms().values() for suffix in suffixes_of(platform)
+            for path in paths if path.endswith(suffix)}
 
 
 def overwritten_input(task: Task, companions: Iterable[str] = ()) -> str | None:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from shared import transitions
-from shared.documents import OwnersWait, StageRecord, Status, StoredFailure, Task, TaskResult
+from shared.documents import TERMINAL, OwnersWait, StageRecord, Status, StoredFailure, Task, TaskResult
 from shared.errors import Unavailable, UnreadableDocument
 from shared.store import Store
 from shared.transitions import Change
@@ -132,6 +132,11 @@ class Lease:
         progress = [event.seq for event in events if event.type in ("stage_finished", "retried", "resumed")]
         return sum(event.type == "released" and event.data.get("waits_for") == "files" for event in events
                    if event.seq > max(progress, default=0))
+
+    def is_live(self, task_id: str) -> bool:
+        """Whether the task, any other one, is there and has not ended."""
+        other = self._patiently(lambda: self._store.get(task_id))
+        return other is not None and other.status not in TERMINAL
 
     def _end(self, change: Change, took_place: Callable[[Task], bool]) -> bool:
         """A write that gives the task up: its effect shows in a document without an owner, still of our epoch."""

@@ -55,7 +55,7 @@ class TaskRunner:
         self._results: dict[str, StageResult] = {}
         self._holds = ExitStack()  # on the cache's entries of these results
         self._recorder = Recorder(tools.cache, lease)
-        self._publication = Publication(tools.files, self._task, lease.confirm)
+        self._publication = Publication(tools.files, self._task, lease.confirm, lease.is_live)
         self._ending = Ending(tools.settings, lease, self._recorder, self._publication, self._results)
         self._times_again = 0
         self._stage: str | None = None

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from pydantic import ConfigDict, Field, model_validator
 
+from shared.api.own_objects import delete_own
 from shared.deps import get_files, get_queue, get_store
 from shared.documents import TASK_ID, Task
 from shared.doorbells import nudge
@@ -108,7 +109,7 @@ def _went_on(seen: Task | UnreadableDocument, deleted: Task | UnreadableDocument
 
 
 def _delete_objects(task: Task | UnreadableDocument) -> bool:
-    """Delete the task's logs and everything in its own folder; True if the object store answered."""
+    """Delete the task's logs and what is its own in its folder; True if the object store answered."""
     files, settings = get_files(), get_settings()
     if isinstance(task, UnreadableDocument) and not TASK_ID.fullmatch(task.id):
         return True  # no id of ours: nothing was made under it, and as a path it may lead anywhere
@@ -116,8 +117,7 @@ def _delete_objects(task: Task | UnreadableDocument) -> bool:
     try:
         delete_logs(files, settings, task.id)
         if folder:
-            for info in list(files.find(folder)):
-                files.delete(info.path)
+            delete_own(files, task, [info.path for info in files.find(folder)])
     except Unavailable as error:
         logger.warning("the objects of task %s are not deleted: %s", task.id, error)
         return False

@@ -12,6 +12,7 @@ from shared.deadlines import ending_at
 from shared.deps import get_files, process_wide
 from shared.errors import Busy
 from shared.preflight.checks import check_model, check_target
+from shared.preflight.conflicts import find_conflicts
 from shared.preflight.views import Validation
 from shared.settings import Settings
 
@@ -58,5 +59,6 @@ def validate_request(request: CreateTask, settings: Settings) -> Validation:
     with get_check_places().take(), ending_at(deadline):
         files = get_files()
         model = check_model(tasks[0].input_path, files, settings, deadline)
-        verdicts = [check_target(model, task, files, deadline) for task in tasks]
+        conflicts = find_conflicts(tasks)
+        verdicts = [check_target(model, task, files, deadline, conflicts.get(task.id)) for task in tasks]
     return Validation(valid=all(verdict.valid for verdict in verdicts), targets=verdicts, model=model.view())

@@ -12,7 +12,7 @@ from shared.digests import canonical_digest
 from shared.documents import HEAD_START_S, Task, new_task_id
 from shared.errors import InvalidRequest
 from shared.files.paths import MAX_PART_BYTES, MAX_PATH_BYTES, check_path
-from shared.outputs import default_output, output_stem, suffixes_of
+from shared.outputs import default_output, suffixes_of, written_paths
 from shared.platforms import get_platforms
 from shared.platforms.base import Platform, object_parameters
 from shared.settings import Settings
@@ -32,12 +32,13 @@ def build_tasks(request: CreateTask, settings: Settings) -> list[Task]:
         return [_build_task(request, choice, settings, "")]
     tasks = [_build_task(request, choice, settings, f"targets[{index}].")
              for index, choice in enumerate(request.targets)]
-    # Their manifests and reports lie beside them, under the path without its suffix.
-    stems = [output_stem(task) for task in tasks]
-    for index, stem in enumerate(stems):
-        if stem in stems[:index]:
-            raise InvalidRequest(f"targets[{index}].output_path 无效: 除后缀外与另一目标相同",
-                                 f"targets[{index}].output_path is invalid: but for the suffix another target has it")
+    taken: set[str] = set()
+    for index, task in enumerate(tasks):
+        if common := taken.intersection(written_paths(task)):
+            path = min(common)
+            raise InvalidRequest(f"targets[{index}].output_path 无效: 另一目标也会写入 {path}",
+                                 f"targets[{index}].output_path is invalid: another target writes {path} too")
+        taken.update(written_paths(task))
     whole = canonical_digest([task.request_hash for task in tasks])
     group_id = _group_id(request, tasks[0])
     return [task.model_copy(update={
@@ -68,15 +69,18 @@ def _build_task(request: CreateTask, choice: TargetChoice, settings: Settings, w
     _require_suffix(input_path.lower(), "input_path", platform.input_suffixes)
     output_path = choice.output_path and _check_output(choice.output_path, f"{where}output_path", input_path, platform,
                                                        settings)
+    overwrite = request.overwrite if choice.overwrite is None else choice.overwrite
+    asked = [choice.task_type, platform.name, input_path, output_path, parameters, request.priority, request.labels]
     now = time.time()
     task_id = new_task_id(now)
     return Task(
         id=task_id, task_type=choice.task_type, platform=platform.name, input_path=input_path,
-        output_path=output_path or default_output(task_id, input_path, platform, settings), parameters=parameters,
+        output_path=output_path or default_output(task_id, input_path, platform, settings), overwrite=overwrite,
+        marked=True, parameters=parameters,
         priority=request.priority, labels=request.labels, queue_order=now - HEAD_START_S[request.priority],
         created_at=now, updated_at=now, idempotency_key=request.idempotency_key,
-        request_hash=canonical_digest([choice.task_type, platform.name, input_path, output_path, parameters,
-                                       request.priority, request.labels]))
+        # A request of an older version, which had no `overwrite`, has the same hash.
+        request_hash=canonical_digest([*asked, "overwrite"] if overwrite else asked))
 
 
 def _find_platform(choice: TargetChoice, where: str) -> Platform:

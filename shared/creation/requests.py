@@ -16,6 +16,7 @@ class TargetChoice(StrictModel):
     task_type: Name
     platform: Name
     output_path: PathText | None = Field(None, description="`bucket/object`; by default in the results' bucket")
+    overwrite: bool | None = Field(None, description="as the request's own, where it is sent")
     parameters: JsonObject = Field(default_factory=dict, description="over the request's own, name by name")
 
 
@@ -28,6 +29,8 @@ class CreateTask(StrictModel):
     platform: Name | None = Field(None, validate_default=True)
     input_path: PathText = Field(description="`bucket/object`")
     output_path: PathText | None = Field(None, description="`bucket/object`; by default in the results' bucket")
+    overwrite: bool = Field(False, description="results may replace objects that lie there; without it only those of "
+                                               "an earlier task of the same target")
     parameters: JsonObject = Field(default_factory=dict, description="as GET /platforms describes them")
     priority: Priority = "normal"
     idempotency_key: KeyText | None = None

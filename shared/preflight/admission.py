@@ -12,6 +12,7 @@ from shared.deps import get_files, process_wide
 from shared.digests import canonical_digest
 from shared.documents import Task
 from shared.errors import AppError, Conflict, InvalidRequest
+from shared.outputs import own_folder
 from shared.preflight import reasons
 from shared.preflight.checks import MAY_COME_LATER, check_model, check_target
 from shared.preflight.views import Finding
@@ -59,7 +60,8 @@ class Admission:
 
     def check(self, tasks: list[Task], settings: Settings) -> tuple[int, Finding] | None:
         """Which of them cannot be converted, and why; None where nothing is known against them in time."""
-        key = canonical_digest([tasks[0].input_path, *([task.platform, task.parameters] for task in tasks)])
+        wanted = [[task.platform, task.parameters, None if own_folder(task) else task.output_path] for task in tasks]
+        key = canonical_digest([tasks[0].input_path, *wanted])
         with self._lock:
             if self._passed.get(key, 0.0) > time.monotonic():
                 return None

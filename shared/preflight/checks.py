@@ -97,8 +97,9 @@ def check_model(path: str, files: Files, settings: Settings, deadline: float) ->
     return CheckedModel(info, facts, findings)
 
 
-def check_target(model: CheckedModel, task: Task, files: Files, deadline: float) -> TargetVerdict:
-    """What of `task` its target cannot do with the model.
+def check_target(model: CheckedModel, task: Task, files: Files, deadline: float, conflict: Refusal | None = None
+                 ) -> TargetVerdict:
+    """What of `task` its target cannot do with the model. `conflict` is what is known of its output.
 
     Raises:
         Busy, Unavailable.
@@ -110,6 +111,8 @@ def check_target(model: CheckedModel, task: Task, files: Files, deadline: float)
         inputs = _check_shapes(model.facts, task, findings)
     if taken := overwritten_input(task, _companions(model)):
         findings.add(models.OUTPUT_OVER_INPUT(path=taken), _OUTPUT)
+    elif conflict:
+        findings.add(conflict, _OUTPUT)
     path = task.parameters.get("calibration")
     if path is not None and inputs is not None:
         try:

@@ -165,9 +165,10 @@ ERRORS: dict[str, ErrorCode] = {
         (WORKER,), "转换期间模型或缓存反复变化", "the model or the cache kept changing during the conversion",
         "停止写入后重试", "retry when nobody writes to them"),
     "output_conflict": ErrorCode(
-        (PREFLIGHT, STAGE, WORKER), "结果会覆盖任务的输入, 或转换期间有其他程序写入 output_path",
-        "a result would be written over an input, or somebody else wrote to output_path during the conversion",
-        "换一个 output_path, 或重试", "use another output_path, or retry"),
+        (PREFLIGHT, STAGE, WORKER), "结果会覆盖任务的输入或他人的对象, 或转换期间有其他程序写入 output_path",
+        "a result would replace an input or somebody else's object, or somebody else wrote to output_path during the "
+        "conversion", "换一个 output_path, 或重试; overwrite: true 替换已有的对象",
+        "use another output_path, or retry; overwrite: true replaces what is there"),
     "storage_refused": ErrorCode(
         (WORKER,), "文件存储拒绝读写某个路径", "the object store refuses a path, and would again",
         "允许 worker 读写该路径, 或换一个 output_path, 然后重试",

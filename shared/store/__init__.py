@@ -107,6 +107,9 @@ class Store(Protocol):
         """One page (from 1), newest first, and the number of all that fit. The order is total: `created_at`, `id`. What
         cannot be read has its place, so that pages neither overlap nor skip."""
 
+    def live_with_outputs(self, output_paths: list[str]) -> list[Task]:
+        """Tasks that have not ended, with one of these as their `output_path`, the oldest first."""
+
     def waiting(self, platforms: list[str], *, limit: int, unannounced: bool = False) -> list[Task]:
         """Tasks without an owner that are pending or running, due, and of one of these targets, by `queue_order`. What
         cannot be read takes no place among the `limit`.

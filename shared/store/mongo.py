@@ -7,11 +7,20 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from shared.documents import Event, Status, StoredEvent, Task, WorkerInfo
+from shared.documents import TERMINAL, Event, Status, StoredEvent, Task, WorkerInfo
 from shared.errors import AppError, Unavailable, UnreadableDocument
 from shared.store import KEPT_EVENTS, Claim, DuplicateKey, TaskFilter
 from shared.store.mongo_documents import decode, encode, from_document, to_document
-from shared.store.reading import CLAIM_FIELDS, fill, read_claims, read_events, read_task, read_workers, require
+from shared.store.reading import (
+    CLAIM_FIELDS,
+    fill,
+    only_readable,
+    read_claims,
+    read_events,
+    read_task,
+    read_workers,
+    require,
+)
 from shared.transitions import WAITING, AtMost, Change, OneOf
 
 if TYPE_CHECKING:
@@ -138,6 +147,13 @@ class MongoStore:
             found = tasks.find(query, _fields()).sort(NEWEST_FIRST).skip(skip).limit(page_size)
             return [_task(doc) for doc in found], total
 
+    def live_with_outputs(self, output_paths: list[str]) -> list[Task]:
+        query = {"output_path": {"$in": output_paths},
+                 "status": {"$nin": list(map(str, TERMINAL))}}
+        with self._database() as database:
+            found = database.tasks.find(query, _fields()).sort([("created_at", 1), ("_id", 1)])
+            return only_readable(map(_task, found))
+
     def waiting(self, platforms: list[str], *, limit: int, unannounced: bool = False) -> list[Task]:
         query: dict[str, Any] = {"owner": None, "status": {"$in": list(map(str, WAITING))},
                                  "platform": {"$in": platforms}, "next_run_at": {"$lte": time.time()}}
@@ -228,7 +244,8 @@ class MongoStore:
         filters = [IndexModel([(field, 1), *NEWEST_FIRST]) for field in ("status", "platform", "task_type", "group_id")]
         database.tasks.create_indexes([IndexModel([("idempotency_key", 1)], unique=True, sparse=True),
                                        IndexModel(waiting, name="waiting"), IndexModel(NEWEST_FIRST),
-                                       IndexModel([("stages.key", 1)]), *filters])
+                                       IndexModel([("stages.key", 1)]),
+                                       IndexModel([("output_path", 1), ("status", 1)]), *filters])
         self._indexed.add(os.getpid())
 
 

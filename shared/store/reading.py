@@ -62,13 +62,17 @@ def require(task: Task | UnreadableDocument) -> Task:
     return task
 
 
+def only_readable(tasks: Iterable[Task | UnreadableDocument]) -> list[Task]:
+    return [task for task in tasks if isinstance(task, Task)]
+
+
 def fill(limit: int, fetch: Callable[[int], list[Task | UnreadableDocument]]) -> list[Task]:
     """The first `limit` readable ones of what `fetch(count)` gives of an ordered list. What cannot be read takes no
     place."""
     count = limit
     while True:
         found = fetch(count)
-        tasks = [task for task in found if isinstance(task, Task)]
+        tasks = only_readable(found)
         if len(tasks) >= limit or len(found) < count:
             return tasks[:limit]
         count += 2 * (len(found) - len(tasks)) + limit

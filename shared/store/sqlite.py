@@ -16,8 +16,17 @@ from pydantic_core import to_json
 from shared.documents import Event, Status, StoredEvent, Task, WorkerInfo
 from shared.errors import AppError, Unavailable, UnreadableDocument
 from shared.store import KEPT_EVENTS, Claim, DuplicateKey, TaskFilter
-from shared.store.reading import CLAIM_FIELDS, fill, read_claims, read_events, read_task, read_workers, require
-from shared.store.sqlite_schema import GROUP, WAITING, connect
+from shared.store.reading import (
+    CLAIM_FIELDS,
+    fill,
+    only_readable,
+    read_claims,
+    read_events,
+    read_task,
+    read_workers,
+    require,
+)
+from shared.store.sqlite_schema import GROUP, LIVE, OUTPUT, WAITING, connect
 from shared.store.sqlite_space import give_back
 from shared.transitions import AtMost, Change, OneOf
 
@@ -119,6 +128,11 @@ class SqliteStore:
 
         rows, total = self._run(read, "DEFERRED")  # one snapshot, so that the number fits the page
         return [_task(row) for row in rows], total
+
+    def live_with_outputs(self, output_paths: list[str]) -> list[Task]:
+        query = f"SELECT {ROW} FROM tasks WHERE {OUTPUT} IN ({', '.join('?' * len(output_paths))}) AND {LIVE} " \
+                "ORDER BY created_at, id"
+        return only_readable(map(_task, self._rows(query, list(output_paths))))
 
     def waiting(self, platforms: list[str], *, limit: int, unannounced: bool = False) -> list[Task]:
         if not platforms:

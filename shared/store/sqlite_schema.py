@@ -9,12 +9,14 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-VERSION = 3
+VERSION = 4
 LOG_BYTES = 16 << 20  # to which the write-ahead log is cut back after it was written into the file
 
 # Also literally in the queries: SQLite uses a partial index only where the query repeats the index's condition.
 WAITING = "owner IS NULL AND status IN ('pending', 'running')"
+LIVE = "status IN ('pending', 'running', 'paused')"
 GROUP = "json_extract(doc, '$.group_id')"  # no column: files of version 2 have none
+OUTPUT = "json_extract(doc, '$.output_path')"  # the same
 
 SCHEMA = f"""
 BEGIN IMMEDIATE;
@@ -39,6 +41,7 @@ CREATE INDEX IF NOT EXISTS by_status ON tasks (status, created_at, id);
 CREATE INDEX IF NOT EXISTS by_platform ON tasks (platform, created_at, id);
 CREATE INDEX IF NOT EXISTS by_type ON tasks (task_type, created_at, id);
 CREATE INDEX IF NOT EXISTS by_group ON tasks ({GROUP}, created_at, id) WHERE {GROUP} IS NOT NULL;
+CREATE INDEX IF NOT EXISTS by_output ON tasks ({OUTPUT}, created_at, id) WHERE {LIVE};
 CREATE TABLE IF NOT EXISTS events (
     task_id TEXT NOT NULL,
     seq INTEGER NOT NULL,

@@ -93,6 +93,21 @@ def test_the_same_id_cannot_be_inserted_twice(store: Store):
         assert store.get(again.id) == again
 
 
+def test_living_tasks_are_found_by_their_output(store: Store):
+    ended = [make_task(status=status, output_path="b/a.xml") for status in ("completed", "failed")]
+    late, early = (make_task(status=status, output_path="b/a.xml", created_at=created_at)
+                   for status, created_at in (("paused", 2e9), ("running", 1e9)))
+    other, odd = make_task(output_path="b/中 ' \".rknn"), make_task(output_path="b/a.xml.xml")
+    for task in (*ended, late, early, other, odd):
+        store.insert(task)
+    assert ids(store.live_with_outputs(["b/a.xml", "b/none"])) == [early.id, late.id]
+    assert ids(store.live_with_outputs(["b/中 ' \".rknn"])) == [other.id]
+    assert store.live_with_outputs(["b/none"] * 500) == store.live_with_outputs([]) == []
+    store.delete(early.id)
+    assert store.update(late.id, transitions.cancel())
+    assert store.live_with_outputs(["b/a.xml"]) == []
+
+
 # --- idempotency keys -------------------------------------------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ from shared.cached.collector import Collector
 from shared.documents import StageRecord, Task, TaskResult, new_task_id
 from shared.errors import Unavailable
 from shared.files import Files
+from shared.marks import mark_of, write_mark
 from shared.settings import get_settings
 from shared.store import Store
 from shared.task_logs import log_path
@@ -73,7 +74,7 @@ def test_what_a_worker_had_published_when_it_was_killed_goes_with_the_task(
     task_id = new_task_id()
     task = add(id=task_id, status="running", epoch=1, output_path=f"results/{task_id}/a.xml")
     (tmp_path / "artefact").write_text("<net/>")
-    files.upload(tmp_path / "artefact", task.output_path)
+    files.upload(tmp_path / "artefact", task.output_path, mark=write_mark(mark_of(task), task.output_path))
     assert delete(call, task_id)[1]["success_count"] == 1
     assert files.stat(task.output_path) is None
 

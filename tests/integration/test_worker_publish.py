@@ -14,8 +14,8 @@ from shared import transitions
 from shared.documents import Status, Task
 from shared.errors import PreconditionFailed
 from shared.files import Condition, FileInfo, IfMatch
-from shared.outputs import artefact_paths, paths_beside
-from tests.integration.toy_models import model_with_data_beside_it, small_model
+from shared.outputs import written_paths
+from tests.integration.toy_models import model_with_data_beside_it
 from tests.integration.worker_kit import (
     ONCE,
     STAGE_NAMES,
@@ -26,13 +26,6 @@ from tests.integration.worker_kit import (
     claim,
 )
 from worker.control import Wanted
-
-
-def test_an_output_that_lay_there_before_the_claim_is_replaced(bench: Bench) -> None:
-    bench.upload(f"out/model{TARGET.artefact_suffix}", b"older")
-    done = bench.run(bench.submit())
-    assert done.status is Status.COMPLETED
-    assert bench.content(done.result.path).endswith(small_model()[::-1])
 
 
 def test_an_output_that_somebody_else_wrote_meanwhile_is_not_replaced(watched: Bench) -> None:
@@ -155,11 +148,12 @@ def test_what_an_earlier_claim_takes_back_from_the_tasks_own_folder_is_no_confli
 
 
 class Sleeper(Running):
-    """A worker that is frozen right before its first uploads, and has lost its claim meanwhile."""
+    """A worker that is frozen right before its first upload, the manifest's, or before those that follow it side by
+    side, and has lost its claim meanwhile."""
 
-    def __init__(self, bench: Bench, task: Task) -> None:
-        paths, beside = artefact_paths(task), paths_beside(task)
-        self.all_asleep = threading.Barrier(len(paths) + len(beside) - 1)  # they go side by side, the artefact last
+    def __init__(self, bench: Bench, task: Task, *, wrote_manifest: bool = False) -> None:
+        self.wrote_manifest = wrote_manifest
+        self.all_asleep = threading.Barrier(len(written_paths(task)) - 2 if wrote_manifest else 1)
         self.asleep, self.wake = threading.Event(), threading.Event()
         bench.files.on_upload = self._sleep
         super().__init__(bench, task, "sleeper")
@@ -167,7 +161,7 @@ class Sleeper(Running):
         assert bench.store.update(task.id, transitions.Change({}, {"owner": None}))
 
     def _sleep(self, path: str) -> None:
-        if path.startswith("out/"):
+        if path.startswith("out/") and not (self.wrote_manifest and path.endswith(".manifest.json")):
             self.all_asleep.wait(20)
             self.bench.files.on_upload = lambda path: None
             self.asleep.set()
@@ -175,10 +169,11 @@ class Sleeper(Running):
 
 
 @pytest.mark.parametrize("make_task", [own_output, Bench.submit])
+@pytest.mark.parametrize("wrote_manifest", [False, True])
 def test_a_worker_that_slept_through_its_lease_cannot_overwrite_its_successors_result(
-        watched: Bench, make_task: Callable[[Bench], Task]) -> None:
+        watched: Bench, make_task: Callable[[Bench], Task], wrote_manifest: bool) -> None:
     task = make_task(watched)
-    sleeper = Sleeper(watched, task)
+    sleeper = Sleeper(watched, task, wrote_manifest=wrote_manifest)
     done = watched.run(task, "successor")
     assert done.status is Status.COMPLETED
     before = {path: watched.files.stat(path) for path in watched.outputs()}
@@ -188,9 +183,11 @@ def test_a_worker_that_slept_through_its_lease_cannot_overwrite_its_successors_r
     assert sleeper.lease.control.wanted is Wanted.STOP
 
 
-def test_a_successor_replaces_what_a_sleeping_worker_published_late(watched: Bench) -> None:
+@pytest.mark.parametrize("make_task", [own_output, Bench.submit])
+def test_a_successor_replaces_what_a_sleeping_worker_published_late(watched: Bench,
+                                                                    make_task: Callable[[Bench], Task]) -> None:
     """It wakes up between the successor's claim and the successor's own upload, and its uploads still get through."""
-    task = own_output(watched)
+    task = make_task(watched)
     sleeper = Sleeper(watched, task)
 
     def wake(path: str) -> None:
@@ -250,3 +247,56 @@ def test_a_result_is_never_written_over_the_models_external_data(bench: Bench, t
     assert "in/weights.bin" in failed.error.message
     assert bench.content("in/weights.bin") == weights
     assert [info.path for info in bench.files.find("in/")] == ["in/model.onnx", "in/weights.bin"]
+
+
+def test_a_cancelled_claim_does_not_take_back_the_same_file_that_the_retried_task_has_completed_with(
+        watched: Bench) -> None:
+    """Equal contents have equal etags. The first worker learns of the cancel, and sleeps before it cleans up."""
+    watched.use_files(FilesByContent(watched.folder / "buckets"))
+    task, done = watched.submit(), []
+
+    def cancel(path: str) -> None:
+        if path == task.output_path:
+            watched.files.after_upload = lambda path: None
+            assert watched.store.update(task.id, transitions.cancel())
+
+    def sleep_before_cleaning(path: str) -> FileInfo | None:
+        del watched.files.stat
+        assert watched.store.update(task.id, transitions.retry())
+        done.append(watched.run(task, "w2"))
+        return watched.files.stat(path)
+
+    watched.files.after_upload = cancel
+    lease = claim(watched.store, task)
+    was_dropped = lease.was_dropped
+
+    def learn() -> bool:
+        watched.files.stat = sleep_before_cleaning
+        return was_dropped()
+
+    lease.was_dropped = learn
+    watched.run_lease(lease)
+    assert done[0].status is Status.COMPLETED and done[0].epoch == 2
+    assert sorted(watched.outputs()) == sorted(done[0].result.objects())
+
+
+def test_a_claim_that_goes_on_after_a_pause_does_not_replace_what_somebody_wrote_meanwhile(watched: Bench) -> None:
+    task = watched.submit()
+    lease = claim(watched.store, task)
+    park = lease.park
+
+    def resume_first() -> bool:
+        watched.upload(task.output_path, b"another's")
+        watched.store.update(task.id, transitions.resume())
+        return park()
+
+    def pause(path: str) -> None:
+        if path == task.output_path:
+            watched.files.after_upload = lambda path: None
+            assert watched.store.update(task.id, transitions.pause())
+
+    lease.park = resume_first
+    watched.files.after_upload = pause
+    watched.run_lease(lease)
+    assert watched.store.get(task.id).error.code == "output_conflict"
+    assert (watched.outputs(), watched.content(task.output_path)) == ([task.output_path], b"another's")

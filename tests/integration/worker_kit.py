@@ -129,10 +129,10 @@ class Bench:
                            logs=LogSharer(self.files, self.settings, self.folder),
                            flights=SingleFlight(self.settings.cache_dir / "flights", self.settings.lease_s))
 
-    def upload(self, path: str, data: bytes) -> None:
+    def upload(self, path: str, data: bytes, **options: Any) -> None:
         source = self.folder / "upload"
         source.write_bytes(data)
-        self.files.upload(source, path)
+        self.files.upload(source, path, **options)
 
     def content(self, path: str) -> bytes | None:
         target = self.folder / "download"

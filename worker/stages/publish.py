@@ -1,12 +1,11 @@
-"""Core stage: the artefact to `output_path`; `<stem>.manifest.json`, `.report.json` and `.report.html` beside it.
+"""Core stage: the artefact to `output_path`; `.manifest.json`, `.report.json` and `.report.html` after its name.
 
-The writes are those of `worker.publication`. The files beside the artefact go first and the file at `output_path` goes
-last: a client that sees that one can have all of them.
+The writes are those of `worker.publication`. The file at `output_path` goes last: a client that sees that one can have
+all of them.
 """
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from shared.errors import ConversionFailed
@@ -33,7 +32,7 @@ def run(context: CoreContext) -> dict[str, Any]:
     Raises:
         ConversionFailed: `artefact_missing`, the stage before left no file of the kind that the target declares;
             `output_conflict`, a result would be written over an object that the task has read, or as
-            `worker.publication.Publication.put` says.
+            `worker.publication.Publication.put_all` says.
     """
     artefact_stage = next(iter(context.inputs))
     artefact, folder = context.inputs[artefact_stage], context.input_dirs[artefact_stage]
@@ -51,12 +50,7 @@ def run(context: CoreContext) -> dict[str, Any]:
     for suffix, text in contents.items():
         uploads[beside[suffix]] = context.output_dir / suffix.lstrip(".")
         uploads[beside[suffix]].write_text(text, encoding="utf-8")
-    first = uploads.pop(context.task.output_path)
-    with ThreadPoolExecutor(len(uploads)) as pool:  # their round trips side by side
-        for done in [pool.submit(context.publication.put, source, path) for path, source in uploads.items()]:
-            done.result()
-    context.report(80, "companions")
-    context.publication.put(first, context.task.output_path)
+    context.publication.put_all(uploads, lambda: context.report(80, "companions"))
     verify = context.inputs.get("verify")
     return {"path": context.task.output_path, "files": list(names), "sha256": report.artefact[0].sha256,
             "size_bytes": sum(file.size_bytes for file in report.artefact), "manifest_path": beside[MANIFEST],
