@@ -38,7 +38,8 @@ WITH_BODY: tuple[type[AppError], ...] = (errors.PayloadTooLarge, errors.Unsuppor
 REASONS = {
     400: "请求参数错误 / the request is not right",
     404: "任务不存在 / no such task",
-    409: "idempotency_key 已用于其他请求 / idempotency_key was used for another request",
+    409: "idempotency_key 已用于其他请求, 或结果会替换他人的文件 / idempotency_key was used for another request, or "
+         "results would replace what is not the task's",
     412: "内容已是另一版本 (If-Match) / the content is of another version by now (If-Match)",
     413: "请求体过大 / the body is too large",
     415: "请求体不是 JSON / the body is not JSON",
@@ -99,7 +100,8 @@ def _examples() -> dict[str, dict[str, Any]]:
         TASK_TYPE=target.task_types[0], PLATFORM=target.name, SUFFIX=target.artefact_suffix))
     examples["create_task"]["request"] = {
         "task_type": target.task_types[0], "platform": target.name,
-        "input_path": f"models/detector{target.input_suffixes[0]}", "parameters": target.example, "priority": "normal"}
+        "input_path": f"models/detector{target.input_suffixes[0]}", "parameters": target.example, "priority": "normal",
+        "overwrite": False}
     at = parse_time("2024-01-01T12:00:00")
     worker = WorkerInfo(id="worker-1", host="host-1", pid=1, platforms={target.name: {"tool": "1.0"}}, slots=2,
                         started_at=at, seen_at=at)

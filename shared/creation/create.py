@@ -21,7 +21,7 @@ def create_tasks(request: CreateTask) -> list[Task]:
 
     Raises:
         InvalidRequest: the request is wrong, or what it asks for is certain to fail.
-        Conflict: the idempotency key was used for another request, or a result would be written over an input.
+        Conflict: the idempotency key was used for another request, or a result would replace what is not the task's.
         Unavailable: the store does not answer.
     """
     tasks = build_tasks(request, get_settings())

@@ -9,6 +9,7 @@ from shared.errors import AppError
 from shared.store import DuplicateKey, Store, TaskFilter
 from shared.transitions import created
 from tests.contract.store_model import make_task
+from tests.contract.test_store import ODD_TEXT
 
 pytest_plugins = ["tests.contract.store_backends"]
 
@@ -84,3 +85,9 @@ def test_tasks_are_found_by_their_keys(store: Store):
     found = store.find_by_keys(["k#0", "k#2", "k", "", "k#9"])
     assert {key: task.id for key, task in found.items()} == {"k#0": tasks[0].id, "k#2": tasks[2].id}
     assert store.find_by_keys([]) == {}
+
+
+def test_a_key_may_be_any_text(store: Store):
+    task = make_task(idempotency_key=ODD_TEXT)
+    store.insert(task)
+    assert store.find_by_keys([ODD_TEXT, "k"]) == {ODD_TEXT: task}

@@ -93,6 +93,17 @@ def test_overwrite_is_a_part_of_what_a_repeated_request_says(call: Caller, store
         409, "idempotency_key")
 
 
+def test_a_repeated_request_gets_the_first_answer_whatever_lies_at_its_output_now(
+        call: Caller, store: Store, put: Callable[..., None]) -> None:
+    single = INTEL | {"output_path": "out/m.xml", "idempotency_key": "k-1"}
+    several = {"targets": [INTEL | {"output_path": "out/n.xml"}, ROCKCHIP], "idempotency_key": "k-2"}
+    answers = [create(call, **request).data for request in (single, several)]
+    put("out/m.xml")
+    put("out/n.bin")
+    assert [create(call, **request).data for request in (single, several)] == answers
+    create(call, **single | {"idempotency_key": "k-3"}).assert_error(409, "out/m.xml")
+
+
 def test_a_target_of_a_group_says_for_itself_whether_it_overwrites(call: Caller, store: Store) -> None:
     answer = create(call, overwrite=True, targets=[INTEL, INTEL | {"overwrite": False}])
     assert [store.get(state["task_id"]).overwrite for state in answer.data["tasks"]] == [True, False]

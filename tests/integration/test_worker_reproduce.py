@@ -138,7 +138,7 @@ def test_the_manifest_tells_of_each_stage_what_it_read_and_with_which_tools(conv
 def test_the_report_is_beside_it_as_json_and_as_a_page(converted: Converted) -> None:
     result = converted.task.result
     assert (result.manifest_path, result.report_path, result.report_page_path) == (
-        "out/a model.manifest.json", "out/a model.report.json", "out/a model.report.html")
+        "out/a model.xml.manifest.json", "out/a model.xml.report.json", "out/a model.xml.report.html")
     report = Report.model_validate_json(converted.published(result.report_path))
     assert report.model.operators == {"BatchNormalization": 1, "Conv": 1, "Flatten": 1, "Gemm": 1,
                                       "GlobalAveragePool": 1, "Relu": 1}
