@@ -132,7 +132,9 @@ class Task(Document):
     platform: str  # the target's name
     input_path: str  # the model, as `bucket/object` or an absolute path below an allowed root
     output_path: str  # where the artefact's first file goes; the names beside it are made in `shared.outputs`
-    overwrite: bool = False  # results may replace what others have put there; older versions never asked
+    # Whether results may replace what others have put there. It is not written while it is false: the version before
+    # this one does not know it.
+    overwrite: bool = Field(False, exclude_if=lambda value: not value)
     parameters: dict[str, Any] = Field({})  # checked, with the target's defaults filled in
     priority: Priority = "normal"
     labels: dict[str, str] = Field({})  # the client's own words, for its lists
@@ -141,7 +143,6 @@ class Task(Document):
     idempotency_key: str | None = None  # unique among all tasks, where there is one
     request_hash: str | None = None  # SHA-256 of the request, which tells a repeated request from another one
     group_id: str | None = None  # of the tasks that one request with several targets made
-    marked: bool = False  # its claims mark what they publish (`shared.marks`); those of older versions did not
 
     # Who works on it.
     status: Status = Status.PENDING

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
-from shared.documents import TASK_ID, Task
+from shared.documents import TASK_ID, Task, TaskResult
 from shared.files.paths import MAX_PART_BYTES
 from shared.platforms import get_platforms
 from shared.platforms.base import Platform, object_parameters
@@ -68,6 +68,12 @@ def artefact_paths(task: Task) -> list[str]:
 def paths_beside(task: Task) -> dict[str, str]:
     """`{suffix: path}` of the manifest and the reports."""
     return {suffix: task.output_path + suffix for suffix in BESIDE}
+
+
+def has_older_names(result: TaskResult, task: Task) -> bool:
+    """Whether a version has published the task's result that named the manifest after the stem alone, and marked none
+    of the objects that it wrote."""
+    return result.manifest_path != task.output_path + MANIFEST
 
 
 def written_paths(task: Task) -> list[str]:

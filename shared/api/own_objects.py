@@ -8,6 +8,7 @@ from shared.documents import Task
 from shared.errors import UnreadableDocument
 from shared.files import Files
 from shared.marks import may_delete, read_mark
+from shared.outputs import has_older_names
 
 _AT_ONCE = 8
 
@@ -27,7 +28,7 @@ def _delete(files: Files, task: Task | UnreadableDocument, path: str) -> None:
     if there is None:
         return
     # What older versions have published has no mark. It is known by the result that names it.
-    unmarked = (isinstance(task, Task) and not task.marked and there.mark is None and task.result is not None
-                and path in task.result.objects())
+    unmarked = (isinstance(task, Task) and there.mark is None and task.result is not None
+                and path in task.result.objects() and has_older_names(task.result, task))
     if unmarked or may_delete(read_mark(there), task.id):
         files.delete(path, seen=there)

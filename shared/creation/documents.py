@@ -76,8 +76,8 @@ def _build_task(request: CreateTask, choice: TargetChoice, settings: Settings, w
     return Task(
         id=task_id, task_type=choice.task_type, platform=platform.name, input_path=input_path,
         output_path=output_path or default_output(task_id, input_path, platform, settings), overwrite=overwrite,
-        marked=True, parameters=parameters,
-        priority=request.priority, labels=request.labels, queue_order=now - HEAD_START_S[request.priority],
+        parameters=parameters, priority=request.priority, labels=request.labels,
+        queue_order=now - HEAD_START_S[request.priority],
         created_at=now, updated_at=now, idempotency_key=request.idempotency_key,
         # A request of an older version, which had no `overwrite`, has the same hash.
         request_hash=canonical_digest([*asked, "overwrite"] if overwrite else asked))

@@ -143,7 +143,7 @@ def test_with_a_task_goes_what_it_wrote_and_nothing_that_others_have_put_into_it
         call: Caller, add: Callable[..., Task], files: Files, put: Callable[..., None]) -> None:
     task_id = new_task_id()
     folder = f"results/{task_id}"
-    add(id=task_id, status="completed", epoch=3, marked=True, output_path=f"{folder}/m.xml")
+    add(id=task_id, status="completed", epoch=3, output_path=f"{folder}/m.xml")
     own, claims = Mark(task_id, 3, "intel"), [f"{folder}/m.bin", f"{folder}/m.xml.manifest.json"]
     put(claims[0], own)
     put(claims[1], Mark(task_id, 2, "intel"))  # a claim that was killed while it published
