@@ -119,8 +119,11 @@ class LogSharer:
     def _store(self, log: _Followed) -> None:
         with self._best_effort("a log is not stored", log.task_id, log.stage):
             held = self._scratch / "log-to-store"
-            held.write_bytes(log.content)
-            self._files.upload(held, log_path(self._settings, log.task_id, log.stage))
+            try:
+                held.write_bytes(log.content)
+                self._files.upload(held, log_path(self._settings, log.task_id, log.stage))
+            finally:
+                held.unlink(missing_ok=True)  # also half of it, from a disk that is full
             log.stored = True
 
     def _remove(self, task_id: str) -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from shared.errors import Unavailable
 from shared.task_logs import log_path
 from tests.integration.worker_kit import Bench, Running, wait_until
+from worker.log_sharer import LogSharer
 
 
 def read_log(bench: Bench, task_id: str, stage: str) -> bytes:
@@ -70,3 +72,21 @@ def test_what_is_stored_is_clean_and_only_grows(bench: Bench, tmp_path: Path) ->
     stored.append(read_log(bench, "task_1", "compile"))
     assert all(later.startswith(earlier) and later != earlier for earlier, later in pairwise(stored))
     assert stored[-1].decode() == ("begun in out/x\nhalf a line\n 10%\n 50%\n100%\nValueError: <a.B object>\nno end")
+
+
+def test_a_log_that_could_not_be_stored_leaves_no_file_in_the_workers_folder(watched: Bench, tmp_path: Path) -> None:
+    tried: list[str] = []
+
+    def away(path: str) -> None:
+        tried.append(path)
+        raise Unavailable("files", "told to")
+
+    watched.files.on_upload = away
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    logs = LogSharer(watched.files, watched.settings, scratch)
+    path = tmp_path / "log.txt"
+    with logs.following("task_1", "compile", path):
+        path.write_text("a line\n")
+    logs.close()
+    assert tried and not list(scratch.iterdir())
