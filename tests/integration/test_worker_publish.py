@@ -219,6 +219,11 @@ class FilesByContent(FilesThat):
         info = super().upload(source, path, condition=condition, **options)
         return replace(info, etag=hashlib.md5(source.read_bytes()).hexdigest())
 
+    def delete(self, path: str, *, seen: FileInfo | None = None) -> None:
+        there = self.stat(path)
+        if seen is None or (there and (there.etag, there.mark) == (seen.etag, seen.mark)):
+            super().delete(path)
+
     def download(self, path: str, target: Path, **options: Any) -> FileInfo:
         info = super().download(path, target, **options)
         return replace(info, etag=hashlib.md5(target.read_bytes()).hexdigest())
