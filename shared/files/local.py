@@ -67,10 +67,11 @@ class LocalFiles:
                     return self._info(self._tree.link(source, parts))
             with self._tree.unfinished() as (fd, name):
                 _copy(file.fileno(), fd)
-                os.fsync(fd)
-                with self._tree.locked():
+                entry = self._tree.finish(fd, parts)
+                with self._tree.marked(entry, mark), self._tree.locked():
                     self._check(condition, parts, path)
-                    return self._info(self._tree.place(fd, name, parts, mark))
+                    self._tree.place(name, entry)
+            return self._info(entry)
 
     def touch(self, path: str) -> bool:
         with _reported(path), self._tree.locked():

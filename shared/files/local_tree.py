@@ -138,24 +138,36 @@ class Tree:
                 os.unlink(name, dir_fd=private)
             return entry_of(parts, os.stat(parts[-1], dir_fd=folder, follow_symlinks=False))
 
-    def place(self, fd: int, name: str, parts: Parts, mark: str | None = None) -> Entry:
-        """Give an unfinished file, written and synced, its place; readers see the old file or this one, with its mark.
-
-        The mark is there before the file is, under the etag that the file will have.
-        """
+    def finish(self, fd: int, parts: Parts) -> Entry:
+        """Sync an unfinished file that is written whole; what it will be at `parts`."""
         written = os.fstat(fd)
         moment = written.st_mtime_ns // 10**9 * 10**9 + secrets.randbelow(10**9)
         os.utime(fd, ns=(moment, moment))
         os.fsync(fd)
-        entry, replaced = entry_of(parts, os.fstat(fd)), self.find(parts)
-        with self.folder((PRIVATE_DIR,)) as private, self.folder(parts[:-1], make=True) as folder:
-            if mark is not None:
-                self._write_mark(entry, mark)
-            os.replace(name, parts[-1], src_dir_fd=private, dst_dir_fd=folder)
+        return entry_of(parts, os.fstat(fd))
+
+    def place(self, name: str, entry: Entry) -> None:
+        """Give a finished file its place; readers see the old file or this one, with its mark."""
+        replaced = self.find(entry.parts)
+        with self.folder((PRIVATE_DIR,)) as private, self.folder(entry.parts[:-1], make=True) as folder:
+            os.replace(name, entry.parts[-1], src_dir_fd=private, dst_dir_fd=folder)
             os.fsync(folder)
         if replaced is not None:
             self._remove_mark(replaced)
-        return entry
+
+    @contextmanager
+    def marked(self, entry: Entry, mark: str | None) -> Iterator[None]:
+        """Inside, the file that `entry` tells of can be placed with this mark. Nobody reads the mark before that, since
+        no file has this etag yet. It stays unless the block fails."""
+        if mark is None:
+            yield
+            return
+        self._write_mark(entry, mark)
+        try:
+            yield
+        except BaseException:
+            self._remove_mark(entry)
+            raise
 
     def touch(self, parts: Parts) -> bool:
         """Let the file count as changed now. Its own times stay: they are part of its etag, or a seal."""
@@ -182,7 +194,6 @@ class Tree:
             return file.read()
 
     def _write_mark(self, entry: Entry, mark: str) -> None:
-        """Nobody reads it before its file is placed: until then no file has this etag."""
         with self.folder(MARKS, make=True) as marks:
             fd = os.open(_mark_name(entry), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666,
                          dir_fd=marks)
