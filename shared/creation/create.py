@@ -27,8 +27,8 @@ def create_tasks(request: CreateTask) -> list[Task]:
     tasks = build_tasks(request, get_settings())
     if request.idempotency_key and (answered := first_answer(tasks)):
         return answered
-    refuse_conflicts(tasks)
     refuse_hopeless(tasks, get_settings(), several=request.targets is not None)
+    refuse_conflicts(tasks)
     stored, new = store_once(tasks)
     queue_answers = True  # a queue that does not answer once is not waited for again in this request
     for task in new:
