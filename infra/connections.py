@@ -18,7 +18,6 @@ LINE_BYTES = 8190  # the request line and each field
 FIELDS = 100
 PIECES = 8192  # of a body: each costs the parser some microseconds, whatever its size
 PIPELINED = 16  # requests on one connection that wait for the answer to an earlier one
-MAX_CONNECTIONS = 1000  # of one process
 
 
 class _Refused(Exception):
@@ -32,6 +31,7 @@ class Connection(HttpToolsProtocol):
         super().__init__(*arguments, **named)
         # `client_s`: from the connection, or a request's first byte, to its last byte; and without taking anything.
         self._limit_s = get_settings().client_s
+        self._most = get_settings().connections
         self._reading_since: float | None = None  # a request is expected, or a part of it is there
         self._in_head = False
         self._head_bytes = 0  # of a head that is not whole, but for what came at once with its begin
@@ -42,10 +42,10 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._reading_since = self.loop.time()
-        if len(self.connections) > MAX_CONNECTIONS:
-            waiting = [(one._reading_since, id(one), one) for one in self.connections
-                       if isinstance(one, Connection) and one._reading_since is not None]
-            min(waiting)[2]._drop()  # the one that has let us wait longest; this one is among them
+        if len(self.connections) > self._most:
+            waiting = [one for one in self.connections if isinstance(one, Connection)
+                       and one._reading_since is not None and not one.transport.is_closing()]
+            min(waiting, key=Connection._waits_since)._drop()  # this one is among them
 
     def data_received(self, data: bytes) -> None:
         if self._reading_since is None:
@@ -105,6 +105,9 @@ class Connection(HttpToolsProtocol):
         elif now - self._stuck_since > self._limit_s:
             self._drop()
         self._unsent = unsent
+
+    def _waits_since(self) -> float:
+        return self._reading_since or 0.0
 
     def _is_answering(self) -> bool:
         return bool(self.pipeline) or (

@@ -23,6 +23,7 @@ from shared.api.http_errors import error_response, marked, own_id
 from shared.errors import AppError, Busy, PayloadTooLarge
 
 HELD_BYTES = 64 << 20  # bodies of requests that are not answered and answers that are not sent, of one process
+FREE_BYTES = 32 << 10  # of each request and its answer: they are not counted, so that small ones are always served
 DRAIN_BYTES = 32 << 20  # of a body that is too large: read so that its client sees the answer
 PIECE_BYTES = 64 << 10  # of an answer: the server holds no more of it for a client that reads slowly
 
@@ -50,6 +51,36 @@ class Answer:
         return cls(response.status_code, headers, response.get_data())
 
 
+class Held:
+    """Bytes that this process holds for its clients, beyond what each may have anyway."""
+
+    size = 0
+
+
+class Share:
+    """What is held for one request."""
+
+    def __init__(self, held: Held) -> None:
+        self._held, self._size, self._counted = held, 0, 0
+
+    def hold(self, size: int) -> None:
+        """Count bytes more.
+
+        Raises:
+            Busy: too much is held for all clients together.
+        """
+        beyond = max(0, self._size + size - FREE_BYTES)
+        if beyond and self._held.size + beyond - self._counted > HELD_BYTES:
+            raise Busy("服务繁忙, 请稍后重试", "too much is held for other clients: try again later", RETRY_AFTER_S)
+        self._size += size
+        self._held.size += beyond - self._counted
+        self._counted = beyond
+
+    def give_back(self) -> None:
+        self._held.size -= self._counted
+        self._size = self._counted = 0
+
+
 class Front:
     """An ASGI application. `lanes` are the threads by their names, `lane_of` tells the name for a method and a path."""
 
@@ -58,22 +89,19 @@ class Front:
         self._app, self._lanes, self._lane_of = app, lanes, lane_of
         self._max_body_bytes = max_body_bytes
         self._hub = StreamHub()
-        self._held = 0
+        self._held = Held()
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise ValueError(f"{scope['type']} is not served")
         environ = make_environ(scope)
-        held = 0
+        share = Share(self._held)
         try:
             try:
-                body = await self._read(environ, receive)
-                held = len(body)
-                environ["wsgi.input"] = io.BytesIO(body)
+                environ["wsgi.input"] = io.BytesIO(await self._read(environ, receive, share))
                 lane = self._lanes[self._lane_of(scope["method"], scope["path"])]
                 answer = await lane.run(lambda: call(self._app, environ))
-                self._hold(len(answer.body))
-                held += len(answer.body)
+                share.hold(len(answer.body))
             except AppError as error:
                 answer = _refusal(environ, error)
             except ClientGone:
@@ -83,9 +111,9 @@ class Front:
             else:
                 await _send(answer, send)
         finally:
-            self._held -= held
+            share.give_back()
 
-    async def _read(self, environ: dict[str, Any], receive: Receive) -> bytes:
+    async def _read(self, environ: dict[str, Any], receive: Receive, share: Share) -> bytes:
         """The body, or a byte more of it than a body may have: the function then refuses it.
 
         Raises:
@@ -94,34 +122,20 @@ class Front:
         declared = environ.get("CONTENT_LENGTH", "")
         too_large = declared.isdigit() and int(declared) > self._max_body_bytes
         body, seen = bytearray(), 0
-        try:
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise ClientGone
-                chunk = message.get("body", b"")
-                seen += len(chunk)
-                if seen > DRAIN_BYTES:
-                    raise PayloadTooLarge("请求体过大", "the body is too large")
-                if chunk and not too_large:
-                    kept = chunk[:self._max_body_bytes + 1 - len(body)]
-                    self._hold(len(kept))
-                    body += kept
-                if not message.get("more_body"):
-                    return bytes(body)
-        except BaseException:
-            self._held -= len(body)
-            raise
-
-    def _hold(self, size: int) -> None:
-        """Count bytes that this process holds for its clients.
-
-        Raises:
-            Busy: they would be too many.
-        """
-        if self._held + size > HELD_BYTES and size:
-            raise Busy("服务繁忙, 请稍后重试", "too much is held for other clients: try again later", RETRY_AFTER_S)
-        self._held += size
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            chunk = message.get("body", b"")
+            seen += len(chunk)
+            if seen > DRAIN_BYTES:
+                raise PayloadTooLarge("请求体过大", "the body is too large")
+            if chunk and not too_large:
+                kept = chunk[:self._max_body_bytes + 1 - len(body)]
+                share.hold(len(kept))
+                body += kept
+            if not message.get("more_body"):
+                return bytes(body)
 
     async def _send_stream(self, answer: Answer, receive: Receive, send: Send) -> None:
         stream = answer.stream

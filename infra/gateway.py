@@ -89,8 +89,14 @@ def main(argv: list[str] | None = None) -> None:
     os.environ.setdefault(f"{PREFIX}SSE_STREAMS", str(STREAMS))
     set_up_logs(get_settings().log_level, service="gateway")
     sys.setswitchinterval(SWITCH_S)
-    serve(make_front(load_functions(), arguments.threads), arguments.host, arguments.port, arguments.processes,
-          at_stop=lambda: get_streams().close(), at_exit=close_all)
+    front = make_front(load_functions(), arguments.threads)
+
+    def end() -> None:
+        front.close()
+        close_all()
+
+    serve(front, arguments.host, arguments.port, arguments.processes, at_stop=lambda: get_streams().close(),
+          at_exit=end)
 
 
 if __name__ == "__main__":

@@ -15,12 +15,14 @@ from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from gunicorn.workers.base import Worker
 
-from infra.connections import MAX_CONNECTIONS, Connection
+from infra.connections import Connection
 from infra.front import Front
+from shared.settings import get_settings
 
 KEEP_ALIVE_S = 30
 GRACE_S = 8  # for requests under way when the process is told to stop; gunicorn kills it two seconds later
 BACKLOG = 2048
+OTHER_FILES = 1000  # that a process may open beside its connections
 
 logger = logging.getLogger(__name__)
 
@@ -94,8 +96,9 @@ class Process(Worker):
 
     async def _serve(self) -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if soft < 2 * MAX_CONNECTIONS:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 2 * MAX_CONNECTIONS), hard))
+        needed = get_settings().connections + OTHER_FILES
+        if soft < needed:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, needed), hard))
         config = uvicorn.Config(
             self.wsgi, interface="asgi3", loop="asyncio", http=Connection, ws="none", lifespan="off", log_config=None,
             access_log=False, server_header=False, proxy_headers=False, timeout_keep_alive=KEEP_ALIVE_S,

@@ -79,6 +79,8 @@ class Settings(BaseModel):
     # What one request may cost.
     client_s: float = Field(15.0, gt=0, description="how long a client may take to send a request to the gateway, and "
                                                     "how long it may take nothing of an answer")
+    connections: int = Field(1000, ge=10, description="connections of one process of the gateway; beyond them the one "
+                                                      "ends that has let the gateway wait longest for a request")
     request_s: float = Field(10.0, gt=0, description="the longest work on one request")
 
     # Event streams. Each holds a thread of its process as long as it lasts, but for the gateway's.

@@ -6,7 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,32 @@ def test_whoever_takes_no_answer_is_closed_and_others_are_answered(
         while any(map(is_open, slow)) and time.monotonic() < deadline:
             time.sleep(0.2)
         assert not any(map(is_open, slow))
+
+
+def test_of_too_many_connections_those_that_waited_longest_are_ended(serve: Callable[..., Server]) -> None:
+    url = serve(connections="20", client_s="600").url
+    with ExitStack() as stack:
+        idle = [connect(stack, url) for _ in range(30)]
+        for _ in range(5):
+            assert requests.post(f"{url}/tasks/list", json={}, timeout=30).status_code == 200
+        assert not any(map(is_open, idle[:10])) and any(map(is_open, idle[20:]))
+
+
+def test_half_sent_bodies_hold_no_more_than_their_share_of_memory(serve: Callable[..., Server]) -> None:
+    url = serve(client_s="600").url
+    body = b"[" * (get_settings().max_body_bytes - 1)
+    with ExitStack() as stack:
+        slow = [connect(stack, url) for _ in range(80)]
+        for connection in slow:
+            with suppress(ConnectionError):  # it was refused already
+                connection.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % (len(body) + 1) + body)
+        deadline = time.monotonic() + 120
+        while sum(map(is_open, slow)) > 70 and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert 40 < sum(map(is_open, slow)) <= 70  # a MiB each, and 64 MiB together
+        refused = [read_to_end(connection) for connection in slow if not is_open(connection)]
+        assert all(not answer or answer.startswith(b"HTTP/1.1 503 ") for answer in refused)
+        assert requests.get(f"{url}/health", timeout=30).status_code == 200
 
 
 def is_open(connection: socket.socket) -> bool:
