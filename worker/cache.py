@@ -161,11 +161,13 @@ class StageCache:
         folder = self._entry(result.key) / FILES
         try:
             check_files(result, folder)
+            found: set[str] = set()  # blobs that were there before
             began = float("-inf")
             while time.monotonic() - began > SLOW_S:  # again, if the first blobs are no longer new by now
                 began = time.monotonic()
                 for name, about in result.files.items():
-                    self._share_file(folder / name, about)
+                    if self._share_file(folder / name, about):
+                        found.add(name)
         except FileNotFoundError as error:
             raise damaged(result) from error
         with self._scratch_folder() as scratch:
@@ -178,20 +180,26 @@ class StageCache:
                     if not self._files.touch(path):
                         continue  # removed in between
                 break
+        for name in found:  # a client may have wanted the result gone that they were there for
+            if self._files.stat(blob := self._blob_path(result.files[name])) is None:
+                self._files.upload(folder / name, blob, immutable=True)
         self._mark_shared(result.key)
 
-    def _share_file(self, source: Path, about: dict[str, Any]) -> None:
-        """Whichever way, the blob is new afterwards: what is old and named by no manifest may be removed."""
+    def _share_file(self, source: Path, about: dict[str, Any]) -> bool:
+        """Whether the blob was there before. It is new afterwards: what is old and named by no manifest may go."""
         path = self._blob_path(about)
         if about["size_bytes"] <= SMALL_BYTES:
             try:
                 self._files.upload(source, path, condition=IfAbsent(), immutable=True)
             except PreconditionFailed:
                 self._files.upload(source, path, immutable=True)
-            return
+                return True
+            return False
         stored = self._files.stat(path)
         if stored is None or stored.size_bytes != about["size_bytes"] or not self._files.touch(path):
             self._files.upload(source, path, immutable=True)
+            return False
+        return True
 
     def is_shared(self, key: str) -> bool:
         """Whether every worker can have the result."""
@@ -238,6 +246,7 @@ class StageCache:
         """The object store has these no longer: who uses them next shares them anew."""
         for key in keys:
             self._told.pop(key, None)
+            self._used.discard(key)
             with suppress(FileNotFoundError):
                 (self._entry(key) / SHARED).unlink()
 

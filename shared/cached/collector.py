@@ -7,8 +7,9 @@ manifest, then the blobs that no other manifest names. What may be needed stays:
 - The results that tasks have recorded which are pending, running or paused. The records are read after the manifests
   were listed, and again before every step of removals. A failed task is not among these: its results stay as long as
   others, and a retry that comes later runs again what is gone.
-- Whatever was written or touched less than `cache_grace_s` ago. Workers touch a result before they take its files from
-  here, and a blob that they find here before they name it in a manifest.
+- Whatever was written or touched less than `cache_grace_s` ago, unless a client wants it gone. Workers touch a result
+  before they take its files from here, and a blob that they find here before they name it in a manifest. Afterwards
+  they look whether it is still there.
 - A blob that a manifest names which was written since.
 
 Between the last look at an object and its removal lies one request. A worker that needs it in that moment misses it,
@@ -36,7 +37,11 @@ from shared.task_logs import logs, task_of
 logger = logging.getLogger(__name__)
 
 LIVE = (Status.PENDING, Status.RUNNING, Status.PAUSED)
+PURGED = "purged results"
 STEP = 100  # removals between two looks at the tasks
+# What is not older than a client's wish by more than this is what the client means: a worker may tell a use just then,
+# and where copies of a blob are linked to it, their removal changes its time (`local_tree.Entry`).
+PURGE_SLACK_S = 60.0
 ROUNDING_S = 1.0  # a HEAD tells times in whole seconds, a list may tell them better
 
 Item = TypeVar("Item")
@@ -70,6 +75,7 @@ class Collector:
         self._bucket = settings.cache_bucket
         self._dry_run, self._pause = dry_run, pause
         self._named: dict[tuple[str, str], tuple[str, ...]] = {}  # {(key, etag): digests}
+        self._read: dict[str, Notice | None] = {}  # {path: notice}
 
     def run(self) -> Report:
         """One pass.
@@ -86,8 +92,10 @@ class Collector:
         users = self._users(results)
         purged = self._purged(notices)
         doomed = self._doomed(results, contents, users, purged, now, report.kept_bytes)
-        gone = self._remove_results(doomed, report)
-        self._remove_contents(results.keys() - gone, contents, users, purged, now, report)
+        gone = self._remove_results(doomed, results, report)
+        wanted_gone = {digest: notice.written_at for notice in notices for digest in notice.blobs}
+        wanted_gone |= {digest: now for key in gone & purged.keys() for digest in self._digests(key, results[key])}
+        self._remove_contents(results.keys() - gone, contents, users, wanted_gone, now, report)
         self._remove_logs(task_logs, now, report)
         return report
 
@@ -108,14 +116,14 @@ class Collector:
     # --- what is to go ------------------------------------------------------------------------------------------------
 
     def _notices(self, now: float, report: Report) -> list[Notice]:
-        """Those that want something removed. Old ones go."""
-        found = []
+        """Old ones go."""
+        known, self._read = self._read, {}
         for info in list(self._list(f"{self._bucket}/notices/", report)):
             if now - _time(info) > LIFE_S:
                 self._remove(info, "notices", report)
-            elif (notice := read_notice(self._files, info)) and notice.kind == "purge":
-                found.append(notice)
-        return found
+            else:
+                self._read[info.path] = known[info.path] if info.path in known else read_notice(self._files, info)
+        return [notice for notice in self._read.values() if notice]
 
     def _users(self, results: dict[str, FileInfo]) -> dict[str, set[str]]:
         """`{digest: the keys of the results that have it}`."""
@@ -143,11 +151,11 @@ class Collector:
             return ()
 
     def _purged(self, notices: list[Notice]) -> dict[str, float]:
-        """`{key: when a client wanted it gone}`, without those that a task has recorded. What was made after that is
-        another conversion's."""
+        """`{key: when a client wanted it gone}`, without those that a task has recorded. What is made later is another
+        conversion's."""
         wanted: dict[str, float] = {}
         for notice in notices:
-            for key in notice.keys:
+            for key in notice.keys if notice.kind == "purge" else ():
                 wanted[key] = max(wanted.get(key, 0.0), notice.written_at)
         recorded: set[str] = set()
         for some in _batches(wanted, 1000):
@@ -164,8 +172,8 @@ class Collector:
         for key, info in by_use:
             if key in needed:
                 continue
-            if key in purged and _time(info) <= purged[key]:
-                why = "purged results"
+            if key in purged and _time(info) <= purged[key] + PURGE_SLACK_S:
+                why = PURGED
             elif now - _time(info) > self._settings.cache_life_s:
                 why = "results that were not used for long"
             elif total > self._settings.cache_bucket_bytes and now - _time(info) > self._settings.cache_grace_s:
@@ -182,7 +190,8 @@ class Collector:
 
     # --- removals -----------------------------------------------------------------------------------------------------
 
-    def _remove_results(self, doomed: dict[str, tuple[str, FileInfo]], report: Report) -> set[str]:
+    def _remove_results(self, doomed: dict[str, tuple[str, FileInfo]], results: dict[str, FileInfo],
+                        report: Report) -> set[str]:
         """The keys of the results that are gone."""
         gone: set[str] = set()
         for some in _batches(doomed, STEP):
@@ -190,7 +199,9 @@ class Collector:
             needed = self._store.stage_keys(statuses=LIVE, among=some)
             going = [key for key in some if key not in needed]
             if going and not self._dry_run:
-                write_notice(self._files, self._bucket, "removed", going)
+                purged = [key for key in going if doomed[key][0] == PURGED]
+                write_notice(self._files, self._bucket, "removed", going, blobs={
+                    digest for key in purged for digest in self._digests(key, results[key])})
             for key in going:
                 why, info = doomed[key]
                 if self._is_unused(info):
@@ -198,21 +209,23 @@ class Collector:
                     gone.add(key)
         return gone
 
-    def _is_unused(self, seen: FileInfo) -> bool:
-        """Whether nobody has written or touched the object since it was listed."""
+    def _is_unused(self, seen: FileInfo, since: float | None = None) -> bool:
+        """Whether nobody has written or touched the object since it was listed, or since then."""
         info = self._files.stat(seen.path)
-        return info is not None and info.etag == seen.etag and _time(info) <= _time(seen) + ROUNDING_S
+        last = _time(seen) + ROUNDING_S if since is None else since
+        return info is not None and info.etag == seen.etag and _time(info) <= last
 
     def _remove_contents(self, kept: Iterable[str], contents: dict[str, FileInfo], users: dict[str, set[str]],
-                         purged: dict[str, float], now: float, report: Report) -> None:
-        """Blobs that no manifest names: those of removed results, and what a killed worker has stored half."""
+                         wanted_gone: dict[str, float], now: float, report: Report) -> None:
+        """Blobs that no manifest names: those of removed results, and what a killed worker has stored half.
+
+        `wanted_gone` is `{digest: when}`, of results that a client wants gone.
+        """
         kept = set(kept)
         free = {digest: info for digest, info in contents.items() if not users.get(digest, set()) & kept}
-        wanted_gone = {digest: max(purged.get(key, 0.0) for key in users[digest])
-                       for digest in free if users.get(digest)}
+        until = {digest: wanted_gone[digest] + PURGE_SLACK_S for digest in free if digest in wanted_gone}
         free = {digest: info for digest, info in free.items()
-                if now - _time(info) > self._settings.cache_grace_s
-                or _time(info) <= wanted_gone.get(digest, 0.0)}
+                if now - _time(info) > self._settings.cache_grace_s or _time(info) <= until.get(digest, 0.0)}
         if not free:
             return
         for info in self._files.find(manifests(self._bucket)):  # what was written since
@@ -222,8 +235,8 @@ class Collector:
                 if self._dry_run and key not in kept:
                     continue  # it would be gone
                 free.pop(digest, None)
-        for info in free.values():
-            if self._is_unused(info):
+        for digest, info in free.items():
+            if self._is_unused(info, until.get(digest)):
                 self._remove(info, "files of results", report)
 
     def _remove_logs(self, task_logs: list[FileInfo], now: float, report: Report) -> None:

@@ -26,18 +26,21 @@ Kind = Literal["removed", "purge"]
 
 @dataclass(frozen=True)
 class Notice:
-    """`written_at` is by the object store's clock. `tasks` are those whose deletion asked for a purge."""
+    """`written_at` is by the object store's clock. `tasks` are those whose deletion asked for a purge, `blobs` the
+    digests of files that go with results that a client wanted gone."""
 
     id: str
     written_at: float
     kind: Kind
     keys: frozenset[str]
     tasks: frozenset[str] = frozenset()
+    blobs: frozenset[str] = frozenset()
 
 
-def write_notice(files: Files, bucket: str, kind: Kind, keys: Iterable[str], tasks: Iterable[str] = ()) -> None:
+def write_notice(files: Files, bucket: str, kind: Kind, keys: Iterable[str], tasks: Iterable[str] = (),
+                 blobs: Iterable[str] = ()) -> None:
     """Raises Unavailable."""
-    content = {"kind": kind, "keys": sorted(keys), "tasks": sorted(tasks)}
+    content = {"kind": kind, "keys": sorted(keys), "tasks": sorted(tasks), "blobs": sorted(blobs)}
     put_json(files, f"{_folder(bucket)}{uuid.uuid4().hex}.json", content)
 
 
@@ -66,7 +69,7 @@ def read_notice(files: Files, info: FileInfo) -> Notice | None:
         if told["kind"] not in ("removed", "purge"):
             return None
         return Notice(info.path, info.modified_at or 0.0, told["kind"], frozenset(map(str, told["keys"])),
-                      frozenset(map(str, told["tasks"])))
+                      frozenset(map(str, told["tasks"])), frozenset(map(str, told["blobs"])))
     except (NotFound, ValueError, TypeError, KeyError):
         return None
 

@@ -196,9 +196,28 @@ def test_what_a_client_wants_gone_goes_at_once_unless_another_task_has_recorded_
     assert here.keys() == ["completed", "running"] and len(here.paths("blobs/")) == 3
 
 
+@pytest.mark.parametrize("small_bytes", [0, 1 << 20])
+def test_a_result_that_takes_up_a_blob_while_it_is_purged_is_whole(here: Bucket, monkeypatch: pytest.MonkeyPatch,
+                                                                   small_bytes: int) -> None:
+    """The blob goes after the new result has found it, and before its manifest is there."""
+    monkeypatch.setattr("worker.cache.SMALL_BYTES", small_bytes)
+    here.share("purged", a=b"of both")
+    write_notice(here.files, here.bucket, "purge", ["purged"], ["task_1_1"])
+
+    def purge(path: str) -> None:
+        if path == manifest_path(here.bucket, "new"):
+            here.files.on_upload = lambda path: None
+            here.clean()
+            assert here.paths("blobs/") == []
+
+    here.files.on_upload = purge
+    result = here.share("new", a=b"of both")
+    assert here.keys() == ["new"] and here.read(result) == {"a": b"of both"}
+
+
 def test_what_is_made_after_a_purge_stays(here: Bucket) -> None:
     write_notice(here.files, here.bucket, "purge", ["again"], ["task_1_1"])
-    here.age(60, *(info.path for info in find_notices(here.files, here.bucket)))
+    here.age(90, *(info.path for info in find_notices(here.files, here.bucket)))
     result = here.share("again", a=b"1")
     here.clean()
     assert here.read(result) == {"a": b"1"}

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from shared import transitions
+from shared.cached.collector import Collector
 from shared.cached.notices import LIFE_S, write_notice
 from shared.documents import StageRecord, Status
 from shared.errors import Unavailable
@@ -16,6 +18,7 @@ from tests.integration.test_worker_cache import BUCKET, Machine
 from tests.integration.worker_kit import Bench, Running, make_settings, make_task, open_store, wait_until
 from worker.cache import HEARD, SHARED
 from worker.housekeeper import Housekeeper
+from worker.process import ToolHost
 from worker.results import StageResult
 
 Keep = Callable[..., Housekeeper]
@@ -88,6 +91,15 @@ def test_a_purge_removes_the_results_everywhere_but_what_another_task_has_record
     assert here.entry(other).exists() and there.entry(other).exists()
     third = Machine(tmp_path, "third")
     assert third.read(third.cache.find(other.key)) == {"x": b"other", "y": b"of both"}
+
+
+def test_a_use_that_is_told_after_a_purge_saves_nothing(here: Machine, keep: Keep) -> None:
+    """It was before."""
+    result = here.keep("a", {"x": b"1"}, share=True)
+    write_notice(here.files, BUCKET, "purge", [result.key], ["task_1_1"])
+    here.files.touch(f"{BUCKET}/stages/{result.key}.json")
+    keep(here)
+    wait_until(lambda: stored(here) == set())
 
 
 def test_a_copy_that_a_claim_holds_is_purged_when_the_claim_ends(here: Machine, keep: Keep) -> None:
@@ -184,3 +196,26 @@ def test_a_task_that_is_deleted_and_purged_while_it_runs_leaves_no_result(bench:
                                 for info in bench.files.find(f"{bench.settings.cache_bucket}/{below}")])
     finally:
         keeper.close()
+
+
+@pytest.mark.parametrize("removed", [False, True])
+def test_a_live_tasks_results_outlive_a_budget_of_nothing_and_what_is_lost_all_the_same_is_made_anew(
+        bench: Bench, hosts: dict[str, ToolHost], tmp_path: Path, removed: bool) -> None:
+    """Another machine goes on with the task. It finds what the first has recorded, or that somebody removed it."""
+    parameters, gate = bench.gated("verify")
+    task = bench.submit(parameters=parameters)
+    running = Running(bench, task)
+    running.at("verify")
+    wait_until(lambda: len(bench.store.get(task.id).stages) == 3)
+    nothing = bench.settings.model_copy(update={"cache_bucket_bytes": 0, "cache_life_s": 1e-9, "cache_grace_s": 1e-9})
+    assert Collector(bench.files, bench.store, nothing).run().counts == {}
+    assert bench.store.update(task.id, transitions.release("w1", 1))
+    gate.touch()
+    running.end()
+    if removed:
+        for info in list(bench.files.find(f"{bench.settings.cache_bucket}/")):
+            bench.files.delete(info.path)
+    there = Bench(tmp_path, hosts, cache_dir=tmp_path / "there")
+    assert there.run(bench.store.get(task.id), "w2").status is Status.COMPLETED
+    runs = there.runs()
+    assert (runs["prepare"], runs["compile"]) == ((2, 2) if removed else (1, 1))
