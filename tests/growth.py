@@ -8,6 +8,7 @@ after it, the last line is to be like the first one.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -115,11 +116,16 @@ def places(folder: Path, cache: str, work: str) -> dict[str, list[Path]]:
 def look(target: Target) -> Left:
     files, sizes = {}, {}
     for place, paths in target.places().items():
-        found = [path for root in paths for path in (root.rglob("*") if root.is_dir() else [root])]
-        about = [status for path in found if (status := _status(path))]
+        found = [path for root in paths for path in (_below(root) if root.is_dir() else [root])]
+        about = [status for path in found if (status := _status(path)) is not None]
         files[place], sizes[place] = len(about), sum(about)
     trees = [process for one in target.processes() for process in (one, *one.children(recursive=True))]
     return Left(files, sizes, sum(_resident(process) for process in trees))
+
+
+def _below(root: Path) -> list[Path]:
+    """What vanishes meanwhile is left out."""
+    return [Path(folder) / name for folder, _, names in os.walk(root) for name in names]
 
 
 def _status(path: Path) -> int | None:
