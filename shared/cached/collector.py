@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import TypeVar
@@ -90,7 +90,7 @@ class Collector:
         task_logs = list(self._list(logs(self._settings), report))
         notices = self._notices(now, report)
         users = self._users(results)
-        purged = self._purged(notices)
+        purged = self._purged(notices, results.keys())
         doomed = self._doomed(results, contents, users, purged, now, report.kept_bytes)
         gone = self._remove_results(doomed, results, report)
         wanted_gone = {digest: notice.written_at for notice in notices for digest in notice.blobs}
@@ -150,12 +150,12 @@ class Collector:
             logger.warning("a manifest in the cache cannot be read: %s", key)
             return ()
 
-    def _purged(self, notices: list[Notice]) -> dict[str, float]:
+    def _purged(self, notices: list[Notice], present: Collection[str]) -> dict[str, float]:
         """`{key: when a client wanted it gone}`, without those that a task has recorded. What is made later is another
         conversion's."""
         wanted: dict[str, float] = {}
         for notice in notices:
-            for key in notice.keys if notice.kind == "purge" else ():
+            for key in notice.keys.intersection(present) if notice.kind == "purge" else ():
                 wanted[key] = max(wanted.get(key, 0.0), notice.written_at)
         recorded: set[str] = set()
         for some in _batches(wanted, 1000):

@@ -123,7 +123,8 @@ class Store(Protocol):
 
     def stage_keys(self, *, statuses: Collection[Status] = (), among: Collection[str] | None = None) -> set[str]:
         """The keys of the stages that tasks have recorded: tasks with one of `statuses`, or of any status where that
-        is empty. With `among` only those of these keys."""
+        is empty. With `among` only those of these keys. It may look at all tasks, and take up to a minute: for
+        housekeeping, not for requests."""
 
     def save_worker(self, worker: WorkerInfo) -> None:
         """Insert or replace by id."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
 DEFAULT_DATABASE = "model_convert"
+SCAN_S = 60.0  # for a look at all tasks
 NEWEST_FIRST = [("created_at", -1), ("_id", -1)]
 # https://www.mongodb.com/docs/manual/reference/error-codes/
 DUPLICATE_KEY = 11000
@@ -172,7 +173,8 @@ class MongoStore:
         query: dict[str, Any] = {"status": {"$in": [status.value for status in statuses]}} if statuses else {}
         if among is not None:
             query["stages.key"] = {"$in": list(among)}
-        with self._database() as database:
+        # Only housekeeping asks, seldom: an index would cost every stage of every task a write. So it may take longer.
+        with self._database(SCAN_S) as database:
             keys = {key for document in database.tasks.find(query, {"stages.key": 1}) for key in _keys(document)}
         return keys if among is None else keys & set(among)
 
@@ -202,7 +204,7 @@ class MongoStore:
             client.close()
 
     @contextmanager
-    def _database(self) -> Iterator[Database[dict[str, Any]]]:
+    def _database(self, timeout_s: float | None = None) -> Iterator[Database[dict[str, Any]]]:
         """The database, for operations that end within the timeout together.
 
         Raises:
@@ -212,7 +214,7 @@ class MongoStore:
         from pymongo.errors import PyMongoError
 
         try:
-            with pymongo.timeout(self._timeout_s):
+            with pymongo.timeout(timeout_s or self._timeout_s):
                 yield self._client().get_default_database(DEFAULT_DATABASE)
         except PyMongoError as error:
             raise Unavailable("store", str(error)) from error
@@ -244,7 +246,6 @@ class MongoStore:
         filters = [IndexModel([(field, 1), *NEWEST_FIRST]) for field in ("status", "platform", "task_type", "group_id")]
         database.tasks.create_indexes([IndexModel([("idempotency_key", 1)], unique=True, sparse=True),
                                        IndexModel(waiting, name="waiting"), IndexModel(NEWEST_FIRST),
-                                       IndexModel([("stages.key", 1)]),
                                        IndexModel([("output_path", 1), ("status", 1)]), *filters])
         self._indexed.add(os.getpid())
 
