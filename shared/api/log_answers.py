@@ -57,8 +57,8 @@ def _answer_in_part(response: flask.Response, request: flask.Request, size_bytes
     """206 for one range of bytes, 304 for a client that has this log already.
 
     Werkzeug makes the part. Before, four cases are put right that it answers otherwise than RFC 9110 allows or wants:
-    of another version than the client's no part is sent, several ranges or a malformed one are ignored, a suffix
-    longer than the log is all of it, and no range of an empty log can be satisfied.
+    no part of another version than the client's is sent, several ranges or a malformed one are ignored, a suffix longer
+    than the log is all of it, and no range of an empty log can be satisfied.
     """
     environ, wanted = dict(request.environ), request.range
     if request.if_match and not request.if_match.contains(response.get_etag()[0] or ""):

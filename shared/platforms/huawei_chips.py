@@ -22,7 +22,7 @@ KNOWN = (
     "Ascend910_9391", "Ascend910_9392",
 )
 _FORM = re.compile(r"Ascend(310(B\d|P\d)?|610|910(A|B|ProA|ProB|PremiumA|B\d(C|-\d)?)?|910_\d{4}"
-                   r"|950(PR|DT)_[0-9A-Z]{4})")
+                   r"|950(PR|DT)_[0-9A-Z]{4})", re.ASCII)
 # Atlas A2, Atlas A3, Atlas 200I/500 A2, Ascend 950. `Ascend910B` without a digit is the Atlas training series.
 _BFLOAT16 = re.compile(r"Ascend(910B\d|910_|310B|950)")
 _HIFLOAT8 = re.compile(r"Ascend950")

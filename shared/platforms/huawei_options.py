@@ -17,7 +17,7 @@ from shared.schema import StrictModel, wrong
 MIN_GEARS = 2
 GEARS = ("dynamic_batch_size", "dynamic_image_size", "dynamic_dims")
 _TYPES = "FP32|FP16|UINT8|INT8|UINT16|INT16|UINT32|INT32|UINT64|INT64|DOUBLE|HIF8|FP8E5M2|FP8E4M3FN"
-_DIM = r"(?:-1|\d+(?:~-?\d+)?)"
+_DIM = r"(?:-1|[0-9]+(?:~-?[0-9]+)?)"
 _SHAPE = rf"[^;\[\]\s]+:\[?{_DIM}(?:,{_DIM})*\]?"
 
 
@@ -34,7 +34,7 @@ def _as_digit(value: Any) -> Any:
 
 Switch = Annotated[Literal["0", "1"], BeforeValidator(_as_digit)]
 Truth = Annotated[Literal["true", "false"], BeforeValidator(_as_text)]
-Number = Annotated[str, Field(pattern=r"^\d{1,9}$"), BeforeValidator(_as_text)]
+Number = Annotated[str, Field(pattern=r"^[0-9]{1,9}$"), BeforeValidator(_as_text)]
 
 
 def _matches(pattern: str, example: str) -> Any:
@@ -45,8 +45,10 @@ def _matches(pattern: str, example: str) -> Any:
 Names = Annotated[str, _matches(r"[^;\s]+(?:;[^;\s]+)*", "input1;input2")]
 Truths = Annotated[str, _matches(r"(?:true|false)(?:,(?:true|false))*", "true,false")]
 OutputTypes = Annotated[str, _matches(
-    rf"(?:{_TYPES})|[^;\s]+:\d+:(?:{_TYPES})(?:;[^;\s]+:\d+:(?:{_TYPES}))*", "FP16")]
-Gears = Annotated[str, _matches(r"\d+(?:,\d+)*(?:;\d+(?:,\d+)*)*", "416,416;832,832")]
+    rf"(?:{_TYPES})|[^;\s]+:[0-9]+:(?:{_TYPES})(?:;[^;\s]+:[0-9]+:(?:{_TYPES}))*", "FP16")]
+_NAME = "[A-Za-z0-9_]+"
+_NUMBERS = "[0-9]+(?:,[0-9]+)*"
+Gears = Annotated[str, _matches(f"{_NUMBERS}(?:;{_NUMBERS})*", "416,416;832,832")]
 
 PrecisionModeV2 = Literal["fp16", "origin", "cube_fp16in_fp32out", "mixed_float16", "mixed_bfloat16", "mixed_hif8",
                           "cube_hif8"]
@@ -64,9 +66,9 @@ class ExtraParams(StrictModel):
         None, description="for each of input_fp16_nodes whether it takes NC1HWC0")
     is_output_adjust_hw_layout: Truths | None = Field(
         None, description="for each of out_nodes whether it gives NC1HWC0")
-    dynamic_batch_size: Annotated[str, _matches(r"\d+(?:,\d+)*", "1,2,4,8")] | None = Field(
+    dynamic_batch_size: Annotated[str, _matches(_NUMBERS, "1,2,4,8")] | None = Field(
         None, description="input_shape then says what the other dimensions are")
-    dynamic_image_size: Annotated[str, _matches(r"\d+,\d+(?:;\d+,\d+)*", "416,416;832,832")] | None = Field(
+    dynamic_image_size: Annotated[str, _matches("[0-9]+,[0-9]+(?:;[0-9]+,[0-9]+)*", "416,416;832,832")] | None = Field(
         None, description="height,width of each gear")
     dynamic_dims: Gears | None = Field(None, description="for each gear a value for every open dimension of the model")
     input_shape_range: Annotated[str, _matches(rf"{_SHAPE}(?:;{_SHAPE})*", "images:1~8,3,640,640")] | None = Field(
@@ -75,7 +77,7 @@ class ExtraParams(StrictModel):
     op_select_implmode: Literal["high_precision", "high_performance", "high_precision_for_all",
                                 "high_performance_for_all"] | None = Field(
         None, description="precise or fast implementations of operators")
-    optypelist_for_implmode: Annotated[str, _matches(r"\w+(?:,\w+)*", "Pooling,SoftmaxV2")] | None = Field(
+    optypelist_for_implmode: Annotated[str, _matches(f"{_NAME}(?:,{_NAME})*", "Pooling,SoftmaxV2")] | None = Field(
         None, description="the operator types that op_select_implmode is for")
     allow_hf32: Truth | None = Field(None, description="FP32 as HF32 inside operators")
     enable_small_channel: Switch | None = Field(
@@ -89,7 +91,7 @@ class ExtraParams(StrictModel):
     enable_compress_weight: Truth | None = Field(None, description="compress weights")
     enable_attr_compression: Truth | None = Field(None, description="compress attributes in the artefact")
     sparsity: Switch | None = Field(None, description="4-to-2 structured sparsity of a model that has it")
-    aicore_num: Annotated[str, _matches(r"\d+(?:\|\d*)?", "24|48")] | None = Field(
+    aicore_num: Annotated[str, _matches(r"[0-9]+(?:\|[0-9]*)?", "24|48")] | None = Field(
         None, description="AI cores, or cube|vector cores")
     core_type: Literal["AiCore", "VectorCore"] | None = Field(None, description="vector cores only, or AI cores")
     virtual_type: Switch | None = Field(None, description="the artefact may run on virtual devices")
