@@ -66,16 +66,19 @@ def cpu_bound(seconds, refusal):
 
 @contextmanager
 def memory_bound(size_bytes):
-    """While the block runs: an allocation fails that would take more than `size_bytes` beyond what there is now."""
+    """While the block runs: an allocation fails that would take more than `size_bytes` beyond what there is now.
+
+    The value is whether that is so: where the stage's own limit comes first, nothing changes.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     with open("/proc/self/statm", encoding="ascii") as file:
         end = int(file.read().split()[5]) * resource.getpagesize() + size_bytes
     if soft != resource.RLIM_INFINITY and soft <= end:
-        yield
+        yield False
         return
     resource.setrlimit(resource.RLIMIT_DATA, (end, hard))
     try:
-        yield
+        yield True
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 

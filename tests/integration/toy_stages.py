@@ -194,6 +194,13 @@ def optimize_within_a_second(job):
     return optimize.run(job)
 
 
+def optimize_in_little_memory(job):
+    from worker.stages import bounds, optimize
+
+    bounds.LOADING_BYTES = 256 << 20
+    return optimize.run(job)
+
+
 def write_large_file(job):
     _write(job, "large", b"\0" * (2 << 20))
 

@@ -7,7 +7,7 @@ from shared.rules.models import MODEL, shown
 from shared.rules.shapes import choose_shapes
 from worker.stage_api import report
 from worker.stages import reasons
-from worker.stages.bounds import computing
+from worker.stages.bounds import computing, loading
 from worker.stages.inspect import check_inferred_shapes
 from worker.stages.messages import raise_if_out_of_memory, tidy
 from worker.stages.onnx_model import model_inputs, walk_nodes
@@ -27,7 +27,8 @@ def run(job):
         StageError: see `shared.rules.shapes`; `input_shape_mismatch`, `tensor_too_large`, `model_invalid`,
             `model_too_complex`.
     """
-    with computing(job["inputs"]["inspect"]["facts"]["size_bytes"]):
+    inspected = job["inputs"]["inspect"]["facts"]
+    with computing(inspected["size_bytes"], inspected["nodes"]):
         return _optimize(job)
 
 
@@ -97,6 +98,7 @@ def _simplify(data, source, target, outside, job):
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
+    size = job["inputs"]["inspect"]["facts"]["size_bytes"]
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = target
@@ -108,7 +110,8 @@ def _simplify(data, source, target, outside, job):
         options.add_session_config_entry("session.optimized_model_external_initializers_file_name", _DATA)
         options.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "1024")
     try:
-        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        with loading(size):
+            session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except (errors.Fail, errors.InvalidGraph, errors.InvalidProtobuf, errors.InvalidArgument) as error:
         raise_if_out_of_memory(error)
         if isinstance(error, errors.InvalidProtobuf) and "serialization" in str(error):

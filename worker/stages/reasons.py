@@ -45,6 +45,12 @@ TAKES_TOO_LONG = Reason(
     "导出时计算常量并简化模型, 或拆分模型",
     "compute the constants when exporting the model and simplify it, or split it")
 
+TAKES_TOO_MUCH = Reason(
+    "model_too_complex", "加载和简化该模型需要超过 {mib} MiB 内存, 对其大小过多",
+    "loading and simplifying the model takes more than {mib} MiB of memory, too much for its size",
+    "导出时计算常量并简化模型, 或拆分模型",
+    "compute the constants when exporting the model and simplify it, or split it")
+
 # --- preprocessing
 _EACH_CHANNEL = ("为每个通道给出一个数值; 各输入不同时使用 {{input: numbers}}",
                  "send a number for each channel, or {{input: numbers}} where inputs differ")
