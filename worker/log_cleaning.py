@@ -1,8 +1,9 @@
 """What a tool says, made fit for clients: plain lines, without escape sequences, control characters, folders of this
 machine, addresses in its memory, and the frames of stack traces.
 
-The one place for it: a task's last lines, the end of a failed stage's log, and the log that GET /tasks/{task_id}/log
-answers all come through here. The worker's own log has a failed stage's end as the tool wrote it.
+The one place for it: a task's last lines, the end of a failed stage's log, the log that GET /tasks/{task_id}/log
+answers, and the texts of a stage's error all come through here. The worker's own log has a failed stage's end as the
+tool wrote it.
 """
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ class ToolHost:
                     env=self._environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
             except OSError as error:
                 ours.close()
-                raise ConversionFailed(reasons.CANNOT_START(name=self.name, said=error)) from error
+                raise ConversionFailed(reasons.CANNOT_START(name=self.name, said=error.strerror)) from error
             finally:
                 theirs.close()
             self._host = host = _Host(process, ours)

@@ -19,6 +19,7 @@ from shared.errors import ConversionFailed
 from shared.rules.refusal import Refusal
 from worker import reasons
 from worker.control import TaskControl, Wanted
+from worker.log_cleaning import clean_line
 from worker.process_trees import Group
 from worker.stage_log import TAIL_BYTES, read_end, read_last_lines, read_tail, size_bytes
 from worker.toolhost import LAST_WORDS
@@ -165,11 +166,12 @@ class Watch:
                 if "facts" in told:
                     return StageRun(dict(told["facts"]), round(self._ran_s, 3),
                                     max(self._peak_bytes, self._exit["peak_memory_bytes"]))
-                error = ConversionFailed(_refusal(told["error"]))
+                error = ConversionFailed(self._refusal(told["error"]))
             except FileNotFoundError:
                 error = ConversionFailed(self._last_words() or _died(self._exit))
             except (ValueError, TypeError, KeyError, RecursionError, OSError) as reason:
-                error = ConversionFailed(reasons.UNREADABLE_RESULT(said=reason))
+                said = reason.strerror if isinstance(reason, OSError) else reason
+                error = ConversionFailed(reasons.UNREADABLE_RESULT(said=said))
         # Who cannot write cannot say so either: tools just end, each in its own way.
         if error.code == "stage_crashed" and shutil.disk_usage(self._folder).free < FULL_BELOW_BYTES:
             error = ConversionFailed(reasons.DISK_FULL())
@@ -184,13 +186,18 @@ class Watch:
         if self._exit["signal"] != signal.SIGXCPU:
             return None
         with suppress(ValueError, TypeError, KeyError, RecursionError, OSError):
-            return _refusal(read_result(self._folder / LAST_WORDS))
+            return self._refusal(read_result(self._folder / LAST_WORDS))
         return None
 
+    def _refusal(self, told: Any) -> Refusal:
+        """What the stage says, fit for a client: an exception's text may name any of this machine's folders.
 
-def _refusal(told: Any) -> Refusal:
-    """Raises KeyError, TypeError, ValueError: it is none."""
-    return Refusal.from_json({name: _text(value) for name, value in dict(told).items() if value is not None})
+        Raises:
+            KeyError, TypeError, ValueError: it is no refusal.
+        """
+        texts = {name: _text(value) for name, value in dict(told).items() if value is not None}
+        return Refusal.from_json({name: "\n".join(clean_line(line, self._folder) for line in text.splitlines())
+                                  for name, text in texts.items()})
 
 
 def _died(event: dict[str, Any]) -> Refusal:

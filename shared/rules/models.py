@@ -13,7 +13,7 @@ MAX_NODES = 200000
 MAX_ATTRIBUTES = 2000000
 MAX_NESTING = 16  # subgraphs within subgraphs
 MAX_TENSOR_ELEMENTS = 2**30
-MAX_FACTS_BYTES = 4 << 20  # what a stage tells of a model: its inputs, outputs and operators by name
+MAX_FACTS_BYTES = 2 << 20  # what a stage tells of a model: its inputs, outputs and operators by name
 MAX_EXTERNAL_FILES = 10000
 MAX_LOCATION = 1024  # characters of an external file's name
 

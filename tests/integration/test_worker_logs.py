@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import Unavailable
+from shared.errors import ConversionFailed, Unavailable
 from shared.task_logs import log_path
-from tests.integration.worker_kit import Bench, Running, wait_until
+from tests.integration.worker_kit import COVERAGE, LIMITS, Bench, Running, make_task, wait_until
+from worker.control import TaskControl
 from worker.log_sharer import LogSharer
+from worker.process import ToolHost, clean_environment
 
 
 def read_log(bench: Bench, task_id: str, stage: str) -> bytes:
@@ -90,3 +92,20 @@ def test_a_log_that_could_not_be_stored_leaves_no_file_in_the_workers_folder(wat
         path.write_text("a line\n")
     logs.close()
     assert tried and not list(scratch.iterdir())
+
+
+def test_what_a_stages_exception_says_is_cleaned_too(tmp_path: Path) -> None:
+    host = ToolHost("toy", Path(sys.executable), ("json",), clean_environment(COVERAGE))
+    try:
+        with pytest.raises(ConversionFailed) as caught:
+            host.run("tests.integration.toy_stages:fall_over_loudly", tmp_path, {}, LIMITS, TaskControl(make_task()))
+    finally:
+        host.close()
+    assert str(caught.value) == caught.value.zh == "RuntimeError: no …/x.bin in out\n  see <a.B object>"
+
+
+def test_an_interpreter_that_is_not_there_is_told_without_its_path(tmp_path: Path) -> None:
+    host = ToolHost("toy", tmp_path / "no-python", (), clean_environment(()))
+    with pytest.raises(ConversionFailed) as caught:
+        host.run("any:thing", tmp_path, {}, LIMITS, TaskControl(make_task()))
+    assert caught.value.code == "toolchain_broken" and str(tmp_path) not in str(caught.value)

@@ -101,6 +101,11 @@ def fall_over(job):
     raise RuntimeError("boom")
 
 
+def fall_over_loudly(job):
+    raise RuntimeError(f"\x1b[31mno {sys.prefix}/x.bin\x1b[0m in {os.getcwd()}/out\n"
+                       "  see <a.B object at 0x7f12a4b5c6d7>")
+
+
 def exit_quietly(job):
     os._exit(3)
 
