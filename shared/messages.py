@@ -1,7 +1,9 @@
 """What travels over the queue: doorbells, never data.
 
 A message names a task; everything else is read from the store. So a lost, doubled or late message is harmless. Messages
-are untrusted input: `decode` refuses a message that does not fit exactly.
+are untrusted input: `decode` refuses a message whose fields do not fit exactly. Fields that it does not know are passed
+over: a later version may have added them. One that gives a field another meaning counts `v` up, and names its exchanges
+and queues anew (`shared.queue.topology`), so that its messages do not meet older workers.
 """
 from __future__ import annotations
 
@@ -12,14 +14,15 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 MAX_BYTES = 4096
+VERSION = 1
 
 TaskId = Annotated[str, Field(min_length=1, max_length=128)]
 
 
 class _Envelope(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
 
-    v: int = Field(1, ge=1, le=1)  # as a Literal it would let `true` pass
+    v: int = Field(VERSION, ge=1, le=VERSION)  # as a Literal it would let `true` pass
     task_id: TaskId
     epoch: int = Field(ge=0)
     msg_id: str = Field(default_factory=lambda: uuid.uuid4().hex, max_length=64)
@@ -54,8 +57,9 @@ def decode(body: bytes) -> RunTask | ControlTask:
         ValueError: the bytes are no message of this version.
     """
     if len(body) > MAX_BYTES:
-        raise ValueError(f"not a message: more than {MAX_BYTES} bytes")
+        raise ValueError(f"not a message of version {VERSION}: more than {MAX_BYTES} bytes")
     try:
         return _adapter.validate_json(body)
     except ValidationError as error:
-        raise ValueError(f"not a message: {error.error_count()} errors") from error
+        wrong = {str(about["loc"][-1]) if about["loc"] else "body" for about in error.errors(include_input=False)}
+        raise ValueError(f"not a message of version {VERSION}: {', '.join(sorted(wrong))[:200]}") from error

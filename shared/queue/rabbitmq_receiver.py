@@ -1,6 +1,7 @@
 """Receiving from RabbitMQ over one connection. On any error it raises, and the subscription makes a new one."""
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,6 +24,8 @@ from shared.queue.topology import (
     platform_declarations,
     run_queue,
 )
+
+logger = logging.getLogger(__name__)
 
 TICK_S = 0.5  # how long a silently closed channel can stay unnoticed
 
@@ -150,6 +153,8 @@ class Receiver:
 
 
 def _parse(body: bytes) -> RunTask | ControlTask | None:
-    with suppress(ValueError):
+    try:
         return decode(body)
-    return None
+    except ValueError as error:  # if it was a doorbell of another version, its task is found in the store
+        logger.warning("a message goes to the dead queue: %s", error)
+        return None

@@ -22,6 +22,7 @@ from shared.store import open_store
 from tests.faults.toy_plan import COMPUTED, PLAN
 from tests.integration.toy_models import small_model
 from tests.integration.worker_kit import COVERAGE, TARGET, WorkerProcess, alive, make_settings, wait_until
+from worker.toolchains import ROOT
 
 MODEL = "models/model.onnx"
 MARK = "FAULTS_RUN"  # an environment variable that every process of a run has, stages and their children included
@@ -69,9 +70,11 @@ class Run:
         assert gateway.process.poll() is None, gateway.log.read_text()
         return gateway
 
-    def start_worker(self, *, wait: bool = True, clock_shift_s: float = 0.0, **settings: Any) -> WorkerProcess:
+    def start_worker(self, *, wait: bool = True, clock_shift_s: float = 0.0, root: Path = ROOT,
+                     **settings: Any) -> WorkerProcess:
+        """`root` holds the sources that it runs."""
         settings.get("work_dir", self.settings.work_dir).parent.mkdir(exist_ok=True)
-        worker = self._spawn("tests.faults.toy_worker", settings, FAULTS_CLOCK_SHIFT_S=str(clock_shift_s))
+        worker = self._spawn("tests.faults.toy_worker", settings, root, FAULTS_CLOCK_SHIFT_S=str(clock_shift_s))
         self.workers.append(worker)
         self.killed = self.killed and "work_dir" in settings
         return worker.wait_ready() if wait else worker
@@ -84,9 +87,9 @@ class Run:
         """All processes of the latest at once."""
         _kill(self.gateways[-1])
 
-    def _spawn(self, module: str, settings: dict[str, Any], **environment: str) -> WorkerProcess:
+    def _spawn(self, module: str, settings: dict[str, Any], root: Path = ROOT, **environment: str) -> WorkerProcess:
         own = self.settings.model_dump(exclude_unset=True) | settings | {"toolchain_env": (MARK, *COVERAGE)}
-        return WorkerProcess(Settings(**own), module, **{MARK: str(self.folder)}, **environment)
+        return WorkerProcess(Settings(**own), module, root, **{MARK: str(self.folder)}, **environment)
 
     def _answers(self) -> bool:
         with suppress(urllib3.exceptions.HTTPError):

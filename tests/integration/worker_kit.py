@@ -257,16 +257,17 @@ def alive(pids: list[int]) -> list[int]:
 
 
 class WorkerProcess:
-    """A real worker process; `module` is what `python -m` runs."""
+    """A real worker process; `module` is what `python -m` runs, out of the sources below `root`."""
 
-    def __init__(self, settings: Settings, module: str = "tests.integration.toy_worker", **environment: str) -> None:
+    def __init__(self, settings: Settings, module: str = "tests.integration.toy_worker", root: Path = ROOT,
+                 **environment: str) -> None:
         values = settings.model_dump(exclude_unset=True)
         env = {f"MODEL_CONVERT_{name.upper()}": ":".join(map(str, value)) if isinstance(value, tuple) else
                str(getattr(value, "get_secret_value", lambda value=value: value)()) for name, value in values.items()}
         kept = {name: os.environ[name] for name in ("PATH", "HOME", *COVERAGE) if name in os.environ}
         self.log = settings.work_dir.parent / f"worker-{time.monotonic_ns()}.log"
         with self.log.open("wb") as log:
-            self.process = psutil.Popen([sys.executable, "-m", module], env=kept | env | environment, cwd=ROOT,
+            self.process = psutil.Popen([sys.executable, "-m", module], env=kept | env | environment, cwd=root,
                                         stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
 
     def wait_ready(self) -> WorkerProcess:

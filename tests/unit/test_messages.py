@@ -54,12 +54,23 @@ def test_the_longest_message_is_below_the_limit() -> None:
     run(epoch=-1), run(epoch="3"), run(epoch=1.5), run(epoch=True), run(epoch=None),
     run(priority="urgent"), run(priority=None), run(platform="x" * 65), run(platform=["intel"]),
     run(msg_id="x" * 65), run(created_at="now"), run(created_at=float("nan")), run(created_at=float("inf")),
-    run(url="amqp://elsewhere"), run(type="control"),
+    run(v=0), run(v=None), run(platform=None),
     run() + b" " * MAX_BYTES, run() + run(),
 ], ids=lambda body: repr(body[:120]))
 def test_what_is_no_message_of_this_version_is_refused(body: bytes) -> None:
-    with pytest.raises(ValueError, match="not a message"):
+    with pytest.raises(ValueError, match="not a message of version 1"):
         decode(body)
+
+
+def test_a_field_that_a_later_version_has_added_is_passed_over() -> None:
+    assert decode(run(url="amqp://elsewhere", trace={"id": 1})) == decode(run())
+    assert decode(run(type="control")) == ControlTask(**{name: RUN[name] for name in (
+        "v", "task_id", "epoch", "msg_id", "created_at")})
+
+
+def test_a_refusal_names_the_fields_and_not_what_is_in_them() -> None:
+    with pytest.raises(ValueError, match=r"version 1: epoch, v$"):
+        decode(run(v=2, epoch="secret"))
 
 
 @given(st.binary(max_size=200))
