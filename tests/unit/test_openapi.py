@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from jsonschema import Draft202012Validator
 from pydantic import BaseModel
 
 from infra.gateway import load_functions
+from shared.api import openapi
 from shared.api.actions import TaskChoice
 from shared.api.deletion import TasksToDelete
 from shared.api.http import Endpoint
@@ -19,7 +21,7 @@ from shared.creation.documents import build_tasks
 from shared.creation.requests import CreateTask
 from shared.errors import InvalidRequest
 from shared.platforms import get_platforms
-from shared.settings import get_settings
+from shared.settings import Settings, get_settings
 from shared.validation_messages import validate
 
 LOG_PATH = "/tasks/{task_id}/log"
@@ -205,6 +207,16 @@ def test_one_target_or_several_with_what_belongs_to_each(allows: Callable[[str, 
         return True
 
     assert allows("CreateTask", body) == creates() == good
+
+
+@pytest.mark.parametrize(("roots", "good"), [((), False), ((Path("/srv"),), True)])
+def test_absolute_paths_are_told_where_the_settings_allow_them(
+        endpoints: list[Endpoint], monkeypatch: pytest.MonkeyPatch, roots: tuple[Path, ...], good: bool) -> None:
+    monkeypatch.setattr(openapi, "get_settings", lambda: Settings(local_roots=roots))
+    validator = Draft202012Validator({"$ref": "#/components/schemas/CreateTask",
+                                      "components": build_document(endpoints)["components"]})
+    assert validator.is_valid(ONE | {"input_path": "/srv/a.onnx", "output_path": "/srv/a.xml"}) == good
+    assert validator.is_valid(MANY | {"input_path": "/srv/a.onnx"}) == good
 
 
 @pytest.mark.parametrize(("text", "good"), [
