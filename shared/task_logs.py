@@ -1,7 +1,7 @@
 """Where the logs of a task's stages lie in the object store.
 
-The worker stores the log of a running stage anew every second or two, and at the stage's end; of a long one only the
-last `MAX_LOG_BYTES`.
+The worker stores the log of a running stage anew every second or two while it grows, and at the stage's end. One that
+becomes longer than `MAX_LOG_BYTES` loses its older half, and begins with a line `…` then.
 """
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Stores running stages' logs where GET /tasks/{task_id}/log reads them: anew while they grow, and at the stage's end.
 
 What is stored has been cleaned, as all that clients see of a tool. It only grows, by whole lines: who reads on by byte
-ranges reads each byte once. (A very long log loses its beginning, see `shared.task_logs`.)
+ranges reads each byte once. A log that becomes too long loses its older half (`shared.task_logs`), so that it is
+shorter than what such a client has read.
 
 Best effort and beside the work: an object store that is away costs log lines, never a stage.
 """
@@ -20,7 +21,7 @@ from shared.files import Files
 from shared.settings import Settings
 from shared.task_logs import MAX_LOG_BYTES, delete_logs, log_path
 from worker.log_cleaning import LogCleaner
-from worker.stage_log import read_on
+from worker.stage_log import PASSED_OVER, read_on
 
 logger = logging.getLogger(__name__)
 
@@ -47,8 +48,8 @@ class _Followed:
         self.content += clean
         self.stored = self.stored and not clean
         if len(self.content) > MAX_LOG_BYTES:
-            first = self.content.find(b"\n", len(self.content) - MAX_LOG_BYTES) + 1
-            del self.content[:first]
+            first = self.content.find(b"\n", len(self.content) - MAX_LOG_BYTES // 2) + 1
+            self.content[:first] = PASSED_OVER
         return bool(clean)
 
 

@@ -17,7 +17,7 @@ LINE_CHARS = 300
 LINES_WITHIN_BYTES = 16 << 10
 
 _LINE_END = re.compile(rb"[\r\n]")
-_PASSED_OVER = "\n…\n".encode()
+PASSED_OVER = "…\n".encode()  # a line for what is left out
 
 
 def size_bytes(path: Path) -> int:
@@ -49,7 +49,7 @@ def read_on(path: Path, position: int, limit_bytes: int) -> tuple[bytes, int]:
         return data, position + len(data)
     position = size - limit_bytes
     data = _read(path, position, limit_bytes)
-    return _PASSED_OVER + _LINE_END.split(data, maxsplit=1)[-1], position + len(data)
+    return b"\n" + PASSED_OVER + _LINE_END.split(data, maxsplit=1)[-1], position + len(data)
 
 
 def _read(path: Path, position: int, length: int) -> bytes:

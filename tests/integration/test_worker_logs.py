@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import ConversionFailed, Unavailable
-from shared.task_logs import log_path
+from shared.task_logs import MAX_LOG_BYTES, log_path
 from tests.integration.worker_kit import COVERAGE, LIMITS, Bench, Running, make_task, wait_until
 from worker.control import TaskControl
 from worker.log_sharer import LogSharer
@@ -92,6 +92,23 @@ def test_a_log_that_could_not_be_stored_leaves_no_file_in_the_workers_folder(wat
         path.write_text("a line\n")
     logs.close()
     assert tried and not list(scratch.iterdir())
+
+
+def test_a_log_that_becomes_too_long_loses_its_older_half(bench: Bench, tmp_path: Path) -> None:
+    """Not a little of it each second: who reads on sees that it is shorter than what was read."""
+    path = tmp_path / "log.txt"
+    lines = [b"line %06d\n" % number for number in range(2 * MAX_LOG_BYTES // 12)]
+    sizes = []
+    with bench.tools.logs.following("task_1", "compile", path):
+        for part in (lines[:80_000], lines[80_000:100_000], lines[100_000:110_000]):
+            with path.open("ab") as file:
+                file.write(b"".join(part))
+            wait_until(lambda last=part[-1]: read_log(bench, "task_1", "compile").endswith(last))
+            sizes.append(len(read_log(bench, "task_1", "compile")))
+    bench.tools.logs.close()
+    first, *rest = read_log(bench, "task_1", "compile").splitlines(keepends=True)
+    assert first == "…\n".encode() and rest == lines[110_000 - len(rest):110_000]
+    assert sizes[0] == 960_000 and MAX_LOG_BYTES // 3 < sizes[1] < sizes[0] and sizes[1] < sizes[2] < MAX_LOG_BYTES
 
 
 def test_what_a_stages_exception_says_is_cleaned_too(tmp_path: Path) -> None:
