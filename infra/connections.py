@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import secrets
 import socket
 import struct
@@ -19,6 +20,10 @@ FIELDS = 100
 PIECES = 8192  # of a body: each costs the parser some microseconds, whatever its size
 PIPELINED = 16  # requests on one connection that wait for the answer to an earlier one
 
+# The parser takes no body after a client's wish for another protocol. We have no other, so we do not hear the wish, as
+# RFC 9110 allows. Java's own client wishes for HTTP/2 in this way.
+_UPGRADE, _NO_UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE), b"\r\nX-Upgrade:"
+
 
 class _Refused(Exception):
     """Raised in a callback of the parser: the request's head is not taken."""
@@ -33,7 +38,7 @@ class Connection(HttpToolsProtocol):
         self._limit_s = get_settings().client_s
         self._most = get_settings().connections
         self._reading_since: float | None = None  # a request is expected, or a part of it is there
-        self._in_head = False
+        self._in_head, self._in_body = False, False
         self._head_bytes = 0  # of a head that is not whole, but for what came at once with its begin
         self._pieces = 0
         self._unsent, self._stuck_since = 0, 0.0
@@ -50,6 +55,9 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._reading_since is None:
             self._reading_since = self.loop.time()
+        if not self._in_body:
+            head, separator, rest = data.partition(b"\r\n\r\n")
+            data = _UPGRADE.sub(_NO_UPGRADE, head) + separator + rest
         was_in_head = self._in_head
         super().data_received(data)
         if was_in_head and self._in_head and not self.transport.is_closing():
@@ -66,7 +74,7 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        self._in_head = False
+        self._in_head, self._in_body = False, True
         fields = [len(name) + len(value) + 4 for name, value in self.headers]
         if len(self.url) > LINE_BYTES:
             self._refusal = HTTPStatus.REQUEST_URI_TOO_LONG
@@ -83,7 +91,7 @@ class Connection(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._reading_since = None
+        self._in_body, self._reading_since = False, None
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:

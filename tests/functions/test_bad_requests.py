@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -155,6 +156,25 @@ def test_what_is_hardly_http_is_answered_in_the_error_form(gateway: Server, what
     answer = requests.models.complexjson.loads(body)
     assert list(answer) == ["success", "message", "data"]
     assert answer["success"] is False and answer["data"] is None and answer["message"]
+
+
+@pytest.mark.parametrize("wish", [b"h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABk", b"websocket"])
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_clients_wish_for_another_protocol_is_not_heard(gateway: Server, wish: bytes, parts: int) -> None:
+    request = (b"POST /tasks/list HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nupgrade: " + wish
+               + b"\r\nContent-Type: application/json\r\nContent-Length: 11\r\n\r\n{\"page\": 1}")
+    address = urlsplit(gateway.url)
+    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for _ in range(2):
+            connection.sendall(request[:-5] if parts == 2 else request)
+            if parts == 2:
+                time.sleep(0.2)
+                connection.sendall(request[-5:])
+            answer = b""
+            while not answer.endswith(b"}}"):
+                answer += connection.recv(65536) or b"}}"
+            assert answer.startswith(b"HTTP/1.1 200 "), answer
 
 
 def test_two_hundred_bad_requests_at_once_leave_the_service_well(gateway: Server, add: Callable[..., Task]) -> None:
