@@ -4,11 +4,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -225,6 +226,22 @@ def test_streams_hold_no_thread_and_their_number_is_bounded(serve: Callable[...,
         with listen(server.url, task) as response:
             status = response.status_code
     assert status == 200
+
+
+def test_a_task_that_cannot_be_read_ends_its_own_streams_only(serve: Callable[..., Server], store: Store,
+                                                             add: Callable[..., Task], data_dir: Path) -> None:
+    server, bad, good = serve(), add(status="running"), add(status="running")
+    with listen(server.url, bad) as of_bad, listen(server.url, good) as of_good:
+        stream = heard(of_good)
+        next(heard(of_bad)), next(stream)
+        with closing(sqlite3.connect(data_dir / "tasks.db")) as connection, connection:
+            connection.execute("UPDATE tasks SET doc = json_set(doc, '$.progress', 'far') WHERE id = ?", [bad.id])
+        store.update(good.id, transitions.pause())
+        assert next(stream)[1] == "paused"
+        store.update(good.id, transitions.cancel())
+        assert [frame[1] for frame in stream] == ["cancelled"]
+        assert of_bad.raw.read() in (b"", b"0\r\n\r\n")
+    store.delete(bad.id)
 
 
 def test_a_gateway_that_is_told_to_go_ends_its_streams_at_once(serve: Callable[..., Server],
