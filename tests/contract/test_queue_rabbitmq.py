@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 
-from infra.servers.rabbitmq import limit_arguments, rabbitmqctl
+from infra.servers.rabbitmq import rabbitmqctl
 from shared.errors import Unavailable
 from shared.messages import ControlTask
 from shared.queue.rabbitmq import RabbitQueue
@@ -162,32 +162,3 @@ def test_a_doorbell_beyond_the_delivery_limit_goes_to_the_dead_queue(queue: Rabb
         receive(subscription).requeue()
     assert get_soon(channel, "mc.dead.v1") == message.encode()
     assert subscription.receive(platforms=EVERY, timeout_s=0.5) is None
-
-
-def test_a_queue_takes_so_many_bytes_and_what_it_refuses_is_told(
-        queue: RabbitQueue, subscribe: Subscribe, channel: BlockingChannel, rabbitmq_server: SharedNode,
-        amqp_url: str) -> None:
-    """Also one that was there before its limit. The dead queue drops its oldest instead."""
-    queue.announce(doorbell("t0"))
-    rabbitmqctl(rabbitmq_server, *limit_arguments(3000, amqp_url.rpartition("/")[2]))
-
-    def refused(number: int) -> bool:
-        try:
-            queue.announce(doorbell(f"t{number}"))
-        except Unavailable:
-            return True
-        return False
-
-    assert any(refused(number) for number in range(1, 200))
-    before = channel.queue_declare(RUN_QUEUE, passive=True).method.message_count
-    assert before < 50
-    subscription = subscribe()
-    for _ in range(before):
-        receive(subscription).ack()
-    deadline = time.monotonic() + 30
-    while refused(200):
-        assert time.monotonic() < deadline
-    assert receive(subscription).message.task_id == "t200"
-    for number in range(20):
-        channel.basic_publish("", "mc.dead.v1", b"%d" % number * 500)
-    assert get_soon(channel, "mc.dead.v1") != b"0" * 500
