@@ -18,7 +18,7 @@ from typing import Literal
 from shared.errors import NotFound
 from shared.files import Condition, FileInfo, Files
 
-LIFE_S = 7 * 86400.0
+LIFE_S = 86400.0
 LIMIT_BYTES = 8 << 20
 
 Kind = Literal["removed", "purge"]
