@@ -19,7 +19,7 @@ from shared.settings import get_settings
 from shared.store import Store, TaskFilter
 from shared.store.sightings import get_sightings
 
-LOOKED_AT = 100  # tasks of each kind, for those that cannot be read
+LOOKED_AT = 50  # tasks of each kind, for those that cannot be read
 SLACK_S = 0.3  # what an answer takes on top of the slowest dependency's own time limit
 
 
