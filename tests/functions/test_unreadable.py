@@ -9,6 +9,7 @@ import pytest
 
 from shared.documents import Task, WorkerInfo
 from shared.files import Files
+from shared.marks import Mark, write_mark
 from shared.settings import get_settings
 from shared.store import Store
 from shared.task_logs import log_path
@@ -82,17 +83,19 @@ def test_no_action_touches_it_and_the_others_of_the_request_are_served(call: Cal
     assert bad.id in call(f"{name}_task", "POST", f"/tasks/{name}", json={"group_id": "group_1"}).data["reasons"]
 
 
-def test_it_is_deleted_by_its_id_with_what_lies_in_its_folder_and_its_logs(
+def test_it_is_deleted_by_its_id_with_what_it_wrote_into_its_folder_and_its_logs(
         call: Caller, store: Store, bad: Task, add: Add, files: Files, tmp_path: Path) -> None:
     (tmp_path / "object").write_text("x")
     its = [f"results/{bad.id}/input.om", log_path(get_settings(), bad.id, "compile")]
     other = add()
-    others = [f"results/{other.id}/input.om", log_path(get_settings(), other.id, "compile")]
+    others = [f"results/{other.id}/input.om", log_path(get_settings(), other.id, "compile"),
+              f"results/{bad.id}/notes.txt"]
     for path in its + others:
-        files.upload(tmp_path / "object", path)
+        mark = write_mark(Mark(bad.id, 1, "huawei"), path) if path in its else None
+        files.upload(tmp_path / "object", path, mark=mark)
     answer = call("batch_delete_tasks", "POST", "/tasks/batch-delete", json={"task_ids": [bad.id, "task_1_none"]})
     assert answer.data["results"] == {bad.id: True, "task_1_none": False}
-    assert [files.stat(path) is None for path in its + others] == [True, True, False, False]
+    assert [files.stat(path) is None for path in its + others] == [True, True, False, False, False]
     call("query_task", "POST", "/tasks/query", json={"task_id": bad.id}).assert_error(404)
     assert "unreadable" not in call("list_tasks", "POST", "/tasks/list", json={}).data
 

@@ -39,7 +39,7 @@ def in_code(mark: Mark | None) -> marks.Mark | None:
         return marks.read_mark(FileInfo("b/a.xml", 1, "e"))
     written = marks.write_mark(marks.Mark(task_id(mark.task), mark.epoch, mark.target), "b/a.xml")
     assert written.isascii() and len(written) < 256
-    return marks.read_mark(FileInfo("b/a.xml", 1, "e", written))
+    return marks.read_mark(FileInfo("b/a.xml", 1, "e", mark=written))
 
 
 @pytest.mark.parametrize("name", PAIRS)
@@ -69,10 +69,10 @@ def test_a_mark_of_a_claim_is_its_tasks():
 
 @pytest.mark.parametrize("said", [None, "", "1", "1 task 2 intel", "2 task 2 intel 0", "1 task x intel 0", "1 a b c d"])
 def test_what_is_no_mark_of_ours_is_nobodys(said: str | None):
-    assert marks.read_mark(FileInfo("b/a", 1, "e", said)) is None
+    assert marks.read_mark(FileInfo("b/a", 1, "e", mark=said)) is None
 
 
 def test_a_mark_of_another_path_is_nobodys():
     written = marks.write_mark(marks.Mark("task_1", 1, "intel"), "b/a")
-    assert marks.read_mark(FileInfo("b/a", 1, "e", written)) == marks.Mark("task_1", 1, "intel")
-    assert marks.read_mark(FileInfo("b/b", 1, "e", written)) is None
+    assert marks.read_mark(FileInfo("b/a", 1, "e", mark=written)) == marks.Mark("task_1", 1, "intel")
+    assert marks.read_mark(FileInfo("b/b", 1, "e", mark=written)) is None
