@@ -59,7 +59,7 @@ class StageCache:
         self._scratch = folder / "tmp"
         self._scratch.mkdir(parents=True, exist_ok=True)
         self._used: set[str] = set()  # keys whose use is not told yet
-        self._told: dict[str, float] = {}  # {key: when its use was told}, of results that may have no entry here
+        self._told: dict[str, float] = {}  # {key: when its use was told}, of results without an entry here
         # Tasks that were deleted while a claim here had them: (task's id, keys). The housekeeper takes them.
         self.of_deleted: deque[tuple[str, list[str]]] = deque(maxlen=1000)
         self._grown_bytes: int | None = None  # since the last look at all entries; None: never looked
@@ -207,9 +207,10 @@ class StageCache:
 
     def _mark_shared(self, key: str) -> None:
         """The object store has it, and knows that it is in use."""
-        self._told[key] = time.monotonic()
-        with suppress(FileNotFoundError):  # evicted meanwhile
+        try:
             (self._entry(key) / SHARED).touch()
+        except FileNotFoundError:  # no entry here, or evicted meanwhile
+            self._told[key] = time.monotonic()
 
     # --- what becomes of the object store's copies ----------------------------------------------------------------
 
