@@ -138,8 +138,9 @@ def _tell_targets(schemas: dict[Any, dict[str, Any]], components: dict[str, Any]
     several = {"title": "targets", "required": ["targets"], "properties": {
         "targets": {"type": "array"}, "input_path": {"pattern": beginning},
         **dict.fromkeys(("platform", "task_type", "output_path"), nothing)}}
-    components["CreateTask"]["oneOf"] = [*one, several]
-    components["TargetChoice"]["oneOf"] = each
+    for name, alternatives in (("CreateTask", [*one, several]), ("TargetChoice", each)):
+        if name in components:  # a function that is served alone may not know them
+            components[name]["oneOf"] = alternatives
 
 
 def _ending(suffixes: Sequence[str]) -> str:

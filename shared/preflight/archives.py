@@ -10,6 +10,7 @@ from typing import Any
 
 from shared.preflight import arrays, reasons
 from shared.preflight.limits import MAX_ARRAYS, MAX_RANGE_BYTES
+from shared.rules.calibration import is_folder
 from shared.rules.onnx.bounds import MAX_READ_BYTES, Incomplete
 from shared.rules.onnx.wire import Ask
 
@@ -56,7 +57,7 @@ def read_archive(ask: Ask, size: int) -> dict[str, Any]:
     """
     try:
         with zipfile.ZipFile(io.BufferedReader(_RangeFile(ask, size), 1 << 16)) as archive:
-            members = [member for member in archive.infolist() if not member.is_dir()]
+            members = [member for member in archive.infolist() if not is_folder(member.filename)]
             encrypted = next((member.filename for member in members if member.flag_bits & 1), None)
             if encrypted is not None:
                 return {"error": f"File {encrypted!r} is encrypted, password required for extraction"}

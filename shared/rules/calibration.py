@@ -11,9 +11,10 @@ IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's, by the number of channels
 MAX_FILES = 10000
 MAX_BYTES = 8 << 30  # of a zip's files together, and of all samples as arrays
-# A zip may hold so many times its own size. Pictures of a camera hardly compress, arrays of their values tenfold.
-MAX_FACTOR = 100
-FREE_BYTES = 16 << 20  # a zip of any size may hold so much
+# A zip may hold so many times its own size. Pictures of a camera hardly compress, arrays of their values tenfold, drawn
+# pictures and masks as arrays two hundredfold.
+MAX_FACTOR = 300
+FREE_BYTES = 64 << 20  # a zip of any size may hold so much
 # The same for one image. A printed page as PNG comes to 500 times its size.
 MAX_IMAGE_FACTOR = 1000
 FREE_IMAGE_BYTES = 64 << 20
@@ -34,6 +35,11 @@ def no_sample():
 
 def kept(names):
     return [name for name in names if not _IGNORED.search(name)]
+
+
+def is_folder(name):
+    """Whether a zip's member is one. `ZipInfo.is_dir` of Python 3.11 fails for a member without a name."""
+    return name.endswith("/")
 
 
 class Members:

@@ -112,7 +112,8 @@ def test_row_15_a_creation_whose_answer_was_lost_and_that_is_repeated_makes_one_
     run, line = service_run, proxy_before(service_run.settings.store_url.get_secret_value())
     run.start_gateway(store_url=line[1])
     run.create()  # and so the indexes are made
-    request = run.request({}, idempotency_key="the-same-task")  # a text that no other write has: not "writeConcern"
+    # A text that nothing but the write of the document has: the key is also looked for.
+    request = run.request({}, idempotency_key="key", labels={"text": "the-same-task"})
     left = line[0].lose_answers(b"the-same-task", 1)
     with pytest.raises(ApiError, match="503"):
         run.submit(request)

@@ -102,8 +102,8 @@ def unpack(path, folder):
     try:
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
-                if not member.is_dir() and members.take(member.filename, member.file_size,
-                                                        stat.S_ISLNK(member.external_attr >> 16)):
+                is_link = stat.S_ISLNK(member.external_attr >> 16)
+                if not rules.is_folder(member.filename) and members.take(member.filename, member.file_size, is_link):
                     archive.extract(member, folder)  # it checks the size against the header, and the checksum
     except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, ValueError) as error:
         raise rules.bad_zip(str(error)) from error
