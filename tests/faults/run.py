@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import psutil
 import urllib3
@@ -23,6 +23,8 @@ from tests.faults.toy_plan import COMPUTED, PLAN
 from tests.integration.toy_models import small_model
 from tests.integration.worker_kit import COVERAGE, TARGET, WorkerProcess, alive, make_settings, wait_until
 from worker.toolchains import ROOT
+
+Answer = TypeVar("Answer")
 
 MODEL = "models/model.onnx"
 MARK = "FAULTS_RUN"  # an environment variable that every process of a run has, stages and their children included
@@ -167,7 +169,7 @@ class Run:
         def ended() -> bool:
             found = self.store.get_many(list(task_ids))
             return all(found[i].status in (Status.COMPLETED, Status.FAILED) for i in task_ids)
-        wait_until(ended, timeout_s)
+        self._wait_until(ended, timeout_s)
         tasks = [self.task(task_id) for task_id in task_ids]
         assert {task.status for task in tasks} == {status}, [task.error for task in tasks]
         return tasks
@@ -186,7 +188,17 @@ class Run:
         def find() -> int:
             pids = [p.pid for p in self.played() if (p.tag, p.stage, p.what) == (self.tags[task_id], stage, "begins")]
             return pids[run - 1] if len(pids) >= run else 0
-        return wait_until(find, timeout_s)
+        return self._wait_until(find, timeout_s)
+
+    def _wait_until(self, what: Callable[[], Answer], timeout_s: float) -> Answer:
+        """Like `wait_until`; tells what the tasks and the workers were doing meanwhile."""
+        try:
+            return wait_until(what, timeout_s)
+        except AssertionError as error:
+            tasks = [task.model_dump_json(include={"id", "status", "owner", "epoch", "stage", "waits_for", "error"})
+                     for task_id in self.task_ids if (task := self.store.get(task_id))]
+            logs = [line for worker in self.workers for line in worker.log.read_text().splitlines()[-12:]]
+            raise AssertionError("\n".join([str(error), *tasks, *logs])) from error
 
     def gate(self, name: str = "gate") -> Path:
         return self.folder / name
