@@ -134,8 +134,11 @@ class Lease:
                    if event.seq > max(progress, default=0))
 
     def is_live(self, task_id: str) -> bool:
-        """Whether the task, any other one, is there and has not ended."""
-        other = self._patiently(lambda: self._store.get(task_id))
+        """Whether the task, any other one, is there and has not ended. Nobody can tell of one that cannot be read."""
+        try:
+            other = self._patiently(lambda: self._store.get(task_id))
+        except UnreadableDocument:
+            return True
         return other is not None and other.status not in TERMINAL
 
     def _end(self, change: Change, took_place: Callable[[Task], bool]) -> bool:

@@ -11,6 +11,7 @@ from shared.documents import Task
 from shared.errors import Conflict, Unavailable
 from shared.marks import may_replace, read_mark
 from shared.outputs import foreign_folder, outputs_that_write, overwritten_input, own_folder, written_paths
+from shared.platforms import get_platforms
 from shared.rules.reasons import model as models
 from shared.rules.refusal import Refusal
 
@@ -58,6 +59,8 @@ def _with_live_tasks(tasks: list[Task]) -> dict[str, Refusal]:
     paths = {task.id: set(written_paths(task)) for task in tasks}
     found = {}
     for other in get_store().live_with_outputs(sorted(outputs_that_write(set().union(*paths.values())))):
+        if other.platform not in get_platforms():
+            continue  # of another version, whose names are not known here
         for task in tasks:
             common = paths[task.id].intersection(written_paths(other))
             if common and other.platform != task.platform:

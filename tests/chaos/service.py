@@ -158,7 +158,8 @@ class Service:
 
     def directories(self, depth: str) -> list[str]:
         """What is left in the work directories, at `*` (of workers) or `*/*` (of their tasks)."""
-        return [str(path.relative_to(self.folder)) for path in (self.folder / "disks").glob(f"*/work/{depth}")
+        wanted = Path("*", "work", depth)
+        return [str(path.relative_to(self.folder)) for path in (self.folder / "disks").glob(str(wanted))
                 if not path.name.endswith(".lock")]
 
     def end(self) -> list[str]:

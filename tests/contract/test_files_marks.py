@@ -147,9 +147,9 @@ def test_marks_leave_nothing_behind_and_are_no_objects(local: LocalFiles, tmp_pa
 
 def test_files_of_an_absolute_path_are_marked_too(local: LocalFiles, tmp_path: Path) -> None:
     (tmp_path / "source").write_bytes(b"x")
-    (tmp_path / "root").mkdir()
-    routed = RoutedFiles(local, [tmp_path / "root"])
-    info = routed.upload(tmp_path / "source", f"{tmp_path}/root/a", mark=MARK)
+    (tmp_path / "allowed").mkdir()
+    routed = RoutedFiles(local, [tmp_path / "allowed"])
+    info = routed.upload(tmp_path / "source", f"{tmp_path}/allowed/a", mark=MARK)
     assert mark_at(routed, info.path) == MARK
     routed.delete(info.path, seen=routed.stat(info.path))
     assert routed.stat(info.path) is None

@@ -132,6 +132,12 @@ def test_an_object_that_a_living_task_of_another_target_will_write_is_a_conflict
     assert create(call, **request).status == 200
 
 
+def test_a_living_task_of_a_target_that_is_not_known_here_refuses_nobody(call: Caller, store: Store,
+                                                                        add: Callable[..., Task]) -> None:
+    add(platform="of-a-later-version", status="running", output_path="out/m.xml")
+    assert create(call, **INTEL, output_path="out/m.xml").status == 200
+
+
 def test_tasks_of_one_target_may_have_one_output(call: Caller, store: Store) -> None:
     assert [create(call, **INTEL, output_path="out/m.xml").status for _ in range(6)] == [200] * 6
 

@@ -336,3 +336,14 @@ def test_a_removed_lease_is_beaten_no_more_and_the_next_claim_of_the_same_task_i
     beat = read(store, lease).beat
     wait_until(lambda: read(store, lease).beat > beat + 1)
     assert successor.control.wanted is Wanted.RUN
+
+
+def test_another_task_is_live_until_it_has_ended_and_where_nobody_can_tell(store: LossyStore, lease: Lease) -> None:
+    other = make_task()
+    assert not lease.is_live(other.id)
+    store.insert(other)
+    assert lease.is_live(other.id)
+    edit_raw(store._store, other.id, status="archived")
+    assert lease.is_live(other.id)
+    edit_raw(store._store, other.id, status="failed")
+    assert not lease.is_live(other.id)

@@ -2,8 +2,8 @@
 
     OV, MODEL = Name("openvino"), Name("model")
     script = Script("import openvino", openvino=openvino)
-    script.let("model", OV.convert_model(File("/work/17/model.onnx")))
-    script.do(OV.save_model(MODEL, File("/work/18/model.xml"), compress_to_fp16=True))
+    script.let("model", OV.convert_model(File("/stages/17/model.onnx")))
+    script.do(OV.save_model(MODEL, File("/stages/18/model.xml"), compress_to_fp16=True))
 
 makes the two calls, and `script.commands` is then
 
