@@ -17,7 +17,7 @@ from rich.console import Console
 
 from infra.toolchains import environments, install
 from shared.settings import get_settings
-from tests.bench import batch, control, group, http_rates, memory, start_latency, store_scale, under_attack
+from tests.bench import batch, cold_start, control, group, http_rates, memory, start_latency, store_scale, under_attack
 from tests.bench.context import SMALL, Bench, Sizes
 from tests.bench.figures import Line
 from tests.bench.report import describe_machine, print_table, write_file
@@ -34,11 +34,12 @@ EXPLAINED = """rows:
   h  twenty conversions for an rk3588, against the same two
   i  twenty conversions for an SM8650, against the same two
   j  one model to four targets in one request, against four runs
-  k  /health, conversions and memory beside an attack"""
+  k  /health, conversions and memory beside an attack
+  l  cold start of a function alone"""
 ROWS: dict[str, Callable[[Bench], list[Line]]] = {
     "a": http_rates.run, "b": start_latency.run, "c": batch.run_intel, "d": batch.run_intel, "e": store_scale.run,
     "f": memory.run, "g": control.run, "h": batch.run_rockchip, "i": batch.run_qualcomm, "j": group.run,
-    "k": under_attack.run}
+    "k": under_attack.run, "l": cold_start.run}
 
 WIDTH = 180  # of the table in a log file
 
