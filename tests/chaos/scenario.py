@@ -25,7 +25,8 @@ ACTIONS = {"pause": 10, "pause and resume": 10, "resume": 6, "cancel": 4, "retry
 
 # A mutant is caught where its mistake matters; with these the runs look there.
 FOCUS: dict[str, dict[str, int]] = {
-    "drop_epoch": {"lock store": 14, "part": 14, "freeze": 8},
+    "drop_epoch": {"lock store": 14, "part": 20, "freeze": 8, "kill": 1, "kill child": 1, "kill gateway": 0, "stop": 0,
+                   "fill disk": 0, "kill publishing": 0, "freeze publishing": 1, "cut": 0, "hold": 1, "deafen": 0},
     "no_sweeper": {"cut": 8, "kill": 8},
     "no_reaper": {"kill": 12},
 }
