@@ -130,7 +130,7 @@ LabelKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
 LabelValue = Annotated[str, Field(max_length=256, json_schema_extra=_NO_NUL), _STORABLE]
 Labels = Annotated[dict[LabelKey, LabelValue], Field(max_length=16, json_schema_extra={"additionalProperties": False})]
 JsonObject = Annotated[dict[str, Any], AfterValidator(_storable_json)]
-TimeText = Annotated[str, Field(max_length=40, json_schema_extra={"format": "date-time", "pattern": TIME}),
+TimeText = Annotated[str, Field(max_length=40, json_schema_extra={"pattern": TIME}),
                      AfterValidator(_time), _STORABLE]
 QueryNumber = Annotated[int, BeforeValidator(_digits)]
 

@@ -72,6 +72,12 @@ def _no_constant(name: str) -> None:
     raise InvalidRequest(f"请求体不是有效的 JSON: 不允许 {name}", f"the body is not valid JSON: {name} is not allowed")
 
 
+def _number(text: str) -> float:
+    """1.0 and 1 are one number in JSON, and both an integer in its schemas. Beyond 2^53 a float has lost digits."""
+    value = float(text)
+    return int(value) if value.is_integer() and abs(value) < 2**53 else value
+
+
 class _Fields:
     """Makes each object of a body. Every wrong field is told, so their number bounds what an answer costs."""
 
@@ -100,7 +106,8 @@ def parse_object(body: bytes) -> dict[str, Any]:
     if not body.strip():
         raise InvalidRequest("请求体不能为空, 应为 JSON 对象", "the body is missing; should be a JSON object")
     try:
-        value = json.loads(body.decode("utf-8-sig"), object_pairs_hook=_Fields().take, parse_constant=_no_constant)
+        value = json.loads(body.decode("utf-8-sig"), object_pairs_hook=_Fields().take, parse_float=_number,
+                           parse_constant=_no_constant)
     except UnicodeDecodeError as error:
         raise InvalidRequest(f"请求体不是有效的 UTF-8 (第 {error.start} 字节)",
                              f"the body is not valid UTF-8 (at byte {error.start})") from error

@@ -10,7 +10,14 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    WithJsonSchema,
+    model_serializer,
+    model_validator,
+)
 
 from shared.schema import StrictModel, wrong
 
@@ -32,9 +39,14 @@ def _as_digit(value: Any) -> Any:
     return {"true": "1", "false": "0"}.get(text, text) if isinstance(text := _as_text(value), str) else text
 
 
-Switch = Annotated[Literal["0", "1"], BeforeValidator(_as_digit)]
-Truth = Annotated[Literal["true", "false"], BeforeValidator(_as_text)]
-Number = Annotated[str, Field(pattern=r"^[0-9]{1,9}$"), BeforeValidator(_as_text)]
+def _spelled(*values: Any) -> WithJsonSchema:
+    return WithJsonSchema({"enum": list(values)})
+
+
+Switch = Annotated[Literal["0", "1"], BeforeValidator(_as_digit),
+                   _spelled("0", "1", 0, 1, "false", "true", False, True)]
+Truth = Annotated[Literal["true", "false"], BeforeValidator(_as_text), _spelled("true", "false", True, False)]
+Level = Annotated[Literal["0", "1", "2"], BeforeValidator(_as_text), _spelled("0", "1", "2", 0, 1, 2)]
 
 
 def _matches(pattern: str, example: str) -> Any:
@@ -96,7 +108,7 @@ class ExtraParams(StrictModel):
     core_type: Literal["AiCore", "VectorCore"] | None = Field(None, description="vector cores only, or AI cores")
     virtual_type: Switch | None = Field(None, description="the artefact may run on virtual devices")
     deterministic: Switch | None = Field(None, description="the same result at each run")
-    deterministic_level: Annotated[Literal["0", "1", "2"], BeforeValidator(_as_text)] | None = Field(
+    deterministic_level: Level | None = Field(
         None, description="2 is the same result whatever the batch too")
     is_weight_clip: Switch | None = Field(None, description="weights beyond the range of their type are clipped")
     quant_dumpable: Switch | None = Field(None, description="inputs and outputs of quantized nodes can be dumped")

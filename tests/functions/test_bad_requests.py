@@ -48,6 +48,13 @@ def test_a_body_of_just_the_allowed_size_is_read(call: Caller, store: Store) -> 
                 headers={"Content-Type": "application/json"}).status == 200
 
 
+@pytest.mark.parametrize("spelling", ["2.0", "2e0", "0.2e1"])
+def test_a_whole_number_is_an_integer_however_json_spells_it(call: Caller, store: Store, spelling: str) -> None:
+    answer = call("list_tasks", "POST", "/tasks/list", data=f'{{"page": {spelling}}}'.encode(),
+                  headers={"Content-Type": "application/json"})
+    assert answer.status == 200 and answer.data["page"] == 2
+
+
 @pytest.mark.parametrize("content_type", [
     "application/json", "application/json; charset=utf-8", "Application/JSON;charset=\"UTF-8\"",
     "application/vnd.api+json"])

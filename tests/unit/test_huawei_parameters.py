@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from shared.creation.documents import build_tasks
 from shared.creation.requests import CreateTask
@@ -192,3 +193,15 @@ def test_the_platform_is_listed_with_its_schema() -> None:
     schema = get_platforms()["huawei"].parameters.model_json_schema()
     assert {"soc_version", "precision_mode", "extra_params", *FILES} <= set(schema["properties"])
     assert accepted(**get_platforms()["huawei"].example)
+
+
+@pytest.mark.parametrize("value", ["0", "1", "2", "true", "false", 0, 1, 2, True, False, None, "", 0.5, "True"])
+@pytest.mark.parametrize("name", ["disable_reuse_memory", "allow_hf32", "deterministic_level"])
+def test_an_options_schema_takes_what_the_option_takes(name: str, value: Any) -> None:
+    schema = Draft202012Validator(ExtraParams.model_json_schema())
+    try:
+        accepted(extra_params={name: value})
+    except InvalidRequest:
+        assert not schema.is_valid({name: value})
+    else:
+        assert schema.is_valid({name: value})
