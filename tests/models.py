@@ -92,6 +92,20 @@ def pair(left: Shape = ("n", 4), right: Shape = ("n", 4)) -> onnx.ModelProto:
                  [value("y", list(left))])
 
 
+def recurrent() -> onnx.ModelProto:
+    """Operators of several outputs: an LSTM, a Split of what it writes, and a GRU whose last state is an output too."""
+    tensors = [weights("w", 2, 16, 8), weights("r", 2, 16, 4), weights("gw", 1, 12, 4), weights("gr", 1, 12, 4),
+               weights("fc", 4, 3), constant("shape", [5, 1, 8]), constant("halves", [4, 4])]
+    return model([helper.make_node("LSTM", ["x", "w", "r"], ["l"], hidden_size=4, direction="bidirectional"),
+                  helper.make_node("Transpose", ["l"], ["t"], perm=[0, 2, 1, 3]),
+                  helper.make_node("Reshape", ["t", "shape"], ["joined"]),
+                  helper.make_node("Split", ["joined", "halves"], ["left", "right"], axis=2),
+                  helper.make_node("MatMul", ["left", "fc"], ["scores"]),
+                  helper.make_node("GRU", ["right", "gw", "gr"], ["all", "last"], hidden_size=4)],
+                 [value("x", [5, 1, 8])],
+                 [value("scores", [5, 1, 3]), value("all", [5, 1, 1, 4]), value("last", [1, 1, 4])], tensors)
+
+
 def embedding() -> onnx.ModelProto:
     """Looks token ids (int64) up in a table of two rows: an id above 1 is out of range."""
     return model([helper.make_node("Gather", ["table", "ids"], ["y"])], [value("ids", [1, 6], TensorProto.INT64)],

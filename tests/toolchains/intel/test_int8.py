@@ -192,6 +192,15 @@ def test_a_model_in_which_nothing_can_be_quantized_is_told_as_such(convert):
     assert "nothing in the model can be quantized" in conversion.facts["quantize"]["warnings"][0]
 
 
+def test_operators_of_several_outputs_are_counted_as_any_other(convert):
+    generator = np.random.default_rng(5)
+    files = {f"{n:02d}.npy": npy(generator.random((5, 1, 8), np.float32)) for n in range(12)}
+    conversion = convert(models.recurrent(), files)
+    assert conversion.run("verify")["passed"] is True
+    assert conversion.facts["quantize"]["details"]["operators"] == {
+        "int8": {"GRUSequence": 1, "LSTMSequence": 1, "MatMul": 1}, "float": {}}
+
+
 def test_operators_within_branches_are_converted_and_what_nncf_refuses_of_them_is_told(convert):
     files = {"x/a.npy": npy(np.ones(1, np.float32)), "flag/a.npy": npy(np.array(True))}
     assert convert(models.nested(1), files).run("verify")["passed"] is True

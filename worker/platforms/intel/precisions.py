@@ -7,6 +7,7 @@ _TRANSPARENT = ("Concat", "MaxPool", "Pad", "Reshape", "Split", "Squeeze", "Stri
                 "VariadicSplit", "Gather", "Slice", "ReduceMax")
 _ALL_INPUTS = ("Concat",)
 _ELEMENTWISE = ("Add", "Divide", "Multiply", "Subtract")
+_RECURRENT = {"LSTMSequence": (0, 4, 5), "GRUSequence": (0, 3, 4)}  # x, w and r; NNCF leaves the others
 _DEQUANTIZING = ("Convert", "Multiply", "Subtract")  # of a stored weight
 
 
@@ -21,10 +22,9 @@ def count(model):
     types = {name for metatype in INPUTS_QUANTIZABLE_OPERATIONS for name in metatype.op_names}
     counts, floating = {"int8": Counter(), "float": Counter()}, []
     for node in _all_nodes(model):
-        if node.get_type_name() not in types or not node.get_element_type().is_real() or _runs_with_another(node):
+        if node.get_type_name() not in types or not _computes_real_numbers(node) or _runs_with_another(node):
             continue
-        is_int8 = all(_is_int8(node.input_value(index).get_node()) for index in range(node.get_input_size())
-                      if node.input_value(index).get_element_type().is_real())
+        is_int8 = all(_is_int8(node.input_value(index).get_node()) for index in _quantizable_inputs(node))
         counts["int8" if is_int8 else "float"][node.get_type_name()] += 1
         if not is_int8:
             floating.append(node.get_friendly_name())
@@ -43,6 +43,17 @@ def _bodies(node):
     if node.get_type_name() == "If":
         return [node.get_function(0), node.get_function(1)]
     return [node.get_function()] if node.get_type_name() in ("Loop", "TensorIterator") else []
+
+
+def _quantizable_inputs(node):
+    """The numbers of the inputs that decide in which numbers it computes."""
+    return _RECURRENT.get(node.get_type_name()) or [
+        index for index in range(node.get_input_size()) if node.input_value(index).get_element_type().is_real()]
+
+
+def _computes_real_numbers(node):
+    """Its first output says so: an operator may have several, such as LSTM, GRU, TopK and Split."""
+    return node.output(0).get_element_type().is_real()
 
 
 def _runs_with_another(node):
