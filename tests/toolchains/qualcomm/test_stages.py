@@ -224,6 +224,18 @@ def test_the_classifiers_integer_precisions_keep_their_bounds(
     assert facts["passed"] and facts["samples"] == 2 * samples and facts["min_cosine"] == bound
 
 
+def test_a_model_of_half_precision_is_quantized_and_keeps_the_types_of_its_inputs_and_outputs(
+        host: ToolHost, tmp_path: Path) -> None:
+    halves = {name: npy(np.load(io.BytesIO(data)).astype(np.float16)) for name, data in
+              pictures([1, 3, 32, 32], 8).items()}
+    conversion = convert(host, tmp_path, models.convolution(dtype=np.float16), precision="int8",
+                         calibration_files=halves)
+    assert conversion.run("verify")["outputs"][0]["cosine"] > 0.999
+    facts = conversion.facts["compile"]
+    assert [value["dtype"] for value in facts["inputs"] + facts["outputs"]] == ["float16", "float16"]
+    assert facts["placement"]["npu"]["Conv2d"] == 1 and facts["on_cpu"] == []
+
+
 def test_inputs_may_be_quantized_on_the_cpu(host: ToolHost, tmp_path: Path) -> None:
     conversion = convert(host, tmp_path, models.convolution(), precision="int8", allow_cpu=True,
                                offload_graph_io_quantization=True, calibration_files=pictures([1, 3, 32, 32], 4))

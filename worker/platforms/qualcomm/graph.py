@@ -47,11 +47,11 @@ class Graph:
 
         return numpy_helper.to_array(self.constants[name])
 
-    def insert(self, position, operator, inputs, output):
+    def insert(self, position, operator, inputs, output, **attributes):
         from onnx import helper
 
         self.graph.node.insert(position, helper.make_node(operator, inputs, [output],
-                                                          self.unique(f"{operator}_{output}")))
+                                                          self.unique(f"{operator}_{output}"), **attributes))
         self.producers[output] = self.graph.node[position]
         self._reads.update(inputs)
 
@@ -94,16 +94,24 @@ class Graph:
 
 def value_shapes(model):
     """`{value: its dimensions}` where that can be inferred; an open one is None."""
+    return {value.name: [dim.dim_value if dim.HasField("dim_value") else None
+                         for dim in value.type.tensor_type.shape.dim]
+            for value in _inferred_values(model) if value.type.tensor_type.HasField("shape")}
+
+
+def value_types(model):
+    """`{value: its ONNX element type}` where that can be inferred."""
+    return {value.name: value.type.tensor_type.elem_type for value in _inferred_values(model)}
+
+
+def _inferred_values(model):
     import onnx
 
     slim = onnx.ModelProto()
     slim.CopyFrom(model)
     drop_weights(slim)
     graph = onnx.shape_inference.infer_shapes(slim).graph
-    return {value.name: [dim.dim_value if dim.HasField("dim_value") else None
-                         for dim in value.type.tensor_type.shape.dim]
-            for value in [*graph.value_info, *graph.input, *graph.output]
-            if value.type.tensor_type.HasField("shape")}
+    return [*graph.value_info, *graph.input, *graph.output]
 
 
 def _has_subgraph(node):

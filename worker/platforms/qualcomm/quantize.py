@@ -6,13 +6,14 @@ import os
 
 from shared.rules.models import MODEL
 from worker.platforms.qualcomm import reasons
-from worker.platforms.qualcomm.prepare import DATA
+from worker.platforms.qualcomm.prepare import save
+from worker.platforms.qualcomm.single_precision import widen
 from worker.stage_api import report
 from worker.stages import calibration
 from worker.stages.calls import File, Name, Script
 from worker.stages.messages import raise_if_out_of_memory, tidy
 
-_PREPROCESSED = "preprocessed.onnx"
+_SINGLE, _PREPROCESSED = "single.onnx", "preprocessed.onnx"
 _ACTIVATIONS = {"int8": "QUInt8", "int16": "QUInt16"}
 _QUANTIZATION, _QNN = Name("quantization"), Name("qnn")
 
@@ -28,8 +29,8 @@ def run(job):
     from worker.platforms.qualcomm.toolkit import qnn_quantization
 
     parameters = job["parameters"]
-    source = os.path.join(job["inputs"]["prepare"]["dir"], MODEL)
-    outside = os.path.exists(os.path.join(os.path.dirname(source), DATA))
+    source = _widened(os.path.join(job["inputs"]["prepare"]["dir"], MODEL))
+    outside = os.path.exists(source + ".data")
     reader = _make_reader(quantization.CalibrationDataReader, job["inputs"]["calibration"], source)
     script = Script("from onnxruntime import quantization",
                     "from onnxruntime.quantization.execution_providers import qnn",
@@ -49,6 +50,17 @@ def run(job):
         raise_if_out_of_memory(error)
         raise reasons.NOT_QUANTIZED(said=tidy(error, job)) from error
     return {"commands": script.commands}
+
+
+def _widened(source):
+    """The path of the model in single precision."""
+    import onnx
+
+    model = onnx.load(source)
+    if not widen(model):
+        return source
+    save(model, ".", _SINGLE)
+    return os.path.abspath(_SINGLE)
 
 
 def _make_reader(base, entry, model):

@@ -5,9 +5,10 @@ from shared.rules.refusal import Reason
 # --- the compiler
 NOT_BUILT = Reason(
     "compile_failed", "QNN 编译器无法构建模型: {said}", "the QNN compiler cannot build the model: {said}",
-    "日志中有全部过程; 尝试其他精度, 更小的 input_shape 或更多内存 (limits.stage_memory_bytes)",
-    "the log has the whole story; try another precision, a smaller input_shape, or more memory "
-    "(limits.stage_memory_bytes)")
+    "日志中有全部过程; 尝试其他精度或更小的 input_shape; 若其中的代码指向内存 (MEM), 给予更多内存 "
+    "(limits.stage_memory_bytes)",
+    "the log has the whole story; try another precision or a smaller input_shape; where a code in it names memory "
+    "(MEM), give it more (limits.stage_memory_bytes)")
 NO_STATIC_SHAPE = Reason(
     "dynamic_shape", "NPU 仅接受静态形状; 以下值没有静态形状: {names}",
     "the NPU takes static shapes only; these values have none: {names}",
