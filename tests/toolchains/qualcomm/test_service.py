@@ -96,8 +96,8 @@ def test_half_precision(service: Service, models: dict[str, Path], network: str,
 
 
 @pytest.mark.parametrize(("network", "shape", "precision", "bound"), [
-    ("cls", CLASSIFIER, "int8", 0.98), ("cls", CLASSIFIER, "int16", 0.98), ("det", DETECTOR, "int8", 0.85),
-    ("det", DETECTOR, "int16", 0.97)])
+    ("cls", CLASSIFIER, "int8", 0.98), ("cls", CLASSIFIER, "int16", 0.999), ("det", DETECTOR, "int8", 0.85),
+    ("det", DETECTOR, "int16", 0.995)])
 def test_integers(service: Service, models: dict[str, Path], network: str, shape: list[int], precision: str,
                   bound: float) -> None:
     task = convert(service, models[network], output_path="results/net_ctx.onnx", parameters={

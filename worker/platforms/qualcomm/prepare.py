@@ -5,12 +5,12 @@ from shared.rules.models import MODEL
 from worker.platforms.qualcomm.folding import fold_affine
 from worker.platforms.qualcomm.graph import Graph
 from worker.platforms.qualcomm.hard_swish import fuse_hard_swish
+from worker.platforms.qualcomm.saving import save
 from worker.stage_api import log
 from worker.stages import preprocess
 from worker.stages.samples import numpy_dtype
 
 _OPSET = 17  # has all that quantizing needs, but for activations of 16 bits
-_EMBED_MAX_BYTES = 1500000000  # weights above it are saved beside the model: a protobuf ends at 2 GiB
 
 
 def run(job):
@@ -30,16 +30,8 @@ def run(job):
     facts = {"opset": graph.opset(), "folded": fold_affine(graph), "hard_swish": fuse_hard_swish(graph)}
     graph.drop_unused_constants()
     graph.name_nodes()
-    save(graph.model, job["output_dir"], MODEL)
+    save(graph.model, os.path.join(job["output_dir"], MODEL))
     return facts
-
-
-def save(model, folder, name):
-    """Write the model, with NAME.data beside it for large weights."""
-    import onnx
-
-    outside = sum(len(tensor.raw_data) for tensor in model.graph.initializer) > _EMBED_MAX_BYTES
-    onnx.save_model(model, os.path.join(folder, name), save_as_external_data=outside, location=name + ".data")
 
 
 def _raise_opset(model):
