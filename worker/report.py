@@ -12,6 +12,7 @@ from shared.schema import Model
 from shared.times import format_time
 from worker.context import CoreContext
 from worker.results import StageResult
+from worker.slice_picture import draw
 from worker.toolchains import ROOT
 
 
@@ -136,7 +137,8 @@ def _template() -> Any:
 
     environment = Environment(loader=FileSystemLoader(ROOT / "worker"), autoescape=True, trim_blocks=True,
                               lstrip_blocks=True)
-    environment.filters |= {"size": _size, "pretty": _pretty, "open_dimension": lambda dim: "?" if dim is None else dim}
+    environment.filters |= {"size": _size, "pretty": _pretty, "draw": draw,
+                            "open_dimension": lambda dim: "?" if dim is None else dim}
     return environment.get_template("report.html.j2")
 
 

@@ -31,8 +31,10 @@ def judge(pairs, *, min_cosine=0.999, accept=False, scale=None, kind="noise"):
 def test_equal_outputs_have_cosine_one_and_no_error():
     facts = judge([([1, 2, 3], [1, 2, 3])])
     assert facts["passed"] is True and facts["accepted"] is False
-    assert facts["outputs"] == [{"name": "y", "cosine": 1.0, "worst_sample_cosine": 1.0, "max_abs_error": 0.0,
-                                 "max_rel_error": 0.0, "not_finite_mismatch": 0}]
+    (output,) = facts["outputs"]
+    assert output.pop("slices")["error"] == [0.0, 0.0, 0.0] and facts["failures"] == []
+    assert output == {"name": "y", "cosine": 1.0, "worst_sample_cosine": 1.0, "max_abs_error": 0.0,
+                      "max_rel_error": 0.0, "not_finite_mismatch": 0}
 
 
 def test_the_figures_are_those_of_the_definition():
@@ -45,7 +47,7 @@ def test_below_the_threshold_the_error_names_output_and_figures():
     with pytest.raises(StageError) as caught:
         judge([([1, 0], [1, 1])])
     assert caught.value.code == "accuracy_too_low"
-    assert "y: cosine 0.707107" in caught.value.message and "0.999" in caught.value.message
+    assert "y: cosine 0.707107 (at least 0.999 wanted)" in caught.value.message
     assert "accept_accuracy" in caught.value.hint
 
 
@@ -131,10 +133,25 @@ def test_an_unknown_scale_is_that_of_all_samples():
     assert output["worst_sample_cosine"] == 1.0 and output["max_rel_error"] == 0.5
 
 
-def test_a_lost_output_fails():
-    gate = Gate([{"name": "y", "max_abs": 1.0}])
-    with pytest.raises(StageError, match="0 outputs"):
-        gate.add("noise", [np.ones(1)], [])
+def test_a_lost_output_fails_by_its_name():
+    gate = Gate([{"name": "boxes"}, {"name": "scores"}, {"name": "ids"}])
+    expected = [np.ones((1, 4, 9)), np.ones((1, 2, 9)), np.ones((1, 9))]
+    with pytest.raises(StageError, match=r"Not in the artefact: scores \[1, 2, 9\]\.") as caught:
+        gate.add("noise", expected, [expected[0], np.ones(9)])
+    assert "2 outputs" in caught.value.message and "ids" not in caught.value.message
+    with pytest.raises(StageError, match=r"Shapes that only the artefact has: \[7\]"):
+        gate.add("noise", expected, [*expected, np.ones(7)])
+
+
+@pytest.mark.parametrize(("precision", "advised", "not_advised"), [
+    ("int8", "calibration samples", "fp32"), ("int16", "precision: fp16", "int16"), ("fp16", "fp32", "calibration"),
+    ("fp32", "verify.min_cosine", "precision")])
+def test_the_hint_fits_the_precision(precision, advised, not_advised):
+    gate = Gate([{"name": "y"}])
+    gate.add("noise", [np.array([1.0, 0.0])], [np.array([0.0, 1.0])])
+    with pytest.raises(StageError) as caught:
+        gate.judge(parameters(None, precision=precision))
+    assert advised in caught.value.hint and not_advised not in caught.value.hint
 
 
 def test_inputs_that_cannot_be_made_again_are_refused(tmp_path):

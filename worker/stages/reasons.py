@@ -93,21 +93,64 @@ OTHER_SHAPE = Reason(
     "形状取决于数据的输出无法比较; 在其之前结束模型",
     "an output whose shape depends on the data cannot be compared; end the model before it")
 OTHER_COUNT = Reason(
-    "accuracy_too_low", "产物有 {actual} 个输出, 模型有 {expected} 个",
-    "the artefact has {actual} outputs, the model {expected}",
+    "accuracy_too_low", "产物有 {actual} 个输出, 模型有 {expected} 个. 产物中没有: {lost}. 仅产物中有的形状: {more}",
+    "the artefact has {actual} outputs, the model {expected}. Not in the artefact: {lost}. Shapes that only the "
+    "artefact has: {more}",
     "请报告此问题: 转换丢失或增加了输出", "report this: the conversion lost or added an output")
 TOO_FAR = Reason(
-    "accuracy_too_low", "{total} 个输出中有 {failed} 个未通过精度检查 (允许的最低余弦: {bound:g}): {outputs}",
-    "{failed} of {total} outputs fail the accuracy check (least cosine allowed: {bound:g}): {outputs}",
+    "accuracy_too_low", "{total} 个输出中有 {failed} 个未通过精度检查: {outputs}",
+    "{failed} of {total} outputs fail the accuracy check: {outputs}",
     "{advice}; accept_accuracy = true 时照样交付", "{advice}; accept_accuracy = true takes the artefact as it is")
-TRY_HIGHER = Bilingual(
-    "使用更高的精度, 更多更好的校准样本, 或更低的 verify.min_cosine",
-    "try a higher precision, more and better calibration samples, or a lower verify.min_cosine")
+TRY_HIGHER_THAN_INT8 = Bilingual(
+    "使用更高的精度 (precision: int16 或 fp16, 视目标而定), 或混合量化 (让受影响的层保持浮点)",
+    "try a higher precision (precision: int16 or fp16, as the target has them), or hybrid quantization, which leaves "
+    "the layers in question in floating point")
+TRY_HIGHER_THAN_INT16 = Bilingual(
+    "使用 precision: fp16, 或混合量化 (让受影响的层保持浮点)",
+    "try precision: fp16, or hybrid quantization, which leaves the layers in question in floating point")
+TRY_HIGHER_THAN_FP16 = Bilingual(
+    "如果目标支持, 使用 precision: fp32; 超出 FP16 范围的值会使结果失真",
+    "try precision: fp32 if the target has it; values beyond FP16's range make nonsense of what follows")
+MORE_SAMPLES = Bilingual("使用更多更好的校准样本", "send more and better calibration samples")
+LOWER_BOUND = Bilingual("如果这样的偏差可以接受, 降低 verify.min_cosine",
+                        "lower verify.min_cosine if you can live with such an error")
+CUT = Bilingual(
+    "在连接它们的 Concat 之前结束模型 (参数 outputs 指明其各个输入), 在 NPU 之后再连接",
+    "end the model before the Concat that joins them (parameter outputs, with the names of its inputs), and join them "
+    "after the NPU")
+CUT_AT = Template(
+    "在连接它们的 Concat 之前结束模型, 在 NPU 之后再连接: outputs = [{tensors}]",
+    "end the model before the Concat that joins them, and join them after the NPU: outputs = [{tensors}]")
 SEE_VALUES = Bilingual(
     "发送模型训练时使用的 mean 和 std, 以及与实际输入取值一致的校准集",
     "send mean and std that the model was trained with, and a calibration set of values as it will get them")
-FIGURES = Template("{name}: 余弦 {cosine:.6f}, 最大误差 {error:.3g}",
-                   "{name}: cosine {cosine:.6f}, greatest error {error:.3g}")
+FIGURES = Template("{name}: 余弦 {cosine:.6f} (至少应为 {bound:g}), 最大误差 {error:.3g}",
+                   "{name}: cosine {cosine:.6f} (at least {bound:g} wanted), greatest error {error:.3g}")
+AGREEMENT = Template("{name}: {values} 个整数中有 {share:.2%} 一致 (至少应为 {bound:.4g})",
+                     "{name}: {share:.2%} of {values} whole numbers agree (at least {bound:.4g} wanted)")
+NAMED = Template("{name}: {what}", "{name}: {what}")
+ALONG_AXIS = Template("沿轴 {axis} (形状 {shape}) 的 {count} 个切片 (通道) 中, {what}",
+                      "of the {count} slices (channels) along axis {axis} of {shape}, {what}")
+DEAD = Template(
+    "{indices} 已失效: 在模型中有变化 (标准差至 {spread:.3g}), 在产物中为常数",
+    "{indices} are dead: they vary in the model (standard deviation up to {spread:.3g}) and are constant in the "
+    "artefact")
+WRONG = Template(
+    "{indices} 错误: 误差至其自身变化的 {error:.3g} 倍 (允许 {bound:g})",
+    "{indices} are wrong: their error is up to {error:.3g} times their own variation ({bound:g} allowed)")
+ALL_DEAD = Template(
+    "已失效: 在模型中有变化 (标准差 {spread:.3g}), 在产物中为常数",
+    "it is dead: it varies in the model (standard deviation {spread:.3g}) and is constant in the artefact")
+ALL_WRONG = Template(
+    "误差为其自身变化的 {error:.3g} 倍 (允许 {bound:g})",
+    "its error is {error:.3g} times its own variation ({bound:g} allowed)")
+OFFSET_ONLY = Bilingual("仅靠常数偏移才与模型相近", "only a constant offset makes it look like the model's")
+SHARE_A_SCALE = Template(
+    "其值至 {small:.3g}, 与至 {large:.3g} 的其他切片共用一个量化比例 (例如分数与像素坐标在同一张量中), 因而丢失",
+    "their values reach {small:.3g} and share one scale with others that reach {large:.3g} (scores beside pixel "
+    "coordinates in one tensor, for example), which leaves nothing of them")
+STAND_BESIDE = Template("其值至 {small:.3g}, 其他切片至 {large:.3g}",
+                        "their values reach {small:.3g}, others {large:.3g}")
 ON_SEEDED = Template("{name} (随机输入)", "{name} on seeded inputs")
 NOT_FINITE = Template("{count} 个值仅在一侧为 NaN 或无穷大", "{count} values are NaN or infinite on one side only")
 SAME_FOR_ALL = Bilingual(

@@ -9,6 +9,7 @@ from shared.rules.models import MODEL
 from worker.stage_api import report
 from worker.stages import reasons
 from worker.stages.feeds import CALIBRATION, raw_inputs
+from worker.stages.joins import find_joined
 from worker.stages.messages import raise_if_out_of_memory, tidy
 from worker.stages.preprocess import check, constants, to_model
 from worker.stages.samples import OUTPUTS, inputs_digest, make_inputs, output_name
@@ -23,7 +24,8 @@ def run(job):
     the bytes, and seeded.
 
     Facts: `skipped`, or `samples` (kind, seed, digest of the raw inputs, how many values are not finite), `inputs`,
-    `outputs` (name, dtype, greatest magnitude; `blind` where it tells nothing apart, see `_sees_pictures`), warnings.
+    `outputs` (name, dtype, greatest magnitude; `joined`, see `find_joined`; `blind` where it tells nothing apart, see
+    `_sees_pictures`), warnings.
 
     Raises:
         StageError: `reference_failed`: ONNX Runtime cannot load or run the model; `preprocessing_mismatch`.
@@ -35,7 +37,9 @@ def run(job):
     check(job["parameters"], inputs)
     if not verify["enabled"]:
         return {"skipped": True}
-    session = _open(os.path.join(job["inputs"]["fetch"]["dir"], MODEL), job)
+    path = os.path.join(job["inputs"]["fetch"]["dir"], MODEL)
+    joined = find_joined(path, os.path.getsize(path))
+    session = _open(path, job)
     names = [value.name for value in session.get_outputs()]
     calibration = job["inputs"].get("calibration")
     warnings = _warn_of_images(job, inputs, calibration)
@@ -62,7 +66,8 @@ def run(job):
     samples = answers.samples
     if all(sample["not_finite"] for sample in samples):
         warnings.append("the model itself gives NaN or infinity for every sample")
-    described = [{"name": value.name, "dtype": value.type[len("tensor("):-1], "max_abs": _round(largest)}
+    described = [{"name": value.name, "dtype": value.type[len("tensor("):-1], "max_abs": _round(largest),
+                  **({"joined": joined[value.name]} if value.name in joined else {})}
                  for value, largest in zip(session.get_outputs(), answers.largest)]
     if calibration and len(samples) > 1 and not answers.differ and _sees_pictures(session, names, inputs):
         described = [dict(entry, blind=True) for entry in described]

@@ -91,7 +91,7 @@ def _least_cosine(job):
         gate = Gate(outputs)
         for feed, expected in samples:
             gate.add(CALIBRATION, expected, infer(compiled, feed))
-        cosine = min(-1.0 if entry["not_finite_mismatch"] else entry["cosine"]
+        cosine = min(-1.0 if entry["not_finite_mismatch"] else entry.get("agreement", entry["cosine"])
                      for entry in gate.figures()["calibrated"])
         report(70, f"accuracy control: cosine {cosine:.6f}")
         return cosine, None
