@@ -47,6 +47,23 @@ def convolution(shape: Shape = (1, 3, 32, 32), *, dtype: Any = np.float32) -> on
                  [value("x", list(shape), onnx_type)], [value("y", [shape[0], 5], onnx_type)], tensors)
 
 
+def detector(size: int = 32) -> onnx.ModelProto:
+    """A detector's end: 4 coordinates in pixels (`boxes`) and 4 scores (`scores`) for each place, in one tensor."""
+    places = (size // 2) ** 2
+    tensors = [weights("w", 8, 3, 3, 3), weights("wb", 4, 8, 1, 1, seed=1), weights("ws", 4, 8, 1, 1, seed=2),
+               constant("low", [-1.0] * 4, np.float32), constant("pixels", 640.0, np.float32),
+               constant("rows", [1, 4, places])]
+    tensors[2] = numpy_helper.from_array(numpy_helper.to_array(tensors[2]) * 6, "ws")
+    nodes = [helper.make_node("Conv", ["x", "w"], ["c"], pads=[1] * 4, strides=[2, 2]),
+             helper.make_node("Relu", ["c"], ["r"]), helper.make_node("Conv", ["r", "wb"], ["cb"]),
+             helper.make_node("Conv", ["r", "ws", "low"], ["cs"]), helper.make_node("Sigmoid", ["cb"], ["b"]),
+             helper.make_node("Mul", ["b", "pixels"], ["p"]), helper.make_node("Reshape", ["p", "rows"], ["boxes"]),
+             helper.make_node("Reshape", ["cs", "rows"], ["logits"]),
+             helper.make_node("Sigmoid", ["logits"], ["scores"]),
+             helper.make_node("Concat", ["boxes", "scores"], ["y"], axis=1)]
+    return model(nodes, [value("x", [1, 3, size, size])], [value("y", [1, 8, places])], tensors)
+
+
 def laughs(levels: int, *, recursive: bool = False) -> onnx.ModelProto:
     """Functions of which each calls the one below twice: two to the power of `levels` nodes, in a few hundred bytes."""
     def function(name: str, *calls: str) -> onnx.FunctionProto:

@@ -48,7 +48,7 @@ def draw(slices: dict[str, Any]) -> Picture:
     count = slices["shape"][slices["axis"]]
     found = [f"{state}: {tell_ranges(slices[state])}" for state in ("dead", "wrong") if slices[state]]
     shown = f"{len(indices)} of {count} slices" if len(indices) < count else f"{count} slices"
-    told = f"{shown} along axis {slices['axis']} of {slices['shape']}; {'; '.join(found) or 'all alive'}"
+    told = f"{shown} along axis {slices['axis']} of {slices['shape']}; {'; '.join(found) or 'none dead'}"
     return Picture(round(len(indices) * column, 2), HEIGHT + _LABELS, HEIGHT, column, columns, told)
 
 

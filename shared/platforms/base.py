@@ -76,7 +76,8 @@ class Verify(StrictModel):
     enabled: bool = Field(True, description="false delivers the artefact without having run it")
     samples: int = Field(3, ge=1, le=64, description="seeded random inputs; edge inputs (zeros, ones) come on "
                          "top, and for a quantized artefact as many samples of the calibration set")
-    min_cosine: float | None = Field(None, ge=-1, le=1, description="per output; default by precision")
+    min_cosine: float | None = Field(None, ge=-1, le=1, description="per output; of one of whole numbers "
+                                    "the least share that agrees; default by precision")
 
 
 class Limits(StrictModel):

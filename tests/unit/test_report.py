@@ -12,12 +12,16 @@ from pydantic import ValidationError
 
 from tests.functions.test_docs_pages import render as show
 from worker.report import Report, render
+from worker.slice_picture import draw
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>\'{{ 7 * 7 }}</pre></style>&amp;'
 VOID = {"meta", "br", "img", "hr", "input", "link"}
 OPERATORS = {"Conv": 62, "Relu": 30, "Add": 12, "HardSigmoid": 5, "Mul": 5, "GlobalAveragePool": 4, "Resize": 3}
 FIGURES = {"cosine": 0.99912345, "worst_sample_cosine": 0.98, "max_abs_error": 0.0123, "max_rel_error": 0.00456,
            "not_finite_mismatch": 0}
+SLICES = {"axis": 1, "shape": [1, 5, 2100], "values": 6300, "probabilities": False, "largest": [640, 300, 9, 0.9, 0.5],
+          "spread": [90.0, 80.0, 2.0, 0.2, 0.02], "artefact_spread": [90.1, 79.0, 3.0, 0.0, 0.0],
+          "error": [0.01, 0.02, 1.5, 1.1, 1.2], "small": [3, 4], "faint": [], "dead": [3, 4], "wrong": [2]}
 
 
 def report(**changes: Any) -> Report:
@@ -37,8 +41,10 @@ def report(**changes: Any) -> Report:
         "placement": {"npu": OPERATORS, "cpu": {"Resize": 2}}, "on_cpu": [{"name": "/neck/Resize_1", "type": "Resize"}],
         "unsupported": ["Det"], "memory": {"weights": 2 << 20, "internal": 900_000},
         "accuracy": {"skipped": False, "samples": 6, "min_cosine": 0.98, "passed": True, "accepted": False,
-                     "outputs": [{"name": "y", **FIGURES}], "seeded_outputs": [{"name": "y", **FIGURES}],
-                     "warnings": []},
+                     "outputs": [{"name": "y", **FIGURES, "slices": SLICES},
+                                 {"name": "ids", **FIGURES, "agreement": 0.98765, "values": 100}],
+                     "bounds": {"cosine": 0.98, "agreement": 0.9, "small_slice_error": 0.7, "slice_error": 1.0},
+                     "failures": ["y: 3-4 are dead"], "seeded_outputs": [{"name": "y", **FIGURES}], "warnings": []},
         "details": {"layers": [1, 2]}, "timings": [
             {"stage": "fetch", "seconds": 0.01, "cached": True, "peak_memory_bytes": 0},
             {"stage": "compile", "seconds": 12.5, "cached": False, "peak_memory_bytes": 900 << 20}],
@@ -76,7 +82,10 @@ class Page(html.parser.HTMLParser):
 
 @pytest.mark.parametrize("told", [
     "models/检测.onnx → X NPU", "results/t/检测.bin", "5.0 GiB", "4.5 MiB", "900.0 MiB", "cd" * 32,
-    "0.999123", "0.0123", "passed", "On seeded inputs, which the calibration did not see", "[N, 3, ?, 480]", "any",
+    "0.999123", "0.0123", "passed", "98.765 %", "cosine at least 0.98, whole numbers of which 0.9 agree",
+    "y: 5 slices along axis 1 of [1, 5, 2100]; dead: 3-4; wrong: 2", "y: 3-4 are dead",
+    "3: dead; varies by 0.2, in the artefact by 0; error 1.1",
+    "On seeded inputs, which the calibration did not see", "[N, 3, ?, 480]", "any",
     "[1, 3, 480, 480]", "npu: 121 operators", "cpu: 2 operators", "/neck/Resize_1", "Det", "it may be slow",
     "from the cache", "12.50", "12.5 s", "ai.onnx", "com.microsoft", "simplified to", '"labels": "检测"', '"layers": [',
     "tool --model=model.onnx --output='a b'", "weights", "2.0 MiB", "PaddlePaddle"])
@@ -87,6 +96,32 @@ def test_the_page_tells_what_the_report_knows(told):
 def test_operators_come_with_their_counts_the_most_frequent_first():
     text = re.sub(r"[\s\u00a0]+", " ", Page(render(report())).text)
     assert re.search(r"Conv 62 Relu 30 Add 12 HardSigmoid 5", text)
+
+
+def test_the_picture_shows_each_slice_and_what_has_died():
+    columns = draw(SLICES).columns
+    assert [column.state for column in columns] == ["alive", "alive", "wrong", "dead", "dead"]
+    assert [column.artefact for column in columns][3:] == [0, 0]
+    heights = [column.model for column in columns]
+    assert heights == sorted(heights, reverse=True) and 0 < heights[-1] < heights[0] / 1.5 < draw(SLICES).height
+    text = render(report())
+    assert text.count('<g class="dead">') == 2 and text.count('<g class="wrong">') == 1
+
+
+def test_of_many_slices_the_picture_says_how_many_it_shows():
+    told = draw(SLICES | {"shape": [1, 600, 9], "indices": [5, 77, 90, 100, 599], "dead": [100, 599], "wrong": [90]})
+    assert told.told == "5 of 600 slices along axis 1 of [1, 600, 9]; dead: 100, 599; wrong: 90"
+    assert [column.label for column in told.columns] == ["5", "77", "90", "100", "599"]
+    many = draw(SLICES | {name: SLICES[name] * 50 for name in ("spread", "artefact_spread", "error")} | {
+        "shape": [1, 250, 9]})
+    assert many.width < 950 and [column.label for column in many.columns if column.label][:3] == ["0", "10", "20"]
+
+
+def test_a_report_of_before_has_no_slices_and_is_shown():
+    accuracy = {"skipped": False, "samples": 6, "min_cosine": 0.98, "passed": True, "accepted": False, "outputs": [
+        {"name": "y", **FIGURES}]}
+    text = Page(render(report(accuracy=accuracy))).text
+    assert "0.999123" in text and "slices" not in text and "agree" not in text
 
 
 def test_a_target_that_tells_nothing_has_a_page_without_empty_parts():

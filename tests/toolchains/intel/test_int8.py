@@ -79,6 +79,14 @@ def test_weights_are_stored_as_integers_and_what_computes_in_int8_is_counted(con
     assert conversion.facts["compile"]["precision"] == "int8"
 
 
+def test_scores_beside_pixel_coordinates_live_in_one_output(convert):
+    facts = convert(models.detector()).run("verify")
+    (output,) = facts["outputs"]
+    assert facts["passed"] and output["slices"]["dead"] == output["slices"]["wrong"] == []
+    assert output["slices"]["axis"] == 1 and output["slices"]["small"] == [4, 5, 6, 7]
+    assert max(output["slices"]["error"]) < 0.2
+
+
 @pytest.mark.parametrize(("choice", "kept_as"), [(None, "f16"), (True, "f16"), (False, "f32")])
 def test_what_stays_in_floating_point_is_compressed_unless_it_is_not_wanted(convert, choice, kept_as):
     conversion = convert(compress_to_fp16=choice, quantization={"ignored_scope": {"types": ["Convolution"]}})

@@ -269,6 +269,14 @@ def test_preprocessing_that_half_precision_cannot_hold_fails_the_gate(host: Tool
     assert refusal(conversion).code == "accuracy_too_low"
 
 
+def test_scores_that_eight_bits_lose_fail_by_their_channels(host: ToolHost, tmp_path: Path) -> None:
+    error = refusal(convert(host, tmp_path / "int8", models.detector(), precision="int8",
+                            calibration_files=pictures([1, 3, 32, 32], 8)))
+    assert error.code == "accuracy_too_low" and "axis 1 of [1, 8, 256], 4-7 are dead" in str(error)
+    assert 'outputs = ["boxes", "scores"]' in error.hint
+    assert convert(host, tmp_path / "fp16", models.detector()).run("verify")["passed"]
+
+
 # --- verify -----------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("asked", "simulated"), [(None, 1), (2, 2), (64, 3)])

@@ -268,6 +268,17 @@ def test_an_artefact_that_computes_something_else_fails_with_its_figures(make: M
     assert caught.value.code == "accuracy_too_low"
 
 
+def test_scores_that_eight_bits_lose_fail_by_their_channels_and_live_behind_the_cut_that_is_named(make: Make) -> None:
+    lost = make(models.detector(), **INT8)
+    with pytest.raises(StageError, match=r"y: of the 8 slices .* axis 1 of \[1, 8, 256\], 4-7 are dead") as caught:
+        lost.run("verify")
+    assert caught.value.code == "accuracy_too_low" and 'outputs = ["boxes", "scores"]' in caught.value.hint
+    (output,) = lost.facts["compile"]["figures"]["calibrated"]
+    assert output["cosine"] > 0.999, "the whole does not show it"
+    assert least_cosine(make(models.detector(), outputs=["boxes", "scores"], **INT8)) > 0.99
+    assert least_cosine(make(models.detector())) > 0.999
+
+
 # --- what it leaves --------------------------------------------------------------------------------------------------
 
 
