@@ -147,6 +147,24 @@ def nested(depth: int) -> onnx.ModelProto:
     return model([node], [value("x", [1]), value("flag", [], TensorProto.BOOL)], [value(name, [1])])
 
 
+def squeezed_if() -> onnx.ModelProto:
+    """Conv, then an If on a dimension that squeezes or does not, as torch exports `squeeze(1)`, then Relu."""
+    def branch(operator: str, *inputs: str) -> onnx.GraphProto:
+        output = onnx.ValueInfoProto(name=operator.lower())
+        output.type.tensor_type.elem_type = TensorProto.FLOAT
+        return helper.make_graph([helper.make_node(operator, inputs, [output.name])], operator, [], [output])
+
+    nodes = [helper.make_node("Conv", ["x", "w"], ["c"]), helper.make_node("Shape", ["c"], ["s"]),
+             helper.make_node("Gather", ["s", "one"], ["channels"]),
+             helper.make_node("Equal", ["channels", "one"], ["is_one"]),
+             helper.make_node("If", ["is_one"], ["squeezed"], then_branch=branch("Squeeze", "c", "axes"),
+                              else_branch=branch("Identity", "c")), helper.make_node("Relu", ["squeezed"], ["y"])]
+    output = onnx.ValueInfoProto(name="y")
+    output.type.tensor_type.elem_type = TensorProto.FLOAT
+    return model(nodes, [value("x", ["n", 3, 8, 8])], [output],
+                 [weights("w", 1, 3, 1, 1), constant("one", 1), constant("axes", [1])])
+
+
 def filled(rows: int, columns: int) -> onnx.ModelProto:
     """x plus a constant of rows x columns that the model computes: folding it would store it."""
     fill = helper.make_node("ConstantOfShape", ["shape"], ["k"], value=constant("one", [1.0], np.float32))

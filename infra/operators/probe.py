@@ -40,8 +40,8 @@ _LIMITS = StageLimits(time_s=60, memory_bytes=6 << 30, disk_bytes=2 << 30)
 _JUDGED_IN_CONTEXT = {"DynamicQuantizeLinear", "MatMulInteger", "ConvInteger", "QuantizeLinear", "DequantizeLinear",
                       "Erf", "Einsum", "Dropout", "Identity"}
 _MODELS_ELSEWHERE = 2  # of what is refused, to see whether another chip or precision takes it
-# Parameters with which a compiler sees a part of the model only, or may leave operators to a CPU.
-_UNLESS = ("inputs", "outputs", "allow_cpu")
+# Parameters with which a compiler may leave operators to a CPU.
+_UNLESS = ("allow_cpu",)
 
 
 def probe(target: str) -> dict[str, Any]:
@@ -110,11 +110,26 @@ def compile_model(hosts: Hosts, target: str, model: onnx.ModelProto, parameters:
     Raises:
         ConversionFailed: a stage failed.
     """
-    accepted = get_platforms()[target].parameters.model_validate({**parameters, "verify": {"enabled": False}})
+    with tempfile.TemporaryDirectory() as folder:
+        run_stages(hosts, target, Path(folder), model.SerializeToString(), {**parameters, "verify": {"enabled": False}},
+                   "compile")
+
+
+def run_stages(hosts: Hosts, target: str, folder: Path, model: bytes, parameters: dict[str, Any], last: str,
+               limits: StageLimits = _LIMITS, brought: dict[str, dict[str, Any]] | None = None
+               ) -> dict[str, StageResult]:
+    """The results of the stage `last` and of all that it needs; their files lie in `folder / STAGE / "out"`. `brought`
+    are the facts of stages that only a worker runs, `calibration_files` for one, whose folders are filled already.
+
+    Raises:
+        ConversionFailed: a stage failed.
+    """
+    accepted = get_platforms()[target].parameters.model_validate(parameters)
     task = Task(id="task_0_0", task_type="probe", platform=target, input_path="models/model.onnx",
                 output_path="models/model", parameters=accepted.model_dump(), queue_order=0.0, created_at=0.0,
                 updated_at=0.0)
     stages = {stage.name: stage for stage in get_plans()[target].stages_for(task.parameters)}
+    folders = {name: folder / name / "out" for name in stages}
     results: dict[str, StageResult] = {}
 
     def run(name: str) -> None:
@@ -124,15 +139,19 @@ def compile_model(hosts: Hosts, target: str, model: onnx.ModelProto, parameters:
                 run(source)
         input_dirs = {source: folders[source] for source in stage.inputs}
         job = make_job(stage, stage_parameters(task), out, results, input_dirs, threads=1)
-        done = run_child(hosts[stage.environment], stage.entry, out.parent, job, _LIMITS, TaskControl(task))
+        try:
+            done = run_child(hosts[stage.environment], stage.entry, out.parent, job, limits, TaskControl(task))
+        except ConversionFailed as error:
+            error.stage = error.stage or name
+            raise
         results[name] = describe("", stage, out, done, None)
 
-    with tempfile.TemporaryDirectory() as folder:
-        folders = {name: Path(folder) / name / "out" for name in stages}
-        folders["fetch"].mkdir(parents=True)
-        (folders["fetch"] / "model.onnx").write_bytes(model.SerializeToString())
-        results["fetch"] = StageResult("", "fetch", describe_files(folders["fetch"]), {}, 0.0)
-        run("compile")
+    folders["fetch"].mkdir(parents=True, exist_ok=True)
+    (folders["fetch"] / "model.onnx").write_bytes(model)
+    for name, facts in {"fetch": {}, **(brought or {})}.items():
+        results[name] = StageResult("", name, describe_files(folders[name]), facts, 0.0)
+    run(last)
+    return results
 
 
 @contextmanager

@@ -18,8 +18,8 @@ from shared.schema import StrictModel, wrong
 class Operators:
     """ONNX operators that a target's compiler is known to take or to refuse, as `Conv` or `com.microsoft.Gelu`; on
     others there is no verdict. `source` is how that was found, `certain_for` the values of parameters that it was found
-    with. With others, or where one of the parameters `unless` is sent (the compiler may then not meet all of the
-    model), a refusal is no certainty.
+    with. With others, or where one of the parameters `unless` is sent (operators may then stay on a CPU), a refusal is
+    no certainty. What a vendor has `published` is `known` as likely, and nothing of it was tried.
     """
 
     source: str
@@ -27,6 +27,7 @@ class Operators:
     refused: frozenset[str]
     certain_for: dict[str, list[str]]
     unless: tuple[str, ...]
+    published: bool = False
 
     def is_certain(self, parameters: dict[str, Any]) -> bool:
         return not any(parameters.get(name) for name in self.unless) and all(
@@ -67,7 +68,7 @@ class Platform:
             return None
         found = json.loads(path.read_text(encoding="utf-8"))
         return Operators(found["source"], frozenset(found["known"]), frozenset(found["refused"]),
-                         found["certain_for"], tuple(found["unless"]))
+                         found["certain_for"], tuple(found["unless"]), found.get("published", False))
 
 
 class Verify(StrictModel):

@@ -17,6 +17,7 @@ from shared.preflight.judge import judge_model, judge_operators, judge_shapes, w
 from shared.preflight.sets import check_set
 from shared.preflight.views import Finding, ModelView, TargetVerdict
 from shared.rules import models as rules
+from shared.rules import preprocessing
 from shared.rules.bilingual import Bilingual
 from shared.rules.error_codes import check_code
 from shared.rules.models import shown
@@ -109,6 +110,8 @@ def check_target(model: CheckedModel, task: Task, files: Files, deadline: float,
     if model.facts is not None:
         _check_operators(model.facts, task, findings)
         inputs = _check_shapes(model.facts, task, findings)
+        if inputs is not None:
+            _check_preprocessing(inputs, task, findings)
     if taken := overwritten_input(task, _companions(model)):
         findings.add(models.OUTPUT_OVER_INPUT(path=taken), _OUTPUT)
     elif conflict:
@@ -162,6 +165,14 @@ def _check_shapes(facts: dict[str, Any], task: Task, findings: Findings) -> list
     for warning in warnings:
         findings.warn("shape_chosen", warning, _SHAPE)
     return [{**entry, "shape": shapes[entry["name"]]} for entry in facts["inputs"]]
+
+
+def _check_preprocessing(inputs: list[dict[str, Any]], task: Task, findings: Findings) -> None:
+    if not task.parameters.get("inputs"):  # else they would belong to tensors that are not known here
+        try:
+            preprocessing.check(task.parameters, inputs)
+        except Refusal as problem:
+            findings.add(problem, "parameters.mean" if task.parameters.get("mean") else "parameters.std")
 
 
 def _check_companions(info: FileInfo, facts: dict[str, Any], files: Files, settings: Settings, findings: Findings

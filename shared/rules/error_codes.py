@@ -83,7 +83,7 @@ ERRORS: dict[str, ErrorCode] = {
         "使用模型中存在的名称", "use names that the model has"),
     # --- parameters and what they name
     "preprocessing_mismatch": ErrorCode(
-        (STAGE,), "mean, std 等预处理参数与模型的输入不符",
+        (PREFLIGHT, STAGE), "mean, std 等预处理参数与模型的输入不符",
         "mean, std or another preprocessing parameter does not fit the model's inputs", "按每个输入的通道数给出数值",
         "send a number for each channel of each input"),
     "layout_mismatch": ErrorCode(

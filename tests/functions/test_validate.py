@@ -124,6 +124,8 @@ def test_a_model_that_is_not_there_is_a_problem_but_may_be_uploaded_after_its_ta
      "parameters.input_shape", "'x'"),
     (models.convolution(["n", 3, 32, 32]), {"auto_input_shape": False}, "dynamic_shape", "parameters.input_shape",
      "dimension 0"),
+    (models.unary("Relu"), {"mean": [1.0]}, "preprocessing_mismatch", "parameters.mean", "no input is one"),
+    (models.convolution(), {"std": [1.0, 2.0]}, "preprocessing_mismatch", "parameters.std", "3 channels"),
 ], ids=lambda value: value if isinstance(value, str) else "")
 def test_what_is_certain_to_fail_is_told_and_not_created(call: Caller, put: Put, store: Store, model: Any,
                                                          parameters: dict[str, Any], code: str, field: str,

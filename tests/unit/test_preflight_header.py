@@ -182,6 +182,17 @@ def test_what_a_subgraph_reads_counts_as_read_by_its_node() -> None:
     assert ["", "Neg"] in read_here(model)["remaining"]
 
 
+def test_an_if_whose_branch_a_shape_decides_does_not_remain_and_its_branches_may() -> None:
+    model = models.squeezed_if()
+    facts = read_here(model)
+    assert facts["remaining"] == [["", "Conv"], ["", "Relu"]]
+    told, = (node for node in facts["graph"] if node[1] == "If")
+    assert told[5] == [["", "Identity"], ["", "Squeeze"]]
+    model.graph.node[-2].input[0] = "flag"  # an input decides
+    model.graph.input.append(models.value("flag", [], TensorProto.BOOL))
+    assert ["", "If"] in read_here(model)["remaining"]
+
+
 def test_the_versions_names_and_numbers_are_those_of_onnx() -> None:
     assert (onnx.defs.onnx_opset_version(), onnx.IR_VERSION) == (limits.MAX_OPSET, limits.MAX_IR_VERSION)
     types = {number: name for name, number in TensorProto.DataType.items() if number}

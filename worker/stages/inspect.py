@@ -7,7 +7,7 @@ from shared.rules.reasons import model as reasons
 from worker.stages.bounds import computing, inferring
 from worker.stages.messages import tidy
 from worker.stages.onnx_model import drop_weights, model_inputs, read_model, walk_values
-from worker.stages.operators import check_operators, check_versions
+from worker.stages.operators import check_operators, check_versions, find_deprecated
 from worker.stages.tensors import check_tensors, check_value_shapes
 
 
@@ -31,7 +31,7 @@ def _inspect(folder, path, job):
     check_value_shapes(walk_values(model))
     elements, external = check_tensors(model, folder)
     operators, warnings = check_operators(model, opsets)
-    warnings += _check_structure(model, path, job)
+    warnings += _check_structure(model, path, job, find_deprecated(model, opsets))
     inputs = [_describe(value) for value in model_inputs(model)]
     outputs = [_describe(value) for value in model.graph.output]
     for entry in inputs + outputs:
@@ -75,7 +75,7 @@ def check_inferred_shapes(model):
     check_value_shapes(walk_values(inferred))
 
 
-def _check_structure(model, path, job):
+def _check_structure(model, path, job, deprecated):
     """Warnings of onnx's own checker.
 
     Raises:
@@ -88,6 +88,9 @@ def _check_structure(model, path, job):
     if any(value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape")
            for value in [*model.graph.input, *model.graph.output]):
         return ["an input or output has no shape, which onnx's checker refuses: only ONNX Runtime checks the graph"]
+    if deprecated:
+        return [f"{', '.join(deprecated)} of this opset is deprecated, which onnx's checker refuses: only ONNX Runtime "
+                "checks the graph"]
     try:
         onnx.checker.check_model(path)
     except onnx.checker.ValidationError as error:

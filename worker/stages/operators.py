@@ -35,13 +35,29 @@ def check_operators(model, opsets):
             continue
         standard = "" if domain in rules.STANDARD else domain
         version = opsets.get(domain or "ai.onnx", 1)
-        if onnx.defs.has(name, version, standard) and not onnx.defs.get_schema(name, version, standard).deprecated:
+        if onnx.defs.has(name, version, standard) and is_usable(onnx.defs.get_schema(name, version, standard)):
             continue
         (extra if standard and (domain, name) in _runtime_operators() else unknown).append(rules.shown(domain, name))
     if unknown:
         raise rules.unknown_operators(unknown, opsets)
     warnings = [rules.beyond_standard(extra).en] if extra else []
     return {rules.shown(*operator): count for operator, count in sorted(used.items())}, warnings
+
+
+def is_usable(schema):
+    """Whether ONNX Runtime runs the operator. A deprecated one is gone, unless ONNX spells it out in others
+    (GroupNormalization of opset 18)."""
+    return not schema.deprecated or schema.has_function or schema.has_context_dependent_function
+
+
+def find_deprecated(model, opsets):
+    """Those of the model's operators that are deprecated and usable, sorted; onnx's checker refuses them."""
+    import onnx
+
+    used = {node.op_type for node in walk_nodes(model) if node.domain in rules.STANDARD}
+    version = opsets.get("ai.onnx", 1)
+    return sorted(name for name in used if onnx.defs.has(name, version, "")
+                  and onnx.defs.get_schema(name, version, "").deprecated)
 
 
 @lru_cache(maxsize=1)

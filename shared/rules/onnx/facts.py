@@ -5,8 +5,8 @@ from collections import Counter
 from typing import Any
 
 from shared.rules import models as rules
-from shared.rules.onnx.bounds import MAX_LISTED, Incomplete
-from shared.rules.onnx.remaining import Node, remaining_operators
+from shared.rules.onnx.bounds import MAX_GRAPH_BYTES, MAX_LISTED, Incomplete
+from shared.rules.onnx.remaining import Node, computing_nodes, remaining_operators
 from shared.rules.onnx.tensors import Tensor, check_tensor, read_tensor, read_value
 from shared.rules.onnx.walk import FUNCTION, MODEL, NODE, Graph, Walk
 from shared.rules.onnx.wire import BYTES, VARINT, Ask, Source, signed
@@ -17,13 +17,19 @@ _TEXTS = (MODEL["producer_name"], MODEL["producer_version"])
 
 
 def read_facts(ask: Ask, size: int) -> dict[str, Any]:
-    """The facts, as JSON: those of inspect that the outline tells; `remaining` operators; `external`, for each location
-    the byte that some tensor ends at, and that tensor; and `problems` of stored tensors and declared values.
+    """The facts, as JSON: those of inspect that the outline tells; `remaining` operators; `graph`, the nodes that
+    compute from the inputs (None where that is too much to tell); `external`, for each location the byte that some
+    tensor ends at, and that tensor; and `problems` of stored tensors and declared values.
 
     Raises:
         Refusal: what cannot be read as an ONNX model at all. Incomplete.
     """
     return _Facts(Source(ask, size)).read()
+
+
+def _told(nodes: list[Node]) -> list[Any] | None:
+    size = sum(len(name) + 4 for node in nodes for name in (*node.operator, *node.inputs, *node.outputs))
+    return [node.to_json() for node in nodes] if size <= MAX_GRAPH_BYTES else None
 
 
 class _Facts(Walk):
@@ -46,13 +52,14 @@ class _Facts(Walk):
         if len(self._used) > MAX_LISTED:
             raise Incomplete(reasons.TOO_MANY_KINDS(limit=MAX_LISTED))
         inputs = [entry for entry in main.inputs if entry["name"] not in main.initialised]
+        names, outputs = {entry["name"] for entry in inputs}, {entry["name"] for entry in main.outputs}
         return {
             "ir_version": self.ir_version, "opsets": self._opsets,
             "producer": " ".join(filter(None, self._producer.values())), "inputs": inputs, "outputs": main.outputs,
             "operators": [[*operator, count] for operator, count in sorted(self._used.items())],
             "functions": sorted(map(list, self._functions)),
-            "remaining": sorted(map(list, remaining_operators(
-                main.nodes, {entry["name"] for entry in inputs}, {entry["name"] for entry in main.outputs}))),
+            "remaining": sorted(map(list, remaining_operators(main.nodes, names, outputs))),
+            "graph": _told(computing_nodes(main.nodes, names)[0]),
             "nodes": self.nodes, "tensor_elements": self._elements,
             "external": [[location, *rest] for location, rest in sorted(self._external.items())],
             "problems": [problem.to_json() for problem in (self._value_problem, self._tensor_problem) if problem],
@@ -102,12 +109,15 @@ class _Facts(Walk):
         self._used[operator] += 1
         self._body[operator] += 1
         owner = outputs[0] if outputs else texts[NODE["name"]]
+        chosen_by = inputs[0] if inputs and operator[1] == "If" else ""
+        inside: set[tuple[str, str]] = set()
         for inner, end in attributes:
             for subgraph in self.attribute(owner, inner, end, depth):
                 # The names that a subgraph reads may be those of the graph around it.
                 inputs += [name for node in subgraph.nodes for name in node.inputs]
                 inputs += [entry["name"] for entry in subgraph.outputs]
-        graph.nodes.append(Node(operator, inputs, outputs))
+                inside.update(inner for node in subgraph.nodes for inner in (node.operator, *node.inside))
+        graph.nodes.append(Node(operator, inputs, outputs, chosen_by, tuple(sorted(inside))))
 
     def value(self, graph: Graph, name: str, first: int, last: int) -> None:
         value = read_value(self.source, first, last)

@@ -5,8 +5,8 @@ that a target cannot take does no harm there.
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 # Of a static model their results are constants, whatever they read.
 _SHAPES = {"Shape", "Size"}
@@ -14,21 +14,52 @@ _SHAPES = {"Shape", "Size"}
 
 @dataclass(frozen=True)
 class Node:
+    """A node of the main graph. `inside` are the operators of its subgraphs, `chosen_by` is what an If decides by."""
+
     operator: tuple[str, str]  # domain, type
     inputs: list[str]  # what its subgraphs read included
     outputs: list[str]
+    chosen_by: str = ""
+    inside: tuple[tuple[str, str], ...] = ()
+
+    def to_json(self) -> list[object]:
+        return [*self.operator, self.inputs, self.outputs, self.chosen_by, list(map(list, self.inside))]
+
+    @classmethod
+    def from_json(cls, told) -> Node:
+        domain, name, inputs, outputs, chosen_by, inside = told
+        return cls((domain, name), inputs, outputs, chosen_by, tuple((inner[0], inner[1]) for inner in inside))
+
+    def is_decided(self, varying: Collection[str]) -> bool:
+        """Whether it is an If of which one branch alone is left: its condition is a constant, of a shape for one."""
+        return bool(self.chosen_by) and self.chosen_by not in varying
 
 
-def remaining_operators(nodes: Sequence[Node], inputs: set[str], outputs: set[str]) -> set[tuple[str, str]]:
-    """Those of the main graph's nodes that compute from the inputs and are needed for an output."""
-    varying, candidates = set(inputs), []
+def computing_nodes(nodes: Sequence[Node], inputs: Iterable[str]) -> tuple[list[Node], set[str]]:
+    """The nodes that compute from the inputs, each with those of its inputs alone that vary; and what varies."""
+    varying, found = set(inputs), []
     for node in nodes:
-        if node.operator[1] not in _SHAPES and not varying.isdisjoint(node.inputs):
+        if node.operator[1] in _SHAPES:
+            continue
+        read = [name for name in node.inputs if name in varying]
+        if read:
             varying.update(filter(None, node.outputs))
-            candidates.append(node)
-    needed, found = set(outputs), set()
-    for node in reversed(candidates):
+            found.append(replace(node, inputs=read))
+    return found, varying
+
+
+def needed_nodes(nodes: Sequence[Node], outputs: Iterable[str], given: Collection[str] = ()) -> list[Node]:
+    """Those that an output needs, where the tensors `given` need no computing."""
+    needed, found = set(outputs) - set(given), []
+    for node in reversed(nodes):
         if not needed.isdisjoint(node.outputs):
-            needed.update(node.inputs)
-            found.add(node.operator)
-    return found
+            needed.update(name for name in node.inputs if name not in given)
+            found.append(node)
+    return found[::-1]
+
+
+def remaining_operators(nodes: Sequence[Node], inputs: Collection[str], outputs: Iterable[str]) -> set[tuple[str, str]]:
+    """Those of the main graph's nodes that compute from the inputs and are needed for an output. Of an If whose branch
+    is decided nothing is certain: its branch takes its place."""
+    computing, varying = computing_nodes(nodes, inputs)
+    return {node.operator for node in needed_nodes(computing, outputs, inputs) if not node.is_decided(varying)}
