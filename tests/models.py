@@ -165,6 +165,38 @@ def squeezed_if() -> onnx.ModelProto:
                  [weights("w", 1, 3, 1, 1), constant("one", 1), constant("axes", [1])])
 
 
+def choosing_boxes() -> onnx.ModelProto:
+    """A detector's head that ends in NonMaxSuppression and the boxes that it leaves."""
+    return model(
+        [helper.make_node("Conv", ["x", "w"], ["c"]), helper.make_node("Reshape", ["c", "flat"], ["r"]),
+         helper.make_node("Split", ["r", "parts"], ["b", "s"], axis=1),
+         helper.make_node("Transpose", ["b"], ["boxes"], perm=[0, 2, 1]),
+         helper.make_node("Sigmoid", ["s"], ["scores"]),
+         helper.make_node("NonMaxSuppression", ["boxes", "scores", "most", "overlap", "least"], ["chosen"]),
+         helper.make_node("Gather", ["chosen", "two"], ["index"], axis=1),
+         helper.make_node("Squeeze", ["boxes", "axes"], ["flat_boxes"]),
+         helper.make_node("Gather", ["flat_boxes", "index"], ["kept"])],
+        [value("x", [1, 3, 8, 8])], [value("kept", ["n", 4]), value("chosen", ["n", 3], TensorProto.INT64)],
+        [weights("w", 6, 3, 1, 1), constant("flat", [1, 6, 64]), constant("parts", [4, 2]), constant("most", [10]),
+         constant("overlap", [0.5], np.float32), constant("least", [0.2], np.float32), constant("two", 2),
+         constant("axes", [0])])
+
+
+def bytes_then_convolution() -> onnx.ModelProto:
+    """A picture of bytes, a Cast, and a convolution."""
+    return model([helper.make_node("Cast", ["x"], ["f"], to=TensorProto.FLOAT),
+                  helper.make_node("Conv", ["f", "w"], ["y"])], [value("x", [1, 3, 8, 8], TensorProto.UINT8)],
+                 [value("y", [1, 4, 8, 8])], [weights("w", 4, 3, 1, 1)])
+
+
+def quantized() -> onnx.ModelProto:
+    """A convolution that was quantized before its export, as QuantizeLinear and DequantizeLinear around it tell."""
+    return model([helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["q"]),
+                  helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["d"]),
+                  helper.make_node("Conv", ["d", "w"], ["y"])], [value("x", [1, 3, 8, 8])], [value("y", [1, 4, 8, 8])],
+                 [weights("w", 4, 3, 1, 1), constant("scale", 1 / 64, np.float32), constant("zero", 128, np.uint8)])
+
+
 def filled(rows: int, columns: int) -> onnx.ModelProto:
     """x plus a constant of rows x columns that the model computes: folding it would store it."""
     fill = helper.make_node("ConstantOfShape", ["shape"], ["k"], value=constant("one", [1.0], np.float32))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import onnx
 from pydantic import ValidationError
 
-from infra.operators.cases import MAX_CASES, OPSET, collect
+from infra.operators.cases import MAX_CASES, OPSET, collect, collect_open, collect_typed
 from shared.documents import Task
 from shared.errors import ConversionFailed
 from shared.platforms import get_platforms
@@ -39,6 +39,7 @@ _LIMITS = StageLimits(time_s=60, memory_bytes=6 << 30, disk_bytes=2 << 30)
 # does nothing in inference is dropped between others: that one is refused by itself is no certainty.
 _JUDGED_IN_CONTEXT = {"DynamicQuantizeLinear", "MatMulInteger", "ConvInteger", "QuantizeLinear", "DequantizeLinear",
                       "Erf", "Einsum", "Dropout", "Identity"}
+_PAIRS = 2  # of models with an input constant and open
 _MODELS_ELSEWHERE = 2  # of what is refused, to see whether another chip or precision takes it
 # Parameters with which a compiler may leave operators to a CPU.
 _UNLESS = ("allow_cpu",)
@@ -64,13 +65,42 @@ def probe(target: str) -> dict[str, Any]:
                 refused = [name for name in refused if "taken" not in verdicts(
                     hosts, target, name, cases[name][:_MODELS_ELSEWHERE], example | {parameter: value})]
                 print(f"{parameter} {value}: refuses {len(refused)}", file=sys.stderr, flush=True)
+        constant = find_constants(hosts, target, known, example)
+        types = find_types(hosts, target, known, example)
     tools = ", ".join(f"{tool} {version}" for tool, version in versions.items())
     return {"source": f"{tools}: up to {MAX_CASES} small models of each operator from onnx {onnx.__version__}'s "
                       f"backend tests, mostly of opset {OPSET}, through the target's own stages "
                       f"(python -m infra.operators)",
             "certain_for": certain_for,
             "unless": [name for name in _UNLESS if name in platform.parameters.model_fields],
-            "known": known, "refused": refused}
+            "known": known, "refused": refused, "constant": constant, "types": types}
+
+
+def find_constants(hosts: Hosts, target: str, known: Collection[str], parameters: dict[str, Any]
+                   ) -> dict[str, list[int]]:
+    """`{operator: indices}` of the inputs that have to be constants: the compiler takes the operator with them, and
+    never where they are computed."""
+    found: dict[str, list[int]] = {}
+    for name, inputs in collect_open().items():
+        for index, pairs in inputs.items() if name in known else ():
+            judged = [_try(hosts, target, name, opened, parameters) for constant, opened in pairs[:_PAIRS]
+                      if _try(hosts, target, name, constant, parameters) == "taken"]
+            if judged and "taken" not in judged:
+                found.setdefault(name, []).append(index)
+            print(f"{name} input {index}: {', '.join(judged)}", file=sys.stderr, flush=True)
+    return {name: sorted(indices) for name, indices in found.items()}
+
+
+def find_types(hosts: Hosts, target: str, known: Collection[str], parameters: dict[str, Any]) -> dict[str, list[str]]:
+    """`{operator: types}` of first inputs with which the compiler never takes an operator that it takes with float."""
+    found: dict[str, list[str]] = {}
+    for name, by_type in collect_typed().items():
+        for kind, models in sorted(by_type.items()) if name in known else ():
+            judged = list(verdicts(hosts, target, name, models[:_PAIRS], parameters))
+            if set(judged) == {"refused"}:
+                found.setdefault(name, []).append(kind)
+            print(f"{name} of {kind}: {', '.join(judged)}", file=sys.stderr, flush=True)
+    return found
 
 
 def _others(target: str, example: dict[str, Any], parameter: str) -> list[str]:
@@ -100,7 +130,7 @@ def _try(hosts: Hosts, target: str, name: str, model: onnx.ModelProto, parameter
         compile_model(hosts, target, model, parameters)
     except ConversionFailed as error:
         named = error.code == "unsupported_operator" and re.search(rf"\b{name}\b", error.en)
-        return "refused" if named else error.code
+        return "refused" if named or error.code == "dynamic_shape" else error.code
     return "taken"
 
 

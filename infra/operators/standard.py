@@ -4,8 +4,12 @@ from __future__ import annotations
 from typing import Any
 
 import onnx
+import onnx.version_converter
 from onnxruntime.capi.onnxruntime_pybind11_state import get_all_operator_schema
 
+from infra.operators.cases import collect_own
+from infra.operators.kernels import missing_kernels
+from shared.platforms import get_platforms
 from worker.stages.operators import is_usable
 
 
@@ -30,5 +34,33 @@ def runtime_operators() -> dict[str, list[str]]:
     return {domain: sorted(names) for domain, names in sorted(found.items())}
 
 
+def no_way_down(newest: int) -> dict[str, int]:
+    """`{operator: version}`: from that version of the standard domain on no model of the operator can be converted down
+    to the opset `newest` by onnx's version converter."""
+    found = {}
+    for schema in sorted(onnx.defs.get_all_schemas(), key=lambda schema: schema.name):
+        versions = sorted({entry.since_version for entry in onnx.defs.get_all_schemas_with_history()
+                           if entry.name == schema.name and not entry.domain and entry.since_version > newest})
+        models = collect_own().get(schema.name, [])
+        for version in versions if not schema.domain else ():
+            if models and not any(_goes_down(model, version, newest) for model in models):
+                found[schema.name] = version
+                break
+    return found
+
+
+def _goes_down(model: onnx.ModelProto, version: int, newest: int) -> bool:
+    made = onnx.ModelProto.FromString(model.SerializeToString())
+    made.opset_import[0].version = version
+    try:
+        onnx.version_converter.convert_version(made, newest)
+    except Exception:  # its C++ errors share no base class
+        return False
+    return True
+
+
 def table() -> dict[str, Any]:
-    return {"standard": standard_operators(), "runtime": runtime_operators()}
+    newest = sorted({platform.newest_opset for platform in get_platforms().values() if platform.newest_opset})
+    return {"standard": standard_operators(), "runtime": runtime_operators(),
+            "no_kernel": missing_kernels(),
+            "no_way_down": {str(opset): no_way_down(opset) for opset in newest}}

@@ -2,8 +2,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
@@ -19,7 +19,8 @@ class Operators:
     """ONNX operators that a target's compiler is known to take or to refuse, as `Conv` or `com.microsoft.Gelu`; on
     others there is no verdict. `source` is how that was found, `certain_for` the values of parameters that it was found
     with. With others, or where one of the parameters `unless` is sent (operators may then stay on a CPU), a refusal is
-    no certainty. What a vendor has `published` is `known` as likely, and nothing of it was tried.
+    no certainty. What a vendor has `published` is `known` as likely, and nothing of it was tried. Of a known operator
+    the inputs `constant` (by their indices) are to be constants, and the first one is to be of none of its `types`.
     """
 
     source: str
@@ -28,6 +29,8 @@ class Operators:
     certain_for: dict[str, list[str]]
     unless: tuple[str, ...]
     published: bool = False
+    constant: Mapping[str, list[int]] = field(default_factory=dict)
+    types: Mapping[str, list[str]] = field(default_factory=dict)
 
     def is_certain(self, parameters: dict[str, Any]) -> bool:
         return not any(parameters.get(name) for name in self.unless) and all(
@@ -40,7 +43,9 @@ class Platform:
 
     `artefact_suffix` ends the name of the artefact's first file (`.xml`), `also` are the suffixes of the files that
     belong to it and lie beside it under the same stem. `example` are parameters as a first user would send them. The
-    API's examples show the `featured` one.
+    API's examples show the `featured` one. A model of an opset above `newest_opset` is converted down to it.
+    `input_dtypes` are the types of inputs that the tool takes, where it does not take all. `never_again` are the
+    precisions that the tool does not make of a model that is quantized already.
     """
 
     name: str
@@ -51,6 +56,9 @@ class Platform:
     example: dict[str, Any]
     also: tuple[str, ...] = ()
     featured: bool = False
+    newest_opset: int | None = None
+    input_dtypes: tuple[str, ...] = ()
+    never_again: tuple[str, ...] = ()
     input_suffixes: tuple[str, ...] = (".onnx",)
 
     @cached_property
@@ -68,7 +76,8 @@ class Platform:
             return None
         found = json.loads(path.read_text(encoding="utf-8"))
         return Operators(found["source"], frozenset(found["known"]), frozenset(found["refused"]),
-                         found["certain_for"], tuple(found["unless"]), found.get("published", False))
+                         found["certain_for"], tuple(found["unless"]), found.get("published", False),
+                         found.get("constant", {}), found.get("types", {}))
 
 
 class Verify(StrictModel):

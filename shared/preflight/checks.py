@@ -12,8 +12,9 @@ from shared.outputs import overwritten_input
 from shared.platforms import get_platforms
 from shared.platforms.shapes import parse_input_shape
 from shared.preflight import reasons
+from shared.preflight.demands import judge_operators, judge_opset, judge_quantized, judge_reference, judge_types
 from shared.preflight.headers import get_headers
-from shared.preflight.judge import judge_model, judge_operators, judge_shapes, warn_of_model
+from shared.preflight.judge import judge_model, judge_shapes, warn_of_model
 from shared.preflight.sets import check_set
 from shared.preflight.views import Finding, ModelView, TargetVerdict
 from shared.rules import models as rules
@@ -109,6 +110,9 @@ def check_target(model: CheckedModel, task: Task, files: Files, deadline: float,
     inputs = None
     if model.facts is not None:
         _check_operators(model.facts, task, findings)
+        _check_types(model.facts, task, findings)
+        if unknown := judge_reference(model.facts, task.parameters):
+            findings.add(unknown, _MODEL)
         inputs = _check_shapes(model.facts, task, findings)
         if inputs is not None:
             _check_preprocessing(inputs, task, findings)
@@ -143,15 +147,26 @@ def _companions(model: CheckedModel) -> list[str]:
 
 
 def _check_operators(facts: dict[str, Any], task: Task, findings: Findings) -> None:
-    operators = get_platforms()[task.platform].operators
+    platform = get_platforms()[task.platform]
+    if opset := judge_opset(facts, platform.newest_opset, task.parameters):
+        findings.add(opset, _MODEL)
+    operators = platform.operators
     if operators is None:
         findings.warn("operators_not_checked", reasons.NO_LIST, _TARGET)
         return
-    problem, warnings = judge_operators(facts, operators, task.parameters)
-    if problem:
+    problems, warnings = judge_operators(facts, operators, task.parameters)
+    for problem in problems:
         findings.add(problem, _MODEL)
     for warning in warnings:
         findings.warn("operator_uncertain", warning, _MODEL)
+
+
+def _check_types(facts: dict[str, Any], task: Task, findings: Findings) -> None:
+    platform = get_platforms()[task.platform]
+    for problem in judge_types(facts, platform, task.parameters):
+        findings.add(problem, _MODEL)
+    if quantized := judge_quantized(facts, platform, task.parameters):
+        findings.add(quantized, "parameters.precision")
 
 
 def _check_shapes(facts: dict[str, Any], task: Task, findings: Findings) -> list[dict[str, Any]] | None:

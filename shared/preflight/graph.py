@@ -1,10 +1,11 @@
 """What a target's compiler meets of a model, where a request cuts it or fixes inputs, and which cut would help."""
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from shared.platforms.base import Operators
 from shared.rules.models import shown
 from shared.rules.onnx.remaining import Node, computing_nodes, needed_nodes
 
@@ -13,6 +14,11 @@ _HEAVY = {"Conv", "ConvTranspose", "ConvInteger", "QLinearConv", "MatMul", "MatM
           "LSTM", "GRU", "RNN", "Attention", "Einsum"}
 # They move values about. Behind a cut whoever reads it does the same at no cost.
 _MOVING = {"Squeeze", "Unsqueeze", "Reshape", "Flatten", "Transpose", "Identity", "Cast", "Slice", "Gather", "Split"}
+# What they make is of another type than what they read, or may be.
+_OTHER_TYPES = {"Cast", "CastLike", "ArgMax", "ArgMin", "NonZero", "IsNaN", "IsInf", "Equal", "Greater",
+                "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or", "Xor", "Not", "Where", "OneHot", "QuantizeLinear",
+                "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul", "If", "Loop", "Scan", "EyeLike", "Multinomial",
+                "Bernoulli", "RandomNormalLike", "RandomUniformLike", "NonMaxSuppression"}
 _MAX_ENDS = 16  # tensors of a suggested cut
 
 
@@ -33,32 +39,64 @@ class Part:
         of_model = [entry["name"] for entry in facts["inputs"]]
         self.inputs = list(parameters.get("inputs") or [name for name in of_model if name not in fixed])
         self.outputs = list(parameters.get("outputs") or [entry["name"] for entry in facts["outputs"]])
-        computing, self._varying = computing_nodes(nodes, self.inputs)
+        computing, varying = computing_nodes(nodes, self.inputs)
         self._nodes = needed_nodes(computing, self.outputs, self.inputs)
+        self.read = {name for node in self._nodes for name in node.inputs if name}
+        self._decided = {id(node) for node in self._nodes if node.is_decided(varying)}
 
     def operators(self) -> set[str]:
         """Those that certainly meet the compiler. Of an If whose branch is decided nothing is certain."""
-        return {shown(*node.operator) for node in self._nodes if not node.is_decided(self._varying)}
+        return {shown(*node.operator) for node in self._nodes if id(node) not in self._decided}
+
+    def decided(self) -> set[str]:
+        """Operators of which a branch takes the place."""
+        return {shown(*node.operator) for node in self._nodes if id(node) in self._decided} - self.operators()
 
     def uncertain(self) -> set[str]:
         """Those in the branches and bodies of control flow, some of which may be left."""
         return {shown(*inner) for node in self._nodes for inner in node.inside}
 
-    def cut_around(self, refused: Collection[str]) -> Cut | None:
-        """Where the part could end (or else begin) so that no operator of `refused` is in it, if most of the network
-        is left then."""
-        blocked = [self._is_blocked(node, refused) for node in self._nodes]
-        before, after = self._before(blocked), self._after(blocked)
+    def not_constant(self, operators: Operators) -> list[tuple[str, str]]:
+        """`(operator, tensor)` where the compiler wants a constant and the model computes one, or takes it as input."""
+        return [(node.operator[1], name) for node in self._nodes for name in _computed(node, operators)]
+
+    def read_types(self, dtypes: Mapping[str, str]) -> list[tuple[str, str, str]]:
+        """`(operator, tensor, type)` of the nodes' first inputs, as far as they are known: `dtypes` are those of the
+        model's inputs, and a node makes the type that it reads, but where its operator chooses another."""
+        known = {name: dtypes[name] for name in self.inputs if name in dtypes}
+        found = []
+        for node in self._nodes:
+            if node.inputs and (dtype := known.get(node.inputs[0])):
+                found.append((shown(*node.operator), node.inputs[0], dtype))
+                if node.operator[1] not in _OTHER_TYPES and node.outputs[0]:
+                    known[node.outputs[0]] = dtype
+        return found
+
+    def behind_casts(self, inputs: list[str]) -> list[str]:
+        """Where the part could begin so that these of its inputs are none: at what is cast of them, where nothing but
+        Cast reads them; [] else."""
+        readers = [node for node in self._nodes if not set(inputs).isdisjoint(node.inputs)]
+        if any(node.operator[1] != "Cast" for node in readers):
+            return []
+        return [name for name in self.inputs if name in self.read and name not in inputs] + [
+            node.outputs[0] for node in readers]
+
+    def cut_around(self, operators: Operators) -> Cut | None:
+        """Where the part could end (or else begin) so that nothing is in it that is refused, if most of the network is
+        left then."""
+        blocked = [self._is_blocked(node, operators) for node in self._nodes]
         whole = self._weight(self._nodes)
-        for parameter, kept, ends in (("outputs", before, self._ends_of), ("inputs", after, self._begins_of)):
+        for parameter, kept, ends in (("outputs", self._before(blocked), self._ends_of),
+                                      ("inputs", self._after(blocked), self._begins_of)):
             if kept and 2 * self._weight(kept) >= whole:
                 tensors = ends(kept)
                 if 0 < len(tensors) <= _MAX_ENDS:
                     return Cut(parameter, tuple(tensors))
         return None
 
-    def _is_blocked(self, node: Node, refused: Collection[str]) -> bool:
-        return shown(*node.operator) in refused and not node.is_decided(self._varying)
+    def _is_blocked(self, node: Node, operators: Operators) -> bool:
+        refused = shown(*node.operator) in operators.refused and id(node) not in self._decided
+        return refused or bool(_computed(node, operators))
 
     def _weight(self, nodes: list[Node]) -> int:
         heavy = any(node.operator[1] in _HEAVY for node in self._nodes)
@@ -81,7 +119,7 @@ class Part:
         kept = []
         for node, is_blocked in reversed(list(zip(self._nodes, blocked, strict=True))):
             if is_blocked or not wanted.isdisjoint(node.outputs):
-                wanted.update(node.inputs)
+                wanted.update(filter(None, node.inputs))
             else:
                 kept.append(node)
         return kept[::-1]
@@ -92,15 +130,23 @@ class Part:
         inside = set(map(id, kept))
         read = {name for node in self._nodes if id(node) not in inside for name in node.inputs}
         ends = [name for name in made if name in read or name in self.outputs]
-        return [name for name in ends if name in self.outputs or not self._is_moved(name, made, set(ends) - {name})]
-
-    def _is_moved(self, name: str, made: dict[str, Node], others: set[str]) -> bool:
-        while name in made and made[name].operator[1] in _MOVING and len(made[name].inputs) == 1:
-            name = made[name].inputs[0]
-            if name in others:
-                return True
-        return False
+        return [name for name in ends if name in self.outputs or not _is_moved(name, made, set(ends) - {name})]
 
     def _begins_of(self, kept: list[Node]) -> list[str]:
         made = {name for node in kept for name in node.outputs}
-        return list(dict.fromkeys(name for node in kept for name in node.inputs if name not in made))
+        return list(dict.fromkeys(name for node in kept for name in node.inputs if name and name not in made))
+
+
+def _computed(node: Node, operators: Operators) -> list[str]:
+    """Those of its inputs that are to be constants, and vary."""
+    indices = operators.constant.get(shown(*node.operator), ())
+    return [node.inputs[index] for index in indices if index < len(node.inputs) and node.inputs[index]]
+
+
+def _is_moved(name: str, made: dict[str, Node], others: set[str]) -> bool:
+    """Whether the tensor holds nothing but values of another one."""
+    while name in made and made[name].operator[1] in _MOVING and len(list(filter(None, made[name].inputs))) == 1:
+        name = next(filter(None, made[name].inputs))
+        if name in others:
+            return True
+    return False

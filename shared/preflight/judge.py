@@ -1,14 +1,10 @@
-"""Whether a model, by its header's facts, can become what a target makes of it; in the stages' codes and words."""
+"""Whether a model, by its header's facts, can become anything at all; in the stages' codes and words."""
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
-from shared.platforms.base import Operators
-from shared.preflight import reasons
-from shared.preflight.graph import Cut, Part
 from shared.preflight.limits import MAX_IR_VERSION, MAX_OPSET
 from shared.preflight.onnx_operators import is_runtimes_own, is_standard
 from shared.rules import models as rules
@@ -16,9 +12,6 @@ from shared.rules.bilingual import Bilingual
 from shared.rules.models import shown
 from shared.rules.refusal import Refusal
 from shared.rules.shapes import choose_shapes
-
-# Its value is an initialiser in all but name.
-_NO_OPERATOR = {"Constant"}
 
 
 def judge_model(facts: dict[str, Any]) -> Iterator[Refusal]:
@@ -41,38 +34,6 @@ def warn_of_model(facts: dict[str, Any]) -> Iterator[Bilingual]:
     extra = [shown(domain, name) for domain, name in _foreign(facts) if is_runtimes_own(domain, name)]
     if extra:
         yield rules.beyond_standard(extra)
-
-
-def judge_operators(facts: dict[str, Any], operators: Operators, parameters: dict[str, Any]
-                    ) -> tuple[Refusal | None, list[Bilingual]]:
-    """A problem with those operators that the target refuses, and what else is to be said of them."""
-    part = Part(facts, parameters) if facts["graph"] is not None else None
-    defined = {tuple(function) for function in facts["functions"]}
-    used = {shown(domain, name) for domain, name, _ in facts["operators"] if (domain, name) not in defined}
-    is_cut = any(parameters.get(name) for name in ("inputs", "outputs"))
-    met = part.operators() if part else {shown(domain, name) for domain, name in facts["remaining"]}
-    if is_cut and part:
-        used &= met | part.uncertain()
-    in_the_way, maybe = used & operators.refused & met, used & operators.refused - met
-    if not operators.is_certain(parameters) or (is_cut and part is None):
-        in_the_way, maybe = set(), in_the_way | maybe
-    unknown = used - operators.refused - operators.known - _NO_OPERATOR
-    warnings = [text(names=", ".join(sorted(names)), source=operators.source) for text, names in (
-        (reasons.MAY_BE_REFUSED, maybe), (reasons.NOT_PUBLISHED if operators.published else reasons.NOT_KNOWN, unknown)
-    ) if names]
-    if operators.published:
-        warnings.append(reasons.PUBLISHED_ONLY(source=operators.source))
-    if not in_the_way:
-        return None, warnings
-    names, cut = ", ".join(sorted(in_the_way)), part.cut_around(operators.refused) if part else None
-    if cut is None:
-        return reasons.OPERATORS_REFUSED(names=names), warnings
-    return reasons.OPERATORS_AT_THE_END(names=names, cut=tell_cut(cut)), warnings
-
-
-def tell_cut(cut: Cut) -> str:
-    """As it is sent."""
-    return f"{cut.parameter} = {json.dumps(cut.tensors, ensure_ascii=False)}"
 
 
 def judge_shapes(facts: dict[str, Any], wanted: dict[str, list[int]], auto: bool

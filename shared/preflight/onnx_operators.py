@@ -23,5 +23,21 @@ def is_standard(domain: str, name: str, opsets: Mapping[str, int]) -> bool:
     return bool(reached) and reached[-1] > 0
 
 
+def stays_up(name: str, opset: int, newest: int) -> bool:
+    """Whether no model of `opset` with this standard operator can be converted down to the opset `newest`."""
+    since = _table()["no_way_down"].get(str(newest), {}).get(name)
+    return since is not None and opset >= since > newest
+
+
+def has_no_kernel(name: str, opset: int) -> bool:
+    """Whether the locked ONNX Runtime cannot run the standard operator of a model of that opset, whatever its type."""
+    return any(first <= opset and (last is None or opset <= last)
+               for first, last in _table()["no_kernel"]["opsets"].get(name, ()))
+
+
+def runs_in_double(name: str) -> bool:
+    return name not in _table()["no_kernel"]["double"]
+
+
 def is_runtimes_own(domain: str, name: str) -> bool:
     return domain not in STANDARD and name in _table()["runtime"].get(domain, ())

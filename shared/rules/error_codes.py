@@ -122,6 +122,11 @@ ERRORS: dict[str, ErrorCode] = {
         (STAGE,), "厂商工具未能转换模型", "the vendor's tool could not convert the model",
         "查看任务日志; 换一种精度, 或用其他设置导出模型",
         "see the task's log; try another precision, or another export"),
+    "already_quantized": ErrorCode(
+        (PREFLIGHT,), "模型已经量化, 无法按所要求的精度再次转换",
+        "the model is quantised already, and cannot become what the precision asks for",
+        "使用消息所述的精度, 或发送量化之前的浮点模型",
+        "send the precision that the message names, or the floating-point model from before it was quantised"),
     "artefact_missing": ErrorCode(
         (STAGE,), "工具报告成功, 但没有留下产物", "the tool reported success and left no artefact", "请报告此问题",
         "report this"),
@@ -132,7 +137,7 @@ ERRORS: dict[str, ErrorCode] = {
         (STAGE, WORKER), "worker 上的工具链不完整或无法启动", "the worker's toolchain is incomplete or does not start",
         "在 worker 上重新安装工具链", "install the toolchain again on the worker"),
     "reference_failed": ErrorCode(
-        (STAGE,), "ONNX Runtime 无法加载或运行原模型", "ONNX Runtime cannot load or run the model itself",
+        (PREFLIGHT, STAGE), "ONNX Runtime 无法加载或运行原模型", "ONNX Runtime cannot load or run the model itself",
         "更正模型; verify.enabled = false 时只转换, 不比较",
         "mend the model; verify.enabled = false converts without comparing"),
     "verify_failed": ErrorCode(

@@ -1,8 +1,8 @@
 """onnx's backend node tests: `python -m tests.backend_nodes [--target intel rockchip qualcomm] [--limit N]`.
 
-Each of them (about 1,500) goes through the real stages of each target. A completed one is judged anew: what its artefact
-answers to the test's own input is compared with what the test expects. The tables tell how many ended how, and how far
-the pre-flight's verdict agrees with that. The exit code is 1 where a client would have read of a fault of ours.
+Each of them (about 1,500) goes through the real stages of each target. A completed one is judged anew: what its
+artefact answers to the test's own input is compared with what the test expects. The tables tell how many ended how, and
+how far the pre-flight's verdict agrees with that. The exit code is 1 where a client would have read of a fault of ours.
 """
 from __future__ import annotations
 

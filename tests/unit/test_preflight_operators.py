@@ -2,19 +2,24 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import onnx
 import pytest
+from onnx import helper
 
 from infra.operators.cases import collect
 from infra.operators.standard import table
 from shared.platforms import get_platforms
 from shared.platforms.base import Operators
 from shared.preflight import onnx_operators
-from shared.preflight.judge import judge_operators
+from shared.preflight.demands import judge_operators, judge_opset, judge_quantized, judge_reference, judge_types
 from shared.preflight.onnx_operators import is_runtimes_own, is_standard
+from tests import models
 from tests.fixtures.preflight import read_here
 from tests.fixtures.stages import Conversion, real_model
+from worker.platforms.rockchip.arguments import INPUT_DTYPES
 
 LISTED = {name: platform.operators for name, platform in get_platforms().items() if platform.operators}
 
@@ -35,6 +40,73 @@ def test_each_operator_is_defined_in_just_the_versions_in_which_onnx_defines_it(
     assert not is_standard("", "Foo", {"ai.onnx": 17}) and not is_standard("acme", "Relu", {"acme": 17})
 
 
+def test_what_cannot_be_converted_down_is_refused_only_where_the_model_is_newer_than_the_tool() -> None:
+    def code(operator: str, opset: int, **parameters: object) -> str | None:
+        problem = judge_opset(read_here(models.unary(operator, opset=opset)), 19, parameters)
+        return problem.code if problem else None
+
+    assert code("Gelu", 20) == "opset_unsupported" and code("Relu", 22) is None and code("Relu", 19) is None
+    assert code("GlobalMaxPool", 22) == "opset_unsupported" and code("GlobalMaxPool", 21) is None
+    nodes = [helper.make_node("Relu", ["x"], ["r"]), helper.make_node("Gelu", ["r"], ["y"])]
+    model = read_here(models.model(nodes, [models.value("x", [4])], [models.value("y", [4])], opset=20))
+    assert judge_opset(model, 19, {}) and not judge_opset(model, 19, {"outputs": ["r"]})
+    assert judge_opset(model, None, {}) is None
+
+
+def test_what_onnx_runtime_cannot_run_is_told_before_unless_nothing_is_compared() -> None:
+    def said(model: onnx.ModelProto, **parameters: object) -> str | None:
+        problem = judge_reference(read_here(model), parameters)
+        return f"{problem.code} {problem.message}" if problem else None
+
+    assert "reference_failed" in (old := said(models.unary("Relu", opset=5))) and "Relu (opset 5)" in old
+    assert said(models.unary("Relu", opset=6)) is None
+    assert said(models.unary("Relu", opset=5), verify={"enabled": False}) is None
+    double = models.convolution(dtype=np.float64)
+    assert "Conv (double)" in said(double) and said(models.convolution()) is None
+    cast = models.model([helper.make_node("Cast", ["x"], ["f"], to=1), helper.make_node("Erf", ["f"], ["y"])],
+                        [models.value("x", [4], onnx.TensorProto.DOUBLE)], [models.value("y", [4])])
+    assert said(cast) is None
+
+
+def test_inputs_of_types_that_a_tool_does_not_take_are_named_with_the_way_around_them() -> None:
+    rockchip = get_platforms()["rockchip"]
+    assert rockchip.input_dtypes == INPUT_DTYPES
+
+    def hints(model: onnx.ModelProto, **parameters: object) -> list[str]:
+        return [f"{problem.code} {problem.message} {problem.hint}" for problem in judge_types(
+            read_here(model), rockchip, {"precision": "fp16", "chip": "rk3588"} | parameters)]
+
+    cast = models.bytes_then_convolution()
+    (hint,) = hints(cast)
+    assert "unsupported_type" in hint and "x (uint8)" in hint and 'parameters.inputs = ["f"]' in hint
+    assert hints(cast, inputs=["f"]) == [] and hints(models.convolution()) == []
+    (hint,) = hints(models.unary("Neg", dtype=onnx.TensorProto.INT8))
+    assert "x (int8)" in hint and "parameters.inputs" not in hint
+
+
+def test_what_a_compiler_does_not_take_of_a_type_is_named_with_operator_and_tensor() -> None:
+    listed = Operators("test", frozenset({"Cast", "Neg", "Relu"}), frozenset(), {}, (), types={"Neg": ["int8"]})
+    platform = replace(get_platforms()["intel"])
+    platform.__dict__["operators"] = listed
+    nodes = [helper.make_node("Relu", ["x"], ["r"]), helper.make_node("Neg", ["r"], ["y"])]
+    ends = [models.value("x", [4], onnx.TensorProto.INT8)], [models.value("y", [4], onnx.TensorProto.INT8)]
+    (problem,) = judge_types(read_here(models.model(nodes, *ends, opset=14)), platform, {})
+    assert problem.code == "unsupported_operator" and "Neg (r: int8)" in problem.message
+    cast = [helper.make_node("Cast", ["x"], ["r"], to=1), helper.make_node("Neg", ["r"], ["y"])]
+    assert not list(judge_types(read_here(models.model(cast, ends[0], [models.value("y", [4])])), platform, {}))
+
+
+def test_an_integer_precision_is_not_for_what_is_quantized_already_where_the_tool_says_so() -> None:
+    def problem(target: str, precision: str, model: onnx.ModelProto) -> str | None:
+        found = judge_quantized(read_here(model), get_platforms()[target], {"precision": precision})
+        return found.message if found else None
+
+    assert "QuantizeLinear" in problem("rockchip", "int16", models.quantized())
+    assert problem("rockchip", "int8", models.quantized()) is None
+    assert problem("rockchip", "int16", models.convolution()) is None
+    assert problem("qualcomm", "int16", models.quantized()) is None
+
+
 def test_the_runtimes_own_operators_are_told_from_unknown_ones() -> None:
     assert is_runtimes_own("com.microsoft", "Gelu") and not is_runtimes_own("com.microsoft", "Foo")
     assert not is_runtimes_own("", "Relu")
@@ -45,7 +117,7 @@ def test_a_targets_list_names_operators_of_onnx_and_contradicts_nothing(target: 
     operators = LISTED[target]
     names = {schema.name for schema in onnx.defs.get_all_schemas() if not schema.domain}
     assert operators.known | operators.refused <= names
-    assert operators.known.isdisjoint(operators.refused)
+    assert operators.known.isdisjoint(operators.refused) and operators.constant.keys() <= operators.known
     assert {"Conv", "Relu", "MaxPool", "Add", "MatMul", "Concat"} <= operators.known
     assert operators.source and not (operators.published and operators.refused)
     parameters = get_platforms()[target].parameters.model_fields
@@ -77,48 +149,78 @@ LIST = Operators("test", frozenset({"Conv", "Sigmoid"}), frozenset({"Det", "If"}
 SENT = {"precision": "fp16", "outputs": None}
 
 
+def judge(told: dict[str, object], operators: Operators = LIST, **parameters: object) -> tuple[list, list[str]]:
+    problems, warnings = judge_operators(told, operators, SENT | parameters)
+    return problems, [warning.en for warning in warnings]
+
+
 def test_only_what_certainly_meets_the_compiler_is_a_problem() -> None:
-    problem, warnings = judge_operators(facts(["Conv", "Det", "If"]), LIST, SENT)
+    (problem,), warnings = judge(facts(["Conv", "Det", "If"]))
     assert problem.code == "unsupported_operator" and "Det, If" in problem.message and not warnings
-    for parameters in (SENT | {"precision": "int8"}, SENT | {"allow_cpu": True}):
-        problem, warnings = judge_operators(facts(["Conv", "Det"]), LIST, parameters)
-        assert problem is None and "Det" in warnings[0].en
-    problem, warnings = judge_operators(facts(["Conv"], folded=["Det"]), LIST, SENT)
-    assert problem is None and "Det" in warnings[0].en
+    for parameters in ({"precision": "int8"}, {"allow_cpu": True}):
+        problems, warnings = judge(facts(["Conv", "Det"]), **parameters)
+        assert not problems and "Det" in warnings[0]
+    problems, warnings = judge(facts(["Conv"], folded=["Det"]))
+    assert not problems and "Det" in warnings[0]
 
 
 def test_of_a_model_that_is_cut_only_what_is_left_counts() -> None:
     whole = facts(["Conv", "Sigmoid", "Det"])
-    assert judge_operators(whole, LIST, SENT | {"outputs": ["t2"]}) == (None, [])
-    assert judge_operators(whole, LIST, SENT | {"inputs": ["t2"]})[0].code == "unsupported_operator"
-    assert judge_operators(facts(["Det", "Conv"]), LIST, SENT | {"inputs": ["t1"]}) == (None, [])
+    assert judge(whole, outputs=["t2"]) == ([], [])
+    assert judge(whole, inputs=["t2"])[0][0].code == "unsupported_operator"
+    assert judge(facts(["Det", "Conv"]), inputs=["t1"]) == ([], [])
     too_large = whole | {"graph": None}  # to tell which part an operator is in
-    problem, warnings = judge_operators(too_large, LIST, SENT | {"outputs": ["t2"]})
-    assert problem is None and "Det" in warnings[0].en
-    assert judge_operators(too_large, LIST, SENT)[0].code == "unsupported_operator"
+    problems, warnings = judge(too_large, outputs=["t2"])
+    assert not problems and "Det" in warnings[0]
+    assert judge(too_large)[0][0].code == "unsupported_operator"
 
 
 def test_where_most_of_the_network_can_be_kept_the_cut_is_named() -> None:
     def advice(*operators: str) -> str:
-        return judge_operators(facts(list(operators)), LIST, SENT)[0].hint
+        return judge(facts(list(operators)))[0][0].hint
 
     assert 'parameters.outputs = ["t2"]' in advice("Conv", "Sigmoid", "Det")
     assert 'parameters.inputs = ["t1"]' in advice("Det", "Conv", "Conv")
     assert "parameters." not in advice("Conv", "Det", "Conv", "Conv", "Det", "Conv")
 
 
+def test_a_detector_that_ends_in_its_boxes_choice_is_told_to_end_at_boxes_and_scores() -> None:
+    """Squeezed boxes are the boxes still: one of the two is enough."""
+    listed = Operators("test", frozenset(), frozenset({"NonMaxSuppression"}), {}, ())
+    (problem,), _ = judge(read_here(models.choosing_boxes()), listed)
+    assert "NonMaxSuppression" in problem.message and 'parameters.outputs = ["boxes", "scores"]' in problem.hint
+    assert judge(read_here(models.choosing_boxes()), listed, outputs=["boxes", "scores"])[0] == []
+
+
+def test_what_is_computed_where_the_compiler_wants_a_constant_is_a_problem() -> None:
+    listed = Operators("test", frozenset({"Slice", "Relu", "Cast"}), frozenset(), {}, (), constant={"Slice": [1, 2]})
+    nodes = [helper.make_node("Relu", ["x"], ["r"]), helper.make_node("Slice", ["r", "begin", "end"], ["y"])]
+    ends = [models.value("x", [4])], [models.value("y", [None])]
+    fixed = models.model(nodes, *ends, [models.constant("begin", [0]), models.constant("end", [2])])
+    assert judge(read_here(fixed), listed) == ([], [])
+    computed = models.model([helper.make_node("Cast", ["x"], ["begin"], to=7), *nodes], *ends,
+                            [models.constant("end", [2])])
+    (problem,), _ = judge(read_here(computed), listed)
+    assert problem.code == "unsupported_operator" and "Slice (begin)" in problem.message
+    own = models.model(nodes, [*ends[0], models.value("end", [1], onnx.TensorProto.INT64)], ends[1],
+                       [models.constant("begin", [0])])
+    (problem,), _ = judge(read_here(own), listed)
+    assert "Slice (end)" in problem.message and "fixed_inputs: end" in problem.hint
+    assert judge(read_here(own), listed, fixed_inputs={"end": [2]}) == ([], [])
+
+
 def test_what_a_vendor_publishes_refuses_nothing_and_says_what_it_is() -> None:
     published = Operators("CANN 1", frozenset({"Conv"}), frozenset(), {}, (), published=True)
-    problem, warnings = judge_operators(facts(["Conv", "Loop"]), published, {})
-    assert problem is None and "Loop" in warnings[0].en and "published list" in warnings[1].en
-    _, warnings = judge_operators(facts(["Conv"]), published, {})
-    assert len(warnings) == 1 and "CANN 1" in warnings[0].en and "CANN 1" in warnings[0].zh
+    problems, warnings = judge(facts(["Conv", "Loop"]), published)
+    assert not problems and "Loop" in warnings[0] and "published list" in warnings[1]
+    _, warnings = judge(facts(["Conv"]), published)
+    assert len(warnings) == 1 and "CANN 1" in warnings[0]
 
 
 def test_what_is_on_no_list_is_a_warning_and_what_the_model_defines_itself_is_none() -> None:
-    problem, warnings = judge_operators(facts(["Conv", "Mystery", "Own"], functions=[["", "Own"]]), LIST, SENT)
-    assert problem is None and "Mystery" in warnings[0].en and "Own" not in warnings[0].en
-    assert judge_operators(facts(["Conv"], folded=["Constant"]), LIST, SENT) == (None, [])
+    problems, warnings = judge(facts(["Conv", "Mystery", "Own"], functions=[["", "Own"]]))
+    assert not problems and "Mystery" in warnings[0] and "Own" not in warnings[0]
+    assert judge(facts(["Conv"], folded=["Constant"])) == ([], [])
 
 
 def test_a_models_own_function_has_its_inside_judged(tmp_path) -> None:
@@ -133,6 +235,6 @@ def test_a_models_own_function_has_its_inside_judged(tmp_path) -> None:
 @pytest.mark.parametrize("target", LISTED)
 @pytest.mark.parametrize("model", ["det", "rec", "cls"])
 def test_of_real_models_that_are_converted_nothing_is_refused(model: str, target: str) -> None:
-    problem, _ = judge_operators(read_here(real_model(model).read_bytes()), LISTED[target],
-                                 {"precision": "fp16", "chip": get_platforms()[target].example.get("chip")})
-    assert problem is None
+    problems, _ = judge_operators(read_here(real_model(model).read_bytes()), LISTED[target],
+                                  {"precision": "fp16", "chip": get_platforms()[target].example.get("chip")})
+    assert problems == []

@@ -114,7 +114,7 @@ class _Facts(Walk):
         for inner, end in attributes:
             for subgraph in self.attribute(owner, inner, end, depth):
                 # The names that a subgraph reads may be those of the graph around it.
-                inputs += [name for node in subgraph.nodes for name in node.inputs]
+                inputs += [name for node in subgraph.nodes for name in node.inputs if name]
                 inputs += [entry["name"] for entry in subgraph.outputs]
                 inside.update(inner for node in subgraph.nodes for inner in (node.operator, *node.inside))
         graph.nodes.append(Node(operator, inputs, outputs, chosen_by, tuple(sorted(inside))))

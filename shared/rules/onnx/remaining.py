@@ -17,7 +17,7 @@ class Node:
     """A node of the main graph. `inside` are the operators of its subgraphs, `chosen_by` is what an If decides by."""
 
     operator: tuple[str, str]  # domain, type
-    inputs: list[str]  # what its subgraphs read included
+    inputs: list[str]  # in their order, "" for one that is left out; then what its subgraphs read
     outputs: list[str]
     chosen_by: str = ""
     inside: tuple[tuple[str, str], ...] = ()
@@ -36,13 +36,14 @@ class Node:
 
 
 def computing_nodes(nodes: Sequence[Node], inputs: Iterable[str]) -> tuple[list[Node], set[str]]:
-    """The nodes that compute from the inputs, each with those of its inputs alone that vary; and what varies."""
-    varying, found = set(inputs), []
+    """The nodes that compute from the inputs, each with "" for what does not vary of its own inputs; and what varies.
+    """
+    varying, found = set(filter(None, inputs)), []
     for node in nodes:
         if node.operator[1] in _SHAPES:
             continue
-        read = [name for name in node.inputs if name in varying]
-        if read:
+        read = [name if name in varying else "" for name in node.inputs]
+        if any(read):
             varying.update(filter(None, node.outputs))
             found.append(replace(node, inputs=read))
     return found, varying
@@ -53,7 +54,7 @@ def needed_nodes(nodes: Sequence[Node], outputs: Iterable[str], given: Collectio
     needed, found = set(outputs) - set(given), []
     for node in reversed(nodes):
         if not needed.isdisjoint(node.outputs):
-            needed.update(name for name in node.inputs if name not in given)
+            needed.update(name for name in node.inputs if name and name not in given)
             found.append(node)
     return found[::-1]
 
