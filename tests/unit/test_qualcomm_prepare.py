@@ -13,6 +13,7 @@ from onnx import helper
 
 from tests import models
 from worker.platforms.qualcomm import prepare
+from worker.platforms.qualcomm.graph import Graph
 
 SHAPE = [2, 4, 8, 8]
 
@@ -170,6 +171,39 @@ def test_a_hard_swish_whose_inside_is_read_elsewhere_stays(tmp_path: Path) -> No
     facts, written = run(tmp_path, model)
     assert facts["hard_swish"] == 0
     assert_same(model, written)
+
+
+def gated(alpha: float = 1 / 6, outputs: tuple[str, ...] = ("y",)) -> onnx.ModelProto:
+    """x times a HardSigmoid of it, as exporters write a HardSwish, and as ONNX Runtime takes one apart."""
+    return graph([helper.make_node("HardSigmoid", ["x"], ["s"], alpha=alpha, beta=0.5),
+                  helper.make_node("Mul", ["x", "s"], ["y"])], [], outputs, opset=14)
+
+
+@pytest.mark.parametrize(("model", "left"), [
+    (gated(), {"HardSwish": 1}), (gated(outputs=("y", "s")), {"HardSwish": 1, "HardSigmoid": 1}),
+    (gated(alpha=0.2), {"HardSigmoid": 1, "Mul": 1})])
+def test_a_hard_sigmoid_times_its_input_is_a_hard_swish(tmp_path: Path, model: onnx.ModelProto,
+                                                        left: dict[str, int]) -> None:
+    _, written = run(tmp_path, model)
+    assert operators(written) == left
+    assert_same(model, written)
+
+
+def test_a_change_that_answers_something_else_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def spoil(changed: Graph) -> int:
+        changed.graph.node[-1].op_type = "Neg"
+        return 1
+
+    monkeypatch.setattr(prepare, "fuse_hard_swish", spoil)
+    model = models.model([helper.make_node("Relu", ["x"], ["y"])], [models.value("x", [1, 3, 5, 5])],
+                         [models.value("y", [1, 3, 5, 5])], opset=12)
+    mean = [1.0, 2.0, 3.0]
+    facts, written = run(tmp_path, model, [{"name": "x", "dtype": "float", "shape": [1, 3, 5, 5]}], mean=mean)
+    assert operators(written)["Relu"] == 1 and "Neg" not in operators(written)
+    assert facts["hard_swish"] == 0 and "output 'y'" in facts["warnings"][0]
+    x = values([1, 3, 5, 5])
+    np.testing.assert_allclose(answer(written, x)[0], np.maximum(x - np.reshape(mean, [1, 3, 1, 1]), 0), rtol=1e-5,
+                               atol=1e-5)
 
 
 def test_an_old_opset_is_raised(tmp_path: Path) -> None:

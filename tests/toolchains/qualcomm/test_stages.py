@@ -125,6 +125,18 @@ def test_a_damaged_binary_does_not_pass(host: ToolHost, tmp_path: Path, stage: s
     assert error.code == "verify_failed" and what in str(error) and str(tmp_path) not in str(error)
 
 
+@pytest.mark.parametrize("body", [
+    [helper.make_node("HardSwish", ["c"], ["y"])],
+    [helper.make_node("HardSigmoid", ["c"], ["s"], alpha=1 / 6, beta=0.5), helper.make_node("Mul", ["c", "s"], ["y"])]],
+    ids=["one operator", "two operators"])
+def test_a_hard_swish_comes_out_right_however_it_is_written(host: ToolHost, tmp_path: Path,
+                                                            body: list[onnx.NodeProto]) -> None:
+    model = models.model([helper.make_node("Conv", ["x", "w"], ["c"]), *body], [models.value("x", [1, 3, 8, 8])],
+                         [models.value("y", [1, 8, 8, 8])], [models.weights("w", 8, 3, 1, 1)], opset=14)
+    (entry,) = convert(host, tmp_path, model).run("verify")["outputs"]
+    assert entry["cosine"] > 0.9999
+
+
 # --- what the NPU does not take ---------------------------------------------------------------------------------------
 
 def test_an_operator_that_the_npu_lacks_fails_with_its_name(host: ToolHost, tmp_path: Path) -> None:

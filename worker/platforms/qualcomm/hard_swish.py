@@ -1,7 +1,9 @@
 """`x * clip(x + 3, 0, 6) / 6` as the one operator that it is.
 
 Exporters without HardSwish (ONNX opset below 14) write four operators, whose three values between them a quantizer
-rounds; MobileNetV3 and its kin have it after every other convolution.
+rounds; MobileNetV3 and its kin have it after every other convolution. Others write HardSigmoid and Mul, and ONNX
+Runtime takes a HardSwish apart into the same two. In FP16 the compiler makes nonsense of these (onnxruntime-qnn 2.7.0:
+cosine -0.6), while HardSwish itself, and HardSigmoid without the product, come out right.
 """
 
 OPSET = 14
@@ -14,6 +16,7 @@ def fuse_hard_swish(graph):
         return 0
     fused = 0
     for last in list(graph.graph.node):
+        fused += _take_hard_sigmoid(graph, last)
         group = _match(graph, last)
         if group is None:
             continue
@@ -42,6 +45,27 @@ def _match(graph, last):
             if all(node.output[0] not in graph.outputs and graph.count_reads(node.output[0]) == 1 for node in inner):
                 return data, (*inner, last)
     return None
+
+
+def _take_hard_sigmoid(graph, last):
+    """Let `x * HardSigmoid(x)` be one operator; 1 if it was that. What else reads the HardSigmoid keeps it."""
+    if last.op_type != "Mul" or len(last.input) != 2:
+        return 0
+    for gate, data in (last.input, reversed(last.input)):
+        node = graph.producers.get(gate)
+        if node is None or node.op_type != "HardSigmoid" or node.input[0] != data:
+            continue
+        given = {attribute.name: attribute.f for attribute in node.attribute}
+        if abs(given.get("alpha", 0.2) - 1 / 6) > _TOLERANCE or abs(given.get("beta", 0.5) - 0.5) > _TOLERANCE:
+            continue
+        position = list(graph.graph.node).index(last)
+        output = last.output[0]
+        graph.remove(last)
+        graph.insert(position, "HardSwish", [data], output)
+        if gate not in graph.outputs and graph.count_reads(gate) == 0:
+            graph.remove(node)
+        return 1
+    return 0
 
 
 def _other(graph, node, operator, value, commutes=True):

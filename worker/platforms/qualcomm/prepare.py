@@ -1,4 +1,7 @@
-"""Stage: the model prepared for quantizer and compiler: its preprocessing in it, operators folded, a name for each."""
+"""Stage: the model prepared for quantizer and compiler: its preprocessing in it, operators folded, a name for each.
+
+What it changes is run beside the model before it. If it answers something else, the preprocessing alone goes in.
+"""
 import os
 
 from shared.rules.models import MODEL
@@ -8,6 +11,7 @@ from worker.platforms.qualcomm.hard_swish import fuse_hard_swish
 from worker.platforms.qualcomm.saving import save
 from worker.stage_api import log
 from worker.stages import preprocess
+from worker.stages.proof import find_difference
 from worker.stages.samples import numpy_dtype
 
 _OPSET = 17  # has all that quantizing needs, but for activations of 16 bits
@@ -16,21 +20,38 @@ _OPSET = 17  # has all that quantizing needs, but for activations of 16 bits
 def run(job):
     """Writes model.onnx (with model.onnx.data beside it for large weights).
 
-    Facts: `opset`, and how many operators are gone: `folded`, `hard_swish` (groups).
+    Facts: `opset`, how many operators are gone: `folded`, `hard_swish` (groups); warnings.
 
     Raises:
         StageError: `preprocessing_mismatch`.
     """
+    source, parameters = job["inputs"]["optimize"], job["parameters"]
+    before, after = os.path.join(source["dir"], MODEL), os.path.join(job["output_dir"], MODEL)
+    inputs = source["facts"]["inputs"]
+    facts = _prepare(before, after, parameters, inputs, passes=True)
+    found = find_difference(before, after, inputs, job["threads"],
+                            lambda entry, array: preprocess.to_model(parameters, entry, array))
+    if not found:
+        return dict(facts, warnings=[])
+    for name in os.listdir(job["output_dir"]):
+        os.remove(os.path.join(job["output_dir"], name))
+    facts = _prepare(before, after, parameters, inputs, passes=False)
+    return dict(facts, warnings=["not prepared for the compiler, the model would answer something else: " + found])
+
+
+def _prepare(before, after, parameters, inputs, passes):
+    """Write the model; the facts. Without `passes` its own operators stay as they are."""
     import onnx
 
-    source = job["inputs"]["optimize"]
-    graph = Graph(_raise_opset(onnx.load(os.path.join(source["dir"], MODEL))))
-    for entry in source["facts"]["inputs"]:
-        _put_in_preprocessing(graph, job["parameters"], entry)
-    facts = {"opset": graph.opset(), "folded": fold_affine(graph), "hard_swish": fuse_hard_swish(graph)}
+    model = onnx.load(before)
+    graph = Graph(_raise_opset(model) if passes else model)
+    for entry in inputs:
+        _put_in_preprocessing(graph, parameters, entry)
+    facts = {"opset": graph.opset(), "folded": fold_affine(graph) if passes else 0,
+             "hard_swish": fuse_hard_swish(graph) if passes else 0}
     graph.drop_unused_constants()
     graph.name_nodes()
-    save(graph.model, os.path.join(job["output_dir"], MODEL))
+    save(graph.model, after)
     return facts
 
 
