@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from shared.platforms.fixed import FixedInputs
 from shared.platforms.shapes import parse_input_shape
 from shared.schema import StrictModel, wrong
 
@@ -18,9 +19,10 @@ from shared.schema import StrictModel, wrong
 class Operators:
     """ONNX operators that a target's compiler is known to take or to refuse, as `Conv` or `com.microsoft.Gelu`; on
     others there is no verdict. `source` is how that was found, `certain_for` the values of parameters that it was found
-    with. With others, or where one of the parameters `unless` is sent (operators may then stay on a CPU), a refusal is
-    no certainty. What a vendor has `published` is `known` as likely, and nothing of it was tried. Of a known operator
-    the inputs `constant` (by their indices) are to be constants, and the first one is to be of none of its `types`.
+    with. With others, or where `fixed_inputs` or one of the parameters `unless` is sent (the compiler may then not meet
+    all of the model), a refusal is no certainty. What a vendor has `published` is `known` as likely, and nothing of it
+    was tried. Of a known operator the inputs `constant` (by their indices) are to be constants, and the first one is to
+    be of none of its `types`.
     """
 
     source: str
@@ -33,7 +35,7 @@ class Operators:
     types: Mapping[str, list[str]] = field(default_factory=dict)
 
     def is_certain(self, parameters: dict[str, Any]) -> bool:
-        return not any(parameters.get(name) for name in self.unless) and all(
+        return not any(parameters.get(name) for name in ("fixed_inputs", *self.unless)) and all(
             parameters.get(name) in values for name, values in self.certain_for.items())
 
 
@@ -108,15 +110,34 @@ InputShape = Annotated[
           examples=["1,3,640,640", "images:1,3,640,640", [1, 3, 640, 640]])]
 
 
+TensorName = Annotated[str, Field(min_length=1, max_length=512)]
+Names = Annotated[list[TensorName], Field(min_length=1, max_length=64)]
+
+
 class CommonParameters(StrictModel):
     """Parameters that have the same name and spelling for every target that has them."""
 
     precision: Literal["fp32", "fp16", "int8", "int16"] | None = "fp16"  # each target narrows it
     input_shape: InputShape | None = None
     auto_input_shape: bool = Field(True, description="take from the model what input_shape leaves open")
+    fixed_inputs: FixedInputs | None = Field(
+        None, description="{input: value}: the input becomes a constant, and what is unreachable then is gone. A "
+        "single value fills the whole input", examples=[{"sr": 16000}, {"training": False}])
+    inputs: Names | None = Field(None, description="convert only from these tensors on")
+    outputs: Names | None = Field(None, description="convert only up to these tensors")
     verify: Verify = Verify()
     accept_accuracy: bool = Field(False, description="complete although the accuracy gate failed; recorded")
     limits: Limits = Limits()
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        for name in ("inputs", "outputs"):
+            tensors = getattr(self, name) or []
+            if len(set(tensors)) != len(tensors):
+                raise wrong(f"{name} 中有重复的名称", f"{name} names a tensor twice")
+        if both := sorted({*(self.inputs or ())} & {*(self.fixed_inputs or ())}):
+            raise wrong(f"inputs 与 fixed_inputs 都指明了 {both[0]}", f"inputs and fixed_inputs both name {both[0]}")
+        return self
 
 
 class NamesObject:
@@ -137,6 +158,13 @@ class Preprocessing(StrictModel):
     std: Numbers | dict[str, Numbers] | None = Field(
         None, description="a number for each channel, or {input: numbers}; not 0", examples=[[58.395, 57.12, 57.375]])
     channel_order: Literal["rgb", "bgr"] = Field("rgb", description="of the images in the calibration set")
+
+    @model_validator(mode="after")
+    def _not_inside(self) -> Self:
+        if getattr(self, "inputs", None) and (self.mean is not None or self.std is not None):
+            raise wrong("inputs 与 mean/std 不能同时使用",
+                        "inputs cannot be used with mean and std: they would belong to the tensors inside")
+        return self
 
     @model_validator(mode="after")
     def _no_division_by_zero(self) -> Self:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from shared.platforms.base import CommonParameters, Platform, Preprocessing, Quantized
+from shared.platforms.base import CommonParameters, Platform, Preprocessing, Quantized, TensorName
 from shared.schema import wrong
 
 # The quantized types of each precision (weights and activations), the tool's default first.
@@ -42,8 +42,6 @@ CHIPS = {
     "rk2118": Chip((), ("float16",), sparse_infer=True, mini_rknn=True),  # it aborts on quantized layers
 }
 
-TensorName = Annotated[str, Field(min_length=1, max_length=512)]
-Names = Annotated[list[TensorName], Field(min_length=1, max_length=64)]
 Cut = Annotated[list[TensorName], Field(min_length=2, max_length=2)]
 
 
@@ -82,8 +80,6 @@ class RockchipParameters(Preprocessing, Quantized, CommonParameters):
     op_target: Annotated[dict[TensorName, Literal["cpu", "npu", "gpu"]], Field(max_length=256)] | None = Field(
         None, description="{tensor that an operator writes: where it runs}")
     custom_string: str | None = Field(None, min_length=1, max_length=1024, description="to be read at runtime")
-    inputs: Names | None = Field(None, description="convert only from these tensors on")
-    outputs: Names | None = Field(None, description="convert only up to these tensors")
     error_analysis: bool = Field(False, description="each layer's error on the simulator, for one sample")
 
     @model_validator(mode="after")
@@ -131,14 +127,7 @@ class RockchipParameters(Preprocessing, Quantized, CommonParameters):
         return self
 
     @model_validator(mode="after")
-    def _parts_fit(self) -> Self:
-        for name in ("inputs", "outputs"):
-            tensors = getattr(self, name) or []
-            if len(set(tensors)) != len(tensors):
-                raise wrong(f"{name} 中有重复的名称", f"{name} names a tensor twice")
-        if self.inputs and (self.mean is not None or self.std is not None):
-            raise wrong("inputs 与 mean/std 不能同时使用",
-                        "inputs cannot be used with mean and std: they would belong to the tensors inside")
+    def _can_analyse(self) -> Self:
         if self.error_analysis and not self.verify.enabled:
             raise wrong("error_analysis 需要 verify.enabled", "error_analysis needs verify.enabled")
         return self

@@ -21,6 +21,7 @@ from shared.rules import models as rules
 from shared.rules import preprocessing
 from shared.rules.bilingual import Bilingual
 from shared.rules.error_codes import check_code
+from shared.rules.fixed import split_fixed, unfixed
 from shared.rules.models import shown
 from shared.rules.onnx.bounds import Incomplete
 from shared.rules.reasons import model as models
@@ -29,6 +30,7 @@ from shared.settings import Settings
 from shared.texts import Text
 
 _MODEL, _SHAPE, _SET = "input_path", "parameters.input_shape", "parameters.calibration"
+_FIXED = "parameters.fixed_inputs"
 _TARGET, _OUTPUT = "platform", "output_path"
 _MAX_COMPANIONS = 64  # external data files that are looked for
 
@@ -172,14 +174,20 @@ def _check_types(facts: dict[str, Any], task: Task, findings: Findings) -> None:
 def _check_shapes(facts: dict[str, Any], task: Task, findings: Findings) -> list[dict[str, Any]] | None:
     """The inputs with the shapes that they will have."""
     wanted = parse_input_shape(task.parameters.get("input_shape"))
+    auto, fixed = task.parameters.get("auto_input_shape", True), task.parameters.get("fixed_inputs") or {}
     try:
-        shapes, warnings = judge_shapes(facts, wanted, task.parameters.get("auto_input_shape", True))
+        inputs, _ = split_fixed(facts["inputs"], fixed, wanted, auto)
+    except Refusal as problem:
+        findings.add(problem, _FIXED if problem.code == "fixed_input_mismatch" else _SHAPE)
+        return None
+    try:
+        shapes, warnings = judge_shapes({**facts, "inputs": inputs}, unfixed(wanted, fixed), auto)
     except Refusal as problem:
         findings.add(problem, _SHAPE)
         return None
     for warning in warnings:
         findings.warn("shape_chosen", warning, _SHAPE)
-    return [{**entry, "shape": shapes[entry["name"]]} for entry in facts["inputs"]]
+    return [{**entry, "shape": shapes[entry["name"]]} for entry in inputs]
 
 
 def _check_preprocessing(inputs: list[dict[str, Any]], task: Task, findings: Findings) -> None:

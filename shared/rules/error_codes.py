@@ -78,6 +78,10 @@ ERRORS: dict[str, ErrorCode] = {
     "input_shape_mismatch": ErrorCode(
         (PREFLIGHT, STAGE), "给定的形状与模型不符", "the shapes that were sent do not fit the model",
         "只能指定模型未固定的维度", "only dimensions that the model leaves open can be chosen"),
+    "fixed_input_mismatch": ErrorCode(
+        (PREFLIGHT, STAGE), "fixed_inputs 的值与模型的输入不符",
+        "a value of fixed_inputs does not fit the model's input",
+        "按所指输入的类型和形状给出值", "send a value of the type and the shape of the input that the message names"),
     "tensor_not_found": ErrorCode(
         (STAGE,), "参数所指的张量不在模型中", "a tensor that a parameter names is not in the model",
         "使用模型中存在的名称", "use names that the model has"),

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import TensorProto, helper
 
 from shared.deps import close_all
 from shared.files import Files
@@ -126,6 +126,11 @@ def test_a_model_that_is_not_there_is_a_problem_but_may_be_uploaded_after_its_ta
      "dimension 0"),
     (models.unary("Relu"), {"mean": [1.0]}, "preprocessing_mismatch", "parameters.mean", "no input is one"),
     (models.convolution(), {"std": [1.0, 2.0]}, "preprocessing_mismatch", "parameters.std", "3 channels"),
+    (models.pair(), {"fixed_inputs": {"c": 1}}, "fixed_input_mismatch", "parameters.fixed_inputs", "a, b"),
+    (models.pair(), {"fixed_inputs": {"a": True}}, "fixed_input_mismatch", "parameters.fixed_inputs", "float"),
+    (models.pair(), {"fixed_inputs": {"a": [[1, 2]]}}, "fixed_input_mismatch", "parameters.fixed_inputs", "[1, 2]"),
+    (models.pair(), {"fixed_inputs": {"a": 1}, "input_shape": "a:1,4;b:1,5"}, "input_shape_mismatch",
+     "parameters.input_shape", "'b'"),
 ], ids=lambda value: value if isinstance(value, str) else "")
 def test_what_is_certain_to_fail_is_told_and_not_created(call: Caller, put: Put, store: Store, model: Any,
                                                          parameters: dict[str, Any], code: str, field: str,
@@ -193,6 +198,17 @@ def test_what_a_vendor_publishes_warns_and_refuses_nothing(call: Caller, put: Pu
     (missing, listed) = data["targets"][0]["warnings"]
     assert data["valid"] and "Mish" in missing["message"] and "CANN 8.0.0" in listed["message"]
     assert {missing["code"], listed["code"]} == {"operator_uncertain"}
+
+
+def test_what_a_fixed_input_may_take_away_is_no_problem(call: Caller, put: Put) -> None:
+    path = put(models.model(
+        [helper.make_node("Relu", ["x"], ["r"]), helper.make_node("Det", ["r"], ["d"]),
+         helper.make_node("Where", ["flag", "d", "one"], ["y"])],
+        [models.value("x", [4, 4]), models.value("flag", [], TensorProto.BOOL)], [models.value("y", [])],
+        [models.constant("one", 1.0, np.float32)]))
+    assert codes(validate(call, path)) == ["unsupported_operator"]
+    data = validate(call, path, parameters={"fixed_inputs": {"flag": True}})
+    assert data["valid"] and "Det" in data["targets"][0]["warnings"][0]["message"]
 
 
 def test_a_target_whose_operators_are_not_known_says_so(call: Caller, put: Put) -> None:

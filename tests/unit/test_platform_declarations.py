@@ -101,6 +101,28 @@ def test_every_parameter_of_its_own_is_read_by_a_stage_and_its_stages_read_param
 
 
 @every_target
+@pytest.mark.parametrize(("parameters", "words"), [
+    ({"inputs": ["a", "a"]}, "inputs names a tensor twice"), ({"outputs": []}, "should have at least 1 items"),
+    ({"fixed_inputs": {}}, "should have at least 1 items"), ({"fixed_inputs": {"a": "x"}}, "fixed_inputs.a"),
+    ({"fixed_inputs": {"a": [[1], [2, 3]]}}, "lists of these of equal lengths"),
+    ({"fixed_inputs": {"a": []}}, "lists of these of equal lengths"),
+    ({"fixed_inputs": {"a": [None]}}, "lists of these of equal lengths"),
+    ({"fixed_inputs": {"a": 1}, "inputs": ["a"]}, "both name a")])
+def test_what_is_wrong_with_fixed_inputs_and_cuts_is_told(platform: Platform, parameters: dict[str, Any],
+                                                          words: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        build(platform, platform.example | parameters)
+    assert words in caught.value.en and "parameters" in caught.value.en
+
+
+@every_target
+def test_fixed_values_keep_their_types(platform: Platform) -> None:
+    fixed = {"sr": 16000, "flag": True, "state": [[0.5, 1]], "mask": [[True], [False]]}
+    stored = build(platform, platform.example | {"fixed_inputs": fixed, "outputs": ["y"]}).parameters
+    assert repr(stored["fixed_inputs"]) == repr(fixed) and stored["outputs"] == ["y"] and stored["inputs"] is None
+
+
+@every_target
 def test_its_stages_come_in_an_order_that_can_run_in_environments_that_there_are(platform: Platform) -> None:
     plan: Plan = get_plans()[platform.name]
     done: set[str] = set()

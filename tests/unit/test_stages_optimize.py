@@ -148,7 +148,7 @@ def test_an_unsimplified_model_keeps_its_external_data(tmp_path, monkeypatch):
     folder = tmp_path / "upload"
     folder.mkdir()
     path = models.external(folder, "sub/weights.bin")
-    monkeypatch.setattr("worker.stages.optimize._make_portable", lambda *_: ("for this test", None))
+    monkeypatch.setattr("worker.stages.simplify._make_portable", lambda *_: ("for this test", None))
     conversion = Conversion(tmp_path, path, precision="fp32")
     assert conversion.run("verify")["passed"] is True
     files = {str(path.relative_to(conversion.dir("optimize"))) for path in conversion.dir("optimize").rglob("*.*")}
@@ -156,7 +156,7 @@ def test_an_unsimplified_model_keeps_its_external_data(tmp_path, monkeypatch):
 
 
 def test_weights_too_large_to_embed_are_saved_beside_the_model(tmp_path, monkeypatch):
-    monkeypatch.setattr("worker.stages.optimize._EMBED_MAX_BYTES", 100)
+    monkeypatch.setattr("worker.stages.simplify._EMBED_MAX_BYTES", 100)
     conversion = Conversion(tmp_path, models.model(
         [helper.make_node("MatMul", ["x", "big"], ["y"])], [models.value("x", [1, 64])], [models.value("y", [1, 64])],
         [models.weights("big", 64, 64)]), precision="fp32")

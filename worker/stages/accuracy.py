@@ -8,7 +8,7 @@ from worker.stages import reasons
 from worker.stages.compared import Output
 from worker.stages.feeds import CALIBRATION, raw_inputs
 from worker.stages.ranking import align
-from worker.stages.samples import OUTPUTS, inputs_digest, output_name
+from worker.stages.samples import OUTPUTS, input_name, inputs_digest, output_name
 from worker.stages.verdict import judge
 
 
@@ -25,7 +25,11 @@ def read_samples(job):
     facts = reference["facts"]
     with np.load(os.path.join(reference["dir"], OUTPUTS), allow_pickle=False) as arrays:
         for number, sample in enumerate(facts["samples"]):
-            feed = raw_inputs(facts["inputs"], sample, job["parameters"], calibration)
+            if sample.get("stored"):
+                feed = {entry["name"]: arrays[input_name(number, index)]
+                        for index, entry in enumerate(facts["inputs"])}
+            else:
+                feed = raw_inputs(facts["inputs"], sample, job["parameters"], calibration)
             if inputs_digest(feed) != sample["inputs_sha256"]:
                 raise reasons.OTHER_INPUTS()
             outputs = [arrays[output_name(number, index)] for index in range(len(facts["outputs"]))]

@@ -12,6 +12,7 @@ from shared.rules.bilingual import as_it_is
 from shared.rules.reasons import calibration as reasons
 from shared.rules.refusal import Unusable
 from worker.stage_api import report
+from worker.stages.asked import open_before
 from worker.stages.calibration_files import load_array, load_image, unpack
 
 _MAX_SAMPLES = 10_000
@@ -22,7 +23,8 @@ def run(job):
 
     Facts: `samples` (the files of each), `quantize` (indices for the quantizer), `verify` (indices for the accuracy
     check; held out from the quantizer where the set has enough), `ranges` ({input: [least, greatest]}), `images` (the
-    inputs that got any), `warnings`.
+    inputs that got any), `warnings`. The set is one of the model's own inputs. If the model is cut and begins inside,
+    the samples are what its inputs get then.
 
     Raises:
         StageError: `calibration_invalid`: names the file and what is wrong with it.
@@ -30,7 +32,7 @@ def run(job):
     import numpy as np
 
     entry = job["inputs"]["calibration_files"]
-    inputs = job["inputs"]["optimize"]["facts"]["inputs"]
+    inputs, before = open_before(job)
     root = os.path.join(entry["dir"], "calibration")
     names = rules.kept(entry["facts"]["calibration"])
     if len(names) == 1 and names[0].lower().endswith(".zip"):
@@ -39,12 +41,16 @@ def run(job):
     root, names = os.path.join(root, common), [name[len(common):] for name in names]
     samples = _group(root, sorted(names), inputs)
     rules.check_total(len(samples), inputs)
-    values = _Values([item["name"] for item in inputs])
+    own = [item["name"] for item in inputs]
+    inside = [item["name"] for item in job["inputs"]["optimize"]["facts"]["inputs"]] if before else []
+    values = _Values([*own, *inside])
     written = []
     for number, sample in enumerate(samples):
         arrays = [_load(root, name, item, job["parameters"]["channel_order"]) for name, item in zip(sample, inputs)]
-        values.add(arrays)
-        written.append([f"{number:05d}_{index}.npy" for index in range(len(inputs))])
+        reached = before.run(dict(zip(own, arrays))) if before else []
+        values.add([*arrays, *reached])
+        arrays = reached if before else arrays
+        written.append([f"{number:05d}_{index}.npy" for index in range(len(arrays))])
         for file, array in zip(written[-1], arrays):
             np.save(os.path.join(job["output_dir"], file), array, allow_pickle=False)
         report(100 * (number + 1) / len(samples), f"{number + 1} of {len(samples)} samples")

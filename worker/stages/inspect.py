@@ -32,8 +32,8 @@ def _inspect(folder, path, job):
     elements, external = check_tensors(model, folder)
     operators, warnings = check_operators(model, opsets)
     warnings += _check_structure(model, path, job, find_deprecated(model, opsets))
-    inputs = [_describe(value) for value in model_inputs(model)]
-    outputs = [_describe(value) for value in model.graph.output]
+    inputs = [describe(value) for value in model_inputs(model)]
+    outputs = [describe(value) for value in model.graph.output]
     for entry in inputs + outputs:
         rules.check_type(entry)
     dynamic = [entry["name"] for entry in inputs if entry["shape"] is None or not all(
@@ -98,7 +98,7 @@ def _check_structure(model, path, job, deprecated):
     return []
 
 
-def _describe(value):
+def describe(value):
     """`{name, dtype, shape}` of a value; dtype is ONNX's (`float`, `int64`) or the kind of a non-tensor."""
     import onnx
 

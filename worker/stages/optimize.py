@@ -1,76 +1,160 @@
-"""Stage: the model with static shapes, simplified by ONNX Runtime's portable passes."""
+"""Stage: the model as the client asked for it, with static shapes, simplified by ONNX Runtime's portable passes.
+
+What the passes made is run beside the model before them. If it answers something else, the model stays as it was.
+"""
 import os
-import shutil
 from collections import Counter
 
-from shared.rules.models import MODEL, shown
+from shared.rules.fixed import split_fixed, unfixed
+from shared.rules.models import MODEL
 from shared.rules.shapes import choose_shapes
 from worker.stage_api import report
-from worker.stages import reasons
-from worker.stages.bounds import computing, loading
-from worker.stages.inspect import check_inferred_shapes
-from worker.stages.messages import raise_if_out_of_memory, tidy
+from worker.stages import asked, reasons
+from worker.stages.bounds import computing
+from worker.stages.graph_edits import fix_input, name_nodes, reads, unlist_constants
+from worker.stages.inspect import check_inferred_shapes, describe
 from worker.stages.onnx_model import model_inputs, walk_nodes
+from worker.stages.proof import find_difference
+from worker.stages.samples import numpy_dtype
+from worker.stages.simplify import keep_unsimplified, simplify, write
 from worker.stages.tensors import check_value_shapes
-
-_DATA = MODEL + ".data"
-_EMBED_MAX_BYTES = 1500000000  # weights above it are saved beside the model: a protobuf ends at 2 GiB
-_FOLD_MAX_BYTES = 1 << 20  # a constant that folding would make larger is left to be computed
 
 
 def run(job):
-    """Writes model.onnx (with model.onnx.data beside it for large weights).
+    """Writes model.onnx (with model.onnx.data beside it for large weights); and what `asked.write` does, if the client
+    asked for changes of the model.
 
-    Facts: `inputs` and `outputs` with their shapes now, node counts before and after, `simplified`, warnings.
+    Facts: `inputs` and `outputs` with their shapes now, node counts before and after, `simplified`, warnings. If the
+    model begins inside: `sent_inputs`, those of the part before it.
 
     Raises:
-        StageError: see `shared.rules.shapes`; `input_shape_mismatch`, `tensor_too_large`, `model_invalid`,
-            `model_too_complex`.
+        StageError: see `shared.rules.shapes` and `shared.rules.fixed`; `input_shape_mismatch`, `tensor_not_found`,
+            `tensor_too_large`, `model_invalid`, `model_too_complex`.
     """
     inspected = job["inputs"]["inspect"]["facts"]
     with computing(inspected["size_bytes"], inspected["nodes"]):
-        return _optimize(job)
+        work = _Work(job)
+        work.simplify()
+    if work.simplified:
+        report(60, "comparing")
+        work.keep_if_alike()
+    return work.facts()
 
 
-def _optimize(job):
-    import onnx
+class _Work:
+    def __init__(self, job):
+        self._job, self._source, self._out = job, job["inputs"]["fetch"]["dir"], job["output_dir"]
+        self._inspected = inspected = job["inputs"]["inspect"]["facts"]
+        parameters = job["parameters"]
+        fixed, wanted = parameters["fixed_inputs"] or {}, parameters["input_shape"] or {}
+        auto = parameters["auto_input_shape"]
+        remaining, fixed_shapes = split_fixed(inspected["inputs"], fixed, wanted, auto)
+        self._shapes, chosen = choose_shapes(remaining, unfixed(wanted, fixed), auto)
+        self._warnings = [warning.en for warning in chosen]
+        types = {entry["name"]: entry["dtype"] for entry in inspected["inputs"]}
+        self._request = asked.Request(parameters, {name: _array(value, fixed_shapes[name], types[name])
+                                                   for name, value in fixed.items()})
+        self._renamed = False
+        model = self._read()  # inspect found it within all limits
+        self._read_inputs = {name for node in model.graph.node for name in reads(node)}
+        self._changed = _fix_inputs(model, {**self._shapes, **fixed_shapes})
+        check_value_shapes(model_inputs(model))
+        if self._request:
+            self._request.find_cut(model)
+            self._request.apply(model)
+            self._changed = True
+        self._inputs = [describe(value) for value in model.graph.input]
+        self._outputs = []
+        self._before = Counter((node.domain, node.op_type) for node in walk_nodes(model))
+        self._data = model.SerializeToString()
+        self._sent_inputs, self.simplified = None, False
 
-    source = job["inputs"]["fetch"]["dir"]
-    inspected = job["inputs"]["inspect"]["facts"]
-    parameters = job["parameters"]
-    shapes, chosen = choose_shapes(inspected["inputs"], parameters["input_shape"] or {}, parameters["auto_input_shape"])
-    warnings = [warning.en for warning in chosen]
-    model = onnx.load(os.path.join(source, MODEL), load_external_data=False)  # inspect found it within all limits
-    changed = _fix_inputs(model, shapes)
-    check_value_shapes(model_inputs(model))
-    data = model.SerializeToString()
-    before = Counter((node.domain, node.op_type) for node in walk_nodes(model))
-    del model
-    report(20, "simplifying")
+    def _read(self):
+        import onnx
 
-    target = os.path.join(job["output_dir"], MODEL)
-    outside = bool(inspected["external_data"]) or inspected["size_bytes"] > _EMBED_MAX_BYTES
-    problem, outputs = _simplify(data, source, target, outside, job)
-    if problem is None:
-        problem, model = _make_portable(target, before)
-    if problem is not None:
-        warnings.append("not simplified: " + problem)
-        _keep_unsimplified(data, source, job["output_dir"], inspected["external_data"])
-        model = onnx.load(target, load_external_data=False)
-    nodes_after = sum(1 for _ in walk_nodes(model))
-    if changed:  # else inspect has looked already
-        check_inferred_shapes(model)
-    warnings += [f"output {entry['name']!r} keeps a dimension that depends on the data"
-                 for entry in outputs if None in entry["shape"]]
-    return {
-        "inputs": [{"name": entry["name"], "dtype": entry["dtype"], "shape": shapes[entry["name"]]}
-                   for entry in inspected["inputs"]],
-        "outputs": outputs or inspected["outputs"],
-        "nodes_before": sum(before.values()),
-        "nodes_after": nodes_after,
-        "simplified": problem is None,
-        "warnings": warnings,
-    }
+        model = onnx.load(os.path.join(self._source, MODEL), load_external_data=False)
+        unlist_constants(model)
+        self._renamed = name_nodes(model)
+        return model
+
+    def simplify(self):
+        report(20, "simplifying")
+        inspected, target = self._inspected, os.path.join(self._out, MODEL)
+        problem, model, self._outputs = simplify(self._data, self._before, target, self._job)
+        zeros = {}
+        if problem is None and self._request.constants:
+            zeros = self._drop_unreached(model, target)
+        if problem is not None:
+            model = self._keep_unsimplified(problem)
+        self.simplified = problem is None
+        self._nodes_after = sum(1 for _ in walk_nodes(model))
+        if self._request or self._renamed:
+            names = asked.write(self._request, self._read, self._source, self._out, inspected["external_data"], zeros)
+            if names:
+                self._sent_inputs = [dict(entry, shape=self._shapes[entry["name"]])
+                                     for entry in inspected["inputs"]
+                                     if entry["name"] in names or entry["name"] in self._request.inputs]
+        if self._changed:  # else inspect has looked already
+            check_inferred_shapes(model)
+
+    def keep_if_alike(self):
+        """Run what the passes made beside the model that was asked for."""
+        own = os.path.join(self._out, asked.FOLDER)
+        before = own if os.path.isdir(own) else self._source
+        found = find_difference(os.path.join(before, MODEL), os.path.join(self._out, MODEL), self._inputs,
+                                self._job["threads"])
+        if found:
+            self._keep_unsimplified(f"the simplified model answers something else: {found}")
+            self.simplified = False
+            self._nodes_after = sum(self._before.values())
+
+    def facts(self):
+        warnings = self._warnings + [f"output {entry['name']!r} keeps a dimension that depends on the data"
+                                     for entry in self._outputs if None in entry["shape"]]
+        facts = {"inputs": self._inputs, "outputs": self._outputs or self._inspected["outputs"],
+                 "nodes_before": sum(self._before.values()), "nodes_after": self._nodes_after,
+                 "simplified": self.simplified, "warnings": warnings}
+        return dict(facts, sent_inputs=self._sent_inputs) if self._sent_inputs else facts
+
+    def _drop_unreached(self, model, target):
+        """Remove the inputs that folding by fixed inputs has left without a reader; `{input: zeros}`."""
+        import numpy as np
+        import onnx
+
+        reached = {name for node in model.graph.node for name in reads(node)}
+        reached |= {value.name for value in model.graph.output}
+        gone = [entry for entry in self._inputs
+                if entry["name"] in self._read_inputs and entry["name"] not in reached]
+        if not gone:
+            return {}
+        if len(gone) == len(self._inputs):
+            raise reasons.NO_INPUT_LEFT()
+        names = {entry["name"] for entry in gone}
+        for index in reversed([i for i, value in enumerate(model.graph.input) if value.name in names]):
+            del model.graph.input[index]
+        self._inputs = [entry for entry in self._inputs if entry["name"] not in names]
+        write(model, target)
+        zeros = {entry["name"]: np.zeros(entry["shape"], numpy_dtype(entry["dtype"])) for entry in gone}
+        unsimplified = onnx.ModelProto.FromString(self._data)
+        for name, array in zeros.items():
+            fix_input(unsimplified, name, array)
+        self._data = unsimplified.SerializeToString()
+        return zeros
+
+    def _keep_unsimplified(self, problem):
+        import onnx
+
+        self._warnings.append("not simplified: " + problem)
+        keep_unsimplified(self._data, self._source, self._out, self._inspected["external_data"])
+        return onnx.ModelProto.FromString(self._data)
+
+
+def _array(value, shape, dtype):
+    """The constant that an input becomes."""
+    import numpy as np
+
+    values = np.asarray(value, numpy_dtype(dtype))
+    return np.full(shape, values) if values.ndim == 0 else values
 
 
 def _fix_inputs(model, shapes):
@@ -91,71 +175,3 @@ def _fix_inputs(model, shapes):
             for dim in value.type.tensor_type.shape.dim:
                 dim.Clear()
     return changed
-
-
-def _simplify(data, source, target, outside, job):
-    """Let ONNX Runtime write the simplified model; `(None, outputs)` or `(why it could not, [])`."""
-    import onnxruntime
-    from onnxruntime.capi import onnxruntime_pybind11_state as errors
-
-    size = job["inputs"]["inspect"]["facts"]["size_bytes"]
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.optimized_model_filepath = target
-    options.intra_op_num_threads = job["threads"]
-    options.log_severity_level = 3
-    options.add_session_config_entry("optimization.constant_folding_max_output_size_in_bytes", str(_FOLD_MAX_BYTES))
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", source)
-    if outside:
-        options.add_session_config_entry("session.optimized_model_external_initializers_file_name", _DATA)
-        options.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "1024")
-    try:
-        with loading(size):
-            session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except (errors.Fail, errors.InvalidGraph, errors.InvalidProtobuf, errors.InvalidArgument) as error:
-        raise_if_out_of_memory(error)
-        if isinstance(error, errors.InvalidProtobuf) and "serialization" in str(error):
-            raise reasons.CONSTANTS_TOO_LARGE() from error
-        if "ShapeInferenceError" in str(error):
-            raise reasons.DOES_NOT_FIT(said=tidy(error, job)) from error
-        raise reasons.REFUSED(said=tidy(error, job)) from error
-    except (errors.NotImplemented, errors.RuntimeException) as error:
-        raise_if_out_of_memory(error)
-        return "ONNX Runtime cannot run it: " + tidy(error, job, 300), []
-    return None, [{"name": value.name, "dtype": value.type[len("tensor("):-1],  # "tensor(float)"
-                   "shape": [dim if isinstance(dim, int) else None for dim in value.shape]}
-                  for value in session.get_outputs()]
-
-
-def _make_portable(target, before):
-    """Strip what only ONNX Runtime reads; `(None, model)`, or `(why another tool could not read it, None)`."""
-    import onnx
-
-    model = onnx.load(target, load_external_data=False)
-    after = Counter((node.domain, node.op_type) for node in walk_nodes(model))
-    known = {domain for domain, _ in before} | {""}
-    foreign = sorted(shown(*operator) for operator in after if operator[0] not in known)
-    if foreign:
-        return "it would need operators of ONNX Runtime: " + ", ".join(foreign), None
-    if after["", "Cast"] > before["", "Cast"]:
-        return "ONNX Runtime would run part of it in another precision", None
-    used = {domain for domain, _ in after} | {function.domain for function in model.functions} | {""}
-    kept = [entry for entry in model.opset_import if entry.domain in used]
-    del model.opset_import[:]
-    model.opset_import.extend(kept)
-    with open(target, "wb") as file:
-        file.write(model.SerializeToString())
-    return None, model
-
-
-def _keep_unsimplified(data, source, output_dir, external):
-    for name in (MODEL, _DATA):
-        path = os.path.join(output_dir, name)
-        if os.path.exists(path):
-            os.remove(path)
-    with open(os.path.join(output_dir, MODEL), "wb") as file:
-        file.write(data)
-    for entry in external:
-        path = os.path.join(output_dir, entry["location"])
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        shutil.copyfile(os.path.join(source, entry["location"]), path)

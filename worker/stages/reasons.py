@@ -38,6 +38,25 @@ CONSTANTS_TOO_LARGE = Reason(
     "以外部数据保存模型, 或减少由算子生成的大常量",
     "save the model with external data, or let fewer large constants be made by operators")
 
+# --- what the client wants of the model: fixed inputs and cuts
+NO_TENSOR = Reason(
+    "tensor_not_found", "模型没有张量 {name!r}; 相近的有: {near}",
+    "the model has no tensor {name!r}; near ones: {near}",
+    "使用主图中算子写出的张量名, 如 Netron 所示; 子图中的张量, 权重和模型输入不能作为输出",
+    "name a tensor that an operator of the main graph writes, as Netron shows it; tensors inside of subgraphs, weights "
+    "and the model's inputs are no outputs")
+SHAPE_UNKNOWN = Reason(
+    "tensor_not_found", "张量 {name} 的形状在计算之前无法得知",
+    "the shape of tensor {name} cannot be told before it is computed", "选择其旁边的张量", "take a tensor beside it")
+NOT_CLOSED = Reason(
+    "tensor_not_found", "这些输出不能只由给定的输入计算, 还取决于: {names}",
+    "these outputs cannot be computed from the given inputs alone, they also depend on: {names}",
+    "将缺少的张量也列为输入, 或选择其他输出", "name the missing tensors as inputs too, or other outputs")
+NO_INPUT_LEFT = Reason(
+    "tensor_not_found", "所要求的输出不取决于任何剩余的输入",
+    "the outputs that are asked for depend on no input that is left",
+    "选择其他输出, 或固定较少的输入", "take other outputs, or fix fewer inputs")
+
 # --- inspect and optimize
 TAKES_TOO_LONG = Reason(
     "model_too_complex", "读取和简化该模型的计算超过 {seconds} 秒, 对 {mib} MiB 以内的模型过多",

@@ -1,6 +1,7 @@
 """Stage: the outputs of the client's own model, by ONNX Runtime on the CPU; artefacts are compared with them.
 
-It runs the model as it was sent, not the optimised one, so that a mistake of optimize shows as well.
+It runs the model as it was sent (with the inputs fixed and the cuts made that the client asked for), not the optimised
+one, so that a mistake of optimize shows as well.
 """
 import os
 import zipfile
@@ -8,11 +9,12 @@ import zipfile
 from shared.rules.models import MODEL
 from worker.stage_api import report
 from worker.stages import reasons
+from worker.stages.asked import model_folder, open_before
 from worker.stages.feeds import CALIBRATION, raw_inputs
 from worker.stages.joins import find_joined
 from worker.stages.messages import raise_if_out_of_memory, tidy
 from worker.stages.preprocess import check, constants, to_model
-from worker.stages.samples import OUTPUTS, inputs_digest, make_inputs, output_name
+from worker.stages.samples import OUTPUTS, input_name, inputs_digest, make_inputs, output_name
 
 _SEEDED = ("picture", "noise")  # in turn
 _EDGES = ("zeros", "ones")
@@ -21,7 +23,7 @@ _MAX_BYTES = 1 << 30  # of all samples together
 
 def run(job):
     """Writes outputs.npz, see `samples.output_name`. The inputs are made again where they are needed: they are most of
-    the bytes, and seeded.
+    the bytes, and seeded. Those of a model that begins inside are no such and lie beside the outputs.
 
     Facts: `skipped`, or `samples` (kind, seed, digest of the raw inputs, how many values are not finite), `inputs`,
     `outputs` (name, dtype, greatest magnitude; `joined`, see `find_joined`; `blind` where it tells nothing apart, see
@@ -37,9 +39,10 @@ def run(job):
     check(job["parameters"], inputs)
     if not verify["enabled"]:
         return {"skipped": True}
-    path = os.path.join(job["inputs"]["fetch"]["dir"], MODEL)
+    path = os.path.join(model_folder(job), MODEL)
     joined = find_joined(path, os.path.getsize(path))
     session = _open(path, job)
+    sent, before = open_before(job)
     names = [value.name for value in session.get_outputs()]
     calibration = job["inputs"].get("calibration")
     warnings = _warn_of_images(job, inputs, calibration)
@@ -47,7 +50,11 @@ def run(job):
     with zipfile.ZipFile(os.path.join(job["output_dir"], OUTPUTS), "w") as archive:
         answers = _Answers(archive, len(names))
         for number, (kind, seed) in enumerate(plan):
-            raw = raw_inputs(inputs, {"kind": kind, "seed": seed}, job["parameters"], calibration)
+            raw = raw_inputs(sent if kind != CALIBRATION else inputs, {"kind": kind, "seed": seed}, job["parameters"],
+                             calibration)
+            stored = before is not None and kind != CALIBRATION
+            if stored:
+                raw = dict(zip((entry["name"] for entry in inputs), before.run(raw)))
             feed = {entry["name"]: to_model(job["parameters"], entry, raw[entry["name"]]) for entry in inputs}
             _check_finite(feed)
             try:
@@ -61,7 +68,7 @@ def run(job):
             if not answers.take([*feed.values(), *outputs]):
                 warnings.append(f"{len(answers.samples)} of {len(plan)} samples fit into {_MAX_BYTES} bytes")
                 break
-            answers.add(kind, seed, raw, outputs)
+            answers.add(kind, seed, raw, outputs, stored)
             report(100 * (number + 1) / len(plan), f"{number + 1} of {len(plan)} samples")
     samples = answers.samples
     if all(sample["not_finite"] for sample in samples):
@@ -92,19 +99,28 @@ class _Answers:
         self._bytes += size
         return True
 
-    def add(self, kind, seed, raw, outputs):
+    def add(self, kind, seed, raw, outputs, stored):
+        """One sample; its inputs go into the archive too if they are to be `stored`."""
         import numpy as np
 
         self._first = self._first or outputs
         self.differ = self.differ or _differ(self._first, outputs)
-        bad = 0
+        bad, number = 0, len(self.samples)
+        for index, array in enumerate(raw.values() if stored else ()):
+            self._write(input_name(number, index), array)
         for index, output in enumerate(outputs):
-            with self._archive.open(output_name(len(self.samples), index) + ".npy", "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, output, allow_pickle=False)
+            self._write(output_name(number, index), output)
             finite = np.isfinite(output)
             bad += int(output.size - np.count_nonzero(finite))
             self.largest[index] = max(self.largest[index], float(np.abs(output).max(initial=0, where=finite)))
-        self.samples.append({"kind": kind, "seed": seed, "inputs_sha256": inputs_digest(raw), "not_finite": bad})
+        sample = {"kind": kind, "seed": seed, "inputs_sha256": inputs_digest(raw), "not_finite": bad}
+        self.samples.append(dict(sample, stored=True) if stored else sample)
+
+    def _write(self, name, array):
+        import numpy as np
+
+        with self._archive.open(name + ".npy", "w", force_zip64=True) as file:
+            np.lib.format.write_array(file, array, allow_pickle=False)
 
 
 def _differ(outputs, others):

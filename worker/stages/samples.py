@@ -30,6 +30,11 @@ def output_name(sample, output):
     return f"sample_{sample}_output_{output}"
 
 
+def input_name(sample, index):
+    """An input of the artefact in OUTPUTS, where it cannot be made again of a seed: the model begins inside."""
+    return f"sample_{sample}_input_{index}"
+
+
 def inputs_digest(feed):
     """SHA-256 of the arrays' bytes, in order: another NumPy may one day make other numbers of the same seed."""
     import numpy as np

@@ -8,6 +8,7 @@ from worker.platforms.cambricon import calibrate, config, reasons
 from worker.platforms.cambricon.artefact import describe, load
 from worker.platforms.cambricon.tool import CONFIG, MM, NETWORK, Tool
 from worker.stage_api import report
+from worker.stages.asked import model_folder
 from worker.stages.calls import File, Name, Shown
 
 FILE = "model.mm"
@@ -50,8 +51,8 @@ def run(job):
 def _parse(tool, job, inputs):
     """Let `network` be the network with its inputs' dimensions. One that is to stay dynamic is made of the model as it
     was sent: in the optimised one the shapes are folded into constants."""
-    source = "fetch" if job["parameters"]["dim_range"] else "optimize"
-    path = os.path.join(job["inputs"][source]["dir"], MODEL)
+    folder = model_folder(job) if job["parameters"]["dim_range"] else job["inputs"]["optimize"]["dir"]
+    path = os.path.join(folder, MODEL)
     network = tool.let("network", MM.Network(), reasons.MAKE_NETWORK)
     tool.let("parser", Name("Parser")(MM.ModelKind.kOnnx), reasons.MAKE_PARSER)
     tool.do(Name("parser").parse(NETWORK, File(path)), reasons.PARSE)

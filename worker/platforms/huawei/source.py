@@ -3,6 +3,7 @@ import os
 
 from shared.rules.models import MODEL
 from worker.platforms.huawei import reasons
+from worker.stages.asked import model_folder
 
 # Which axes of an input each option fills. Source: ATC user guide, the sections of these options.
 _GEARS = {"dynamic_batch_size": (0,), "dynamic_image_size": (2, 3), "dynamic_dims": tuple(range(16))}
@@ -19,8 +20,9 @@ def model_options(job):
         StageError: see `input_dims`.
     """
     extra = job["parameters"]["extra_params"]
-    folder = "fetch" if _needs_original(job) else "optimize"
-    _link(job["inputs"][folder]["dir"], folder)
+    folder, path = ("fetch", model_folder(job)) if _needs_original(job) else (
+        "optimize", job["inputs"]["optimize"]["dir"])
+    _link(path, folder)
     shapes = [f"{name}:{','.join(dims)}" for name, dims in input_dims(job).items()]
     return {"framework": 5, "model": f"{folder}/{MODEL}",
             "input_format": extra.get("input_format") or ("ND" if "dynamic_dims" in extra else None),
@@ -74,9 +76,11 @@ def _open_axes(job, option):
     """`[(input, axis)]` that the gears fill, in the model's order: what the model itself leaves open there."""
     text = job["parameters"]["extra_params"][option]
     found = []
-    for entry, fixed in zip(job["inputs"]["inspect"]["facts"]["inputs"],
-                            job["inputs"]["optimize"]["facts"]["inputs"]):
-        declared = entry["shape"] if entry["shape"] is not None else [None] * len(fixed["shape"])
+    sent = {entry["name"]: entry["shape"] for entry in job["inputs"]["inspect"]["facts"]["inputs"]}
+    for entry in job["inputs"]["optimize"]["facts"]["inputs"]:
+        # An input inside, where the model is cut, is as wide as the shapes asked for make it.
+        declared = sent.get(entry["name"], entry["shape"])
+        declared = [None] * len(entry["shape"]) if declared is None else declared
         found += [(entry["name"], axis) for axis, dim in enumerate(declared)
                   if not isinstance(dim, int) and axis in _GEARS[option]]
     if not found:

@@ -3,8 +3,6 @@ import os
 import re
 
 from worker.platforms.rockchip import arguments, reasons
-from worker.platforms.rockchip.part import PART, Part
-from worker.stages import calibration, preprocess
 from worker.stages.accuracy import Gate, read_samples
 from worker.stages.calls import File, Name, Script
 
@@ -48,30 +46,25 @@ def convert(job):
     `layers` if they were asked for.
 
     Raises:
-        StageError: `tensor_not_found`, `preprocessing_mismatch`, `unsupported_type`, `verify_failed`,
-            `accuracy_too_low` (outputs that cannot be compared).
+        StageError: `preprocessing_mismatch`, `unsupported_type`, `verify_failed`, `accuracy_too_low` (outputs that
+            cannot be compared).
     """
     parameters = job["parameters"]
     inputs = job["inputs"]["optimize"]["facts"]["inputs"]
     model = os.path.join(job["inputs"]["optimize"]["dir"], "model.onnx")
-    part = None
-    if parameters["inputs"] or parameters["outputs"]:
-        part = Part(model, parameters["inputs"], parameters["outputs"], job["threads"])
-        model = PART
-    if not parameters["inputs"]:
-        arguments.check_inputs(inputs)
+    arguments.check_inputs(inputs)
     _limit_threads(job["threads"])
-    config = arguments.config_arguments(parameters, [] if parameters["inputs"] else inputs)
+    config = arguments.config_arguments(parameters, inputs)
     toolkit = Toolkit()
     toolkit.call("config", **config)
     toolkit.call("load_onnx", model=File(model))
-    _build(toolkit, job, part, config, model)
+    _build(toolkit, job, config, model)
     target = os.path.join(job["output_dir"], ARTEFACT)
     toolkit.call("export_rknn", export_path=ARTEFACT)
     os.replace(ARTEFACT, target)
     figures, details = None, {}
     if not job["inputs"]["reference"]["facts"]["skipped"]:
-        figures, first = _simulate(toolkit, job, part)
+        figures, first = _simulate(toolkit, job)
         if parameters["error_analysis"]:
             details["layers"] = _analyse(toolkit, job["output_dir"], first)
     return {"commands": toolkit.script.commands, "figures": figures, "details": details}
@@ -83,12 +76,12 @@ def _limit_threads(count):
     torch.set_num_threads(count)
 
 
-def _build(toolkit, job, part, config, model):
+def _build(toolkit, job, config, model):
     parameters = job["parameters"]
     if not arguments.is_quantized(parameters):
         toolkit.call("build", do_quantization=False)
         return
-    _write_dataset(job, part)
+    _write_dataset(job)
     if not parameters["custom_hybrid"]:
         toolkit.call("build", do_quantization=True, dataset=_DATASET, auto_hybrid=parameters["auto_hybrid"])
         return
@@ -100,40 +93,25 @@ def _build(toolkit, job, part, config, model):
                  model_quantization_cfg=stem + ".quantization.cfg")
 
 
-def _write_dataset(job, part):
+def _write_dataset(job):
     """One sample a line, the files of its inputs. Relative names: the toolkit splits lines at blanks."""
-    import numpy as np
-
     entry = job["inputs"]["calibration"]
     samples = entry["facts"]["samples"]
-    lines = []
-    if part is None or not job["parameters"]["inputs"]:
-        os.symlink(entry["dir"], "calibration")
-        lines = [["calibration/" + file for file in samples[index]] for index in entry["facts"]["quantize"]]
-    else:
-        for index in entry["facts"]["quantize"]:
-            inside, _ = part.run(part.feed(calibration.read(entry, index)))
-            lines.append([f"inside_{index:05d}_{number}.npy" for number in range(len(inside))])
-            for file, array in zip(lines[-1], inside):
-                np.save(file, array, allow_pickle=False)
+    os.symlink(entry["dir"], "calibration")
     with open(_DATASET, "w", encoding="utf-8") as file:
-        file.writelines(" ".join(line) + "\n" for line in lines)
+        for index in entry["facts"]["quantize"]:
+            file.write(" ".join("calibration/" + name for name in samples[index]) + "\n")
 
 
-def _simulate(toolkit, job, part):
+def _simulate(toolkit, job):
     """`(figures of the simulator's outputs, the first sample's inputs)`."""
     import numpy as np
 
     reference = job["inputs"]["reference"]["facts"]
     toolkit.call("init_runtime")
-    gate = Gate(reference["outputs"] if part is None else [{"name": name} for name in part.outputs])
+    gate = Gate(reference["outputs"])
     first = None
     for kind, raw, expected in read_samples(job):
-        if part is not None:  # the reference ran the whole
-            got = [preprocess.to_model(job["parameters"], entry, array)
-                   for entry, array in zip(reference["inputs"], raw)]
-            inside, expected = part.run(part.feed(got))
-            raw = inside if job["parameters"]["inputs"] else raw
         fed = [array.astype(np.float32) if array.dtype == np.float64 else array for array in raw]
         simulated = toolkit.rknn.inference(inputs=fed, data_format=["nchw"] * len(fed))
         if simulated is None:

@@ -41,18 +41,6 @@ NO_TENSOR_IN_GRAPH = Reason(
     "tensor_not_found", "工具包的图中没有张量 {names}", "the toolkit's graph has no tensor {names}",
     "custom_hybrid 使用工具包融合之后的张量名; error_analysis 会列出它们",
     "custom_hybrid names tensors as the toolkit has them after its own fusing; error_analysis lists them")
-NO_TENSOR = Reason(
-    "tensor_not_found", "优化后的模型没有张量 {name!r}", "the optimised model has no tensor {name!r}",
-    "它可能已并入相邻算子: 选择其旁边的张量; Conv, Concat 和 Resize 的输出保留其名称",
-    "it may have been folded into its neighbours: take one beside it; what Conv, Concat and Resize write keeps its "
-    "name")
-SHAPE_UNKNOWN = Reason(
-    "tensor_not_found", "张量 {name} 的形状在计算之前无法得知",
-    "the shape of tensor {name} cannot be told before it is computed", "选择其旁边的张量", "take a tensor beside it")
-NOT_CLOSED = Reason(
-    "tensor_not_found", "这些输出不能只由给定的输入计算, 还取决于: {names}",
-    "these outputs cannot be computed from the given inputs alone, they also depend on: {names}",
-    "将缺少的张量也列为输入, 或选择其他输出", "name the missing tensors as inputs too, or other outputs")
 TYPES_NOT_TAKEN = Reason(
     "unsupported_type", "rknn-toolkit2 不接受这些类型的输入: {inputs}",
     "rknn-toolkit2 takes no inputs of these types: {inputs}",

@@ -1,49 +1,16 @@
-"""Parts of a model, and the toolkit's arguments: what needs no toolkit to be seen."""
+"""The toolkit's arguments: what needs no toolkit to be seen."""
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnx
-import onnxruntime
 import pytest
 
 from shared.platforms.rockchip import RockchipParameters
-from tests import models
 from worker.platforms.rockchip.arguments import check_inputs, config_arguments
-from worker.platforms.rockchip.part import PART, Part
 from worker.stage_api import StageError
 
 IMAGE = {"name": "x", "dtype": "float", "shape": [1, 3, 32, 32]}
 VECTOR = {"name": "v", "dtype": "float", "shape": [1, 4]}
-
-
-@pytest.fixture
-def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.chdir(tmp_path)
-    onnx.save(models.convolution(), tmp_path / "model.onnx")
-    return str(tmp_path / "model.onnx")
-
-
-@pytest.mark.parametrize(("inputs", "outputs"), [(None, ["r"]), (["r"], None), (["r"], ["p"]), (None, ["y", "r", "c"])])
-def test_a_part_computes_what_the_whole_does_there(source: str, inputs: Any, outputs: Any) -> None:
-    part = Part(source, inputs, outputs, threads=1)
-    x = np.random.default_rng(0).random((1, 3, 32, 32), np.float32)
-    fed, expected = part.run(part.feed([x]))
-    session = onnxruntime.InferenceSession(PART, providers=["CPUExecutionProvider"])
-    assert [value.name for value in session.get_inputs()] == (inputs or ["x"])
-    assert [value.name for value in session.get_outputs()] == (outputs or ["y"])
-    got = session.run(None, dict(zip(part.inputs, fed, strict=True)))
-    assert all(np.allclose(a, b, atol=1e-6) for a, b in zip(got, expected, strict=True))
-
-
-@pytest.mark.parametrize(("inputs", "outputs", "named"), [
-    (["nope"], None, "nope"), (None, ["w"], "'w'"), (["p"], ["y", "r"], "x")])
-def test_what_is_no_part_is_refused_by_name(source: str, inputs: Any, outputs: Any, named: str) -> None:
-    with pytest.raises(StageError) as caught:
-        Part(source, inputs, outputs, threads=1)
-    assert caught.value.code == "tensor_not_found" and named in caught.value.message
 
 
 def arguments(inputs: list[dict[str, Any]], **parameters: Any) -> dict[str, Any]:

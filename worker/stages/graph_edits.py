@@ -1,0 +1,105 @@
+"""Edits of an ONNX model's main graph. None of them touches an operator."""
+from worker.stages.onnx_model import walk_below, walk_nodes
+
+_IR_WITH_PLAIN_CONSTANTS = 4  # before it each initialiser had to be listed among the inputs too
+
+
+def unlist_constants(model):
+    """Take initialisers out of the graph's inputs: listed there they are defaults, which a caller may replace. Nobody
+    does so in an artefact, and compilers take them for inputs."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    constants.update(sparse.values.name for sparse in model.graph.sparse_initializer)
+    kept = [value for value in model.graph.input if value.name not in constants]
+    if len(kept) != len(model.graph.input):
+        _replace(model.graph.input, kept)
+    model.ir_version = max(model.ir_version, _IR_WITH_PLAIN_CONSTANTS)
+
+
+def fix_input(model, name, array):
+    """Make a constant of an input."""
+    from onnx import numpy_helper
+
+    _replace(model.graph.input, [value for value in model.graph.input if value.name != name])
+    model.graph.initializer.append(numpy_helper.from_array(array, name))
+
+
+def cut(model, inputs, outputs):
+    """Let the graph begin at the values `inputs` and end with `outputs`, both `ValueInfoProto`; None: as it does.
+
+    A tensor that a node writes becomes an input in that the node writes another name. Then `prune` takes the rest.
+    """
+    graph = model.graph
+    if outputs is not None:
+        _replace(graph.output, outputs)
+    if inputs is None:
+        return
+    names = {value.name for value in inputs}
+    taken = {name for node in graph.node for name in (*node.input, *node.output)}
+    for node in graph.node:
+        for index, name in enumerate(node.output):
+            if name in names:
+                node.output[index] = _unique(name + "_before_the_cut", taken)
+    others = [value for value in graph.input if value.name not in names]
+    _replace(graph.input, [*inputs, *others])  # the others show whether something still needs them
+
+
+def prune(model):
+    """Remove what no output needs, inputs aside; the names that are still read."""
+    graph = model.graph
+    producers = {name: index for index, node in enumerate(graph.node) for name in node.output if name}
+    needed, kept, pending = set(), set(), [value.name for value in graph.output]
+    while pending:
+        name = pending.pop()
+        if name in needed:
+            continue
+        needed.add(name)
+        index = producers.get(name)
+        if index is not None and index not in kept:
+            kept.add(index)
+            pending += reads(graph.node[index])
+    _replace(graph.node, [node for index, node in enumerate(graph.node) if index in kept])
+    _replace(graph.initializer, [tensor for tensor in graph.initializer if tensor.name in needed])
+    _replace(graph.sparse_initializer, [entry for entry in graph.sparse_initializer if entry.values.name in needed])
+    made = needed | {name for node in graph.node for name in node.output}
+    _replace(graph.value_info, [value for value in graph.value_info if value.name in made])
+    return needed
+
+
+def reads(node):
+    """What a node reads, its subgraphs included; a name of a subgraph's own does no harm."""
+    names = list(node.input)
+    for attribute in node.attribute:
+        for graph in [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]:
+            for inner, _ in walk_below(graph):
+                names += [name for below in inner.node for name in below.input]
+                names += [value.name for value in inner.output]
+    return [name for name in names if name]
+
+
+def name_nodes(model):
+    """Give each node a name of its own: ONNX Runtime refuses two of one name in a graph, quantizers and compilers tell
+    nodes apart by their names. Whether there were two."""
+    taken = {node.name for node in walk_nodes(model)}
+    seen, doubled = {""}, False
+    for node in walk_nodes(model):
+        if node.name in seen:
+            doubled = doubled or bool(node.name)
+            node.name = _unique(node.name or f"{node.op_type}_{next(filter(None, node.output), '')}", taken)
+        seen.add(node.name)
+    return doubled
+
+
+def _unique(wanted, taken):
+    name, number = wanted, 1
+    while name in taken:
+        number += 1
+        name = f"{wanted}_{number}"
+    taken.add(name)
+    return name
+
+
+def _replace(field, entries):
+    """Let a repeated field hold these of its entries, or others."""
+    copies = [type(entry).FromString(entry.SerializeToString()) for entry in entries]
+    del field[:]
+    field.extend(copies)
