@@ -38,7 +38,7 @@ def cut(model, inputs, outputs):
     for node in graph.node:
         for index, name in enumerate(node.output):
             if name in names:
-                node.output[index] = _unique(name + "_before_the_cut", taken)
+                node.output[index] = unique(name + "_before_the_cut", taken)
     others = [value for value in graph.input if value.name not in names]
     _replace(graph.input, [*inputs, *others])  # the others show whether something still needs them
 
@@ -84,12 +84,13 @@ def name_nodes(model):
     for node in walk_nodes(model):
         if node.name in seen:
             doubled = doubled or bool(node.name)
-            node.name = _unique(node.name or f"{node.op_type}_{next(filter(None, node.output), '')}", taken)
+            node.name = unique(node.name or f"{node.op_type}_{next(filter(None, node.output), '')}", taken)
         seen.add(node.name)
     return doubled
 
 
-def _unique(wanted, taken):
+def unique(wanted, taken):
+    """`wanted`, or with a number if it is among the names that are `taken`, as it is then."""
     name, number = wanted, 1
     while name in taken:
         number += 1
@@ -100,6 +101,11 @@ def _unique(wanted, taken):
 
 def _replace(field, entries):
     """Let a repeated field hold these of its entries, or others."""
-    copies = [type(entry).FromString(entry.SerializeToString()) for entry in entries]
+    kept = copies(entries)
     del field[:]
-    field.extend(copies)
+    field.extend(kept)
+
+
+def copies(entries):
+    """Of a repeated field's messages, which end with the field."""
+    return [type(entry).FromString(entry.SerializeToString()) for entry in entries]

@@ -10,7 +10,8 @@ from shared.rules.models import MODEL
 from shared.rules.shapes import choose_shapes
 from worker.stage_api import report
 from worker.stages import asked, reasons
-from worker.stages.bounds import computing
+from worker.stages.bounds import computing, loading
+from worker.stages.control_flow import fold_control_flow
 from worker.stages.graph_edits import fix_input, name_nodes, reads, unlist_constants
 from worker.stages.inspect import check_inferred_shapes, describe
 from worker.stages.onnx_model import model_inputs, walk_nodes
@@ -35,9 +36,8 @@ def run(job):
     with computing(inspected["size_bytes"], inspected["nodes"]):
         work = _Work(job)
         work.simplify()
-    if work.simplified:
-        report(60, "comparing")
-        work.keep_if_alike()
+    report(60, "comparing")
+    work.keep_if_alike()
     return work.facts()
 
 
@@ -63,10 +63,13 @@ class _Work:
             self._request.find_cut(model)
             self._request.apply(model)
             self._changed = True
+        self._unchanged = model.SerializeToString()
+        with loading(inspected["size_bytes"]):
+            self._folded = fold_control_flow(model, self._source, job["threads"])
         self._inputs = [describe(value) for value in model.graph.input]
         self._outputs = []
         self._before = Counter((node.domain, node.op_type) for node in walk_nodes(model))
-        self._data = model.SerializeToString()
+        self._data = model.SerializeToString() if self._folded else self._unchanged
         self._sent_inputs, self.simplified = None, False
 
     def _read(self):
@@ -98,15 +101,19 @@ class _Work:
             check_inferred_shapes(model)
 
     def keep_if_alike(self):
-        """Run what the passes made beside the model that was asked for."""
-        own = os.path.join(self._out, asked.FOLDER)
-        before = own if os.path.isdir(own) else self._source
-        found = find_difference(os.path.join(before, MODEL), os.path.join(self._out, MODEL), self._inputs,
-                                self._job["threads"])
-        if found:
+        """Run what was made beside the model that was asked for, and go back to what answers as that does."""
+        if self.simplified and (found := self._difference()):
             self._keep_unsimplified(f"the simplified model answers something else: {found}")
             self.simplified = False
-            self._nodes_after = sum(self._before.values())
+        if not self.simplified and self._folded and (found := self._difference()):
+            self._data = self._unchanged
+            self._keep_unsimplified(f"without If and Loop the model answers something else: {found}")
+
+    def _difference(self):
+        own = os.path.join(self._out, asked.FOLDER)
+        before = own if os.path.isdir(own) else self._source
+        return find_difference(os.path.join(before, MODEL), os.path.join(self._out, MODEL), self._inputs,
+                               self._job["threads"])
 
     def facts(self):
         warnings = self._warnings + [f"output {entry['name']!r} keeps a dimension that depends on the data"
@@ -135,10 +142,11 @@ class _Work:
         self._inputs = [entry for entry in self._inputs if entry["name"] not in names]
         write(model, target)
         zeros = {entry["name"]: np.zeros(entry["shape"], numpy_dtype(entry["dtype"])) for entry in gone}
-        unsimplified = onnx.ModelProto.FromString(self._data)
-        for name, array in zeros.items():
-            fix_input(unsimplified, name, array)
-        self._data = unsimplified.SerializeToString()
+        for field in ("_data", "_unchanged"):  # what is gone back to has the same inputs
+            whole = onnx.ModelProto.FromString(getattr(self, field))
+            for name, array in zeros.items():
+                fix_input(whole, name, array)
+            setattr(self, field, whole.SerializeToString())
         return zeros
 
     def _keep_unsimplified(self, problem):
@@ -146,7 +154,9 @@ class _Work:
 
         self._warnings.append("not simplified: " + problem)
         keep_unsimplified(self._data, self._source, self._out, self._inspected["external_data"])
-        return onnx.ModelProto.FromString(self._data)
+        model = onnx.ModelProto.FromString(self._data)
+        self._nodes_after = sum(1 for _ in walk_nodes(model))
+        return model
 
 
 def _array(value, shape, dtype):

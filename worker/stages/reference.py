@@ -169,16 +169,21 @@ def _warn_of_images(job, inputs, calibration):
 
 
 def _open(path, job):
+    """A session of the model. Where ONNX Runtime's own optimisations cannot take it, it runs without them."""
     import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = job["threads"]
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's errors share no base class
-        raise_if_out_of_memory(error)
-        raise reasons.NOT_LOADED(said=tidy(error, job)) from error
+    levels = onnxruntime.GraphOptimizationLevel
+    for level in (levels.ORT_ENABLE_ALL, levels.ORT_DISABLE_ALL):
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = level
+        options.intra_op_num_threads = job["threads"]
+        options.log_severity_level = 3
+        try:
+            return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's errors share no base class
+            raise_if_out_of_memory(error)
+            if level == levels.ORT_DISABLE_ALL:
+                raise reasons.NOT_LOADED(said=tidy(error, job)) from error
 
 
 def _round(value):
