@@ -79,6 +79,14 @@ def squeezed() -> onnx.ModelProto:
                         [models.weights("w", 1, 3, 3, 3), models.constant("one", 1), models.constant("axes", [1])])
 
 
+def in_opset(opset: int, *, ir: int = 10) -> onnx.ModelProto:
+    """Nothing in it is new in its opset."""
+    nodes = [helper.make_node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]), helper.make_node("Relu", ["c"], ["r"]),
+             helper.make_node("GlobalAveragePool", ["r"], ["y"])]
+    return models.model(nodes, [models.value("x", SHAPE)], [models.value("y", [1, 8, 1, 1])],
+                        [models.weights("w", 8, 3, 3, 3)], opset=opset, ir=ir)
+
+
 @dataclass(frozen=True)
 class Awkward:
     """A model, the parameters that it is converted with, and the names of the artefact's inputs and outputs then."""
@@ -98,4 +106,5 @@ ALL = {
     "begins inside": Awkward(models.convolution, {"inputs": ["r"], "outputs": ["p"]}, ("r",), ("p",)),
     "a rate that is fixed": Awkward(switched, {"fixed_inputs": {"sr": 16000}}, ("x", "state")),
     "an If on a shape": Awkward(squeezed, {"input_shape": "2,3,16,16"}),
+    "a new opset": Awkward(lambda: in_opset(21)),
 }

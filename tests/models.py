@@ -134,8 +134,8 @@ def ratio() -> onnx.ModelProto:
     return model([helper.make_node("Div", ["x", "x"], ["y"])], [value("x", [1, 4])], [value("y", [1, 4])])
 
 
-def nested(depth: int) -> onnx.ModelProto:
-    """If within If, `depth` deep."""
+def nested(depth: int, flag: Shape = ()) -> onnx.ModelProto:
+    """If within If, `depth` deep, by a flag of that shape."""
     def leaf(name: str) -> onnx.GraphProto:
         return helper.make_graph([helper.make_node("Identity", ["x"], [name])], "leaf", [], [value(name, [1])])
 
@@ -144,7 +144,7 @@ def nested(depth: int) -> onnx.ModelProto:
         name = f"v{level}"
         node = helper.make_node("If", ["flag"], [name], then_branch=branch, else_branch=leaf(f"e{level}"))
         branch = helper.make_graph([node], f"level{level}", [], [value(name, [1])])
-    return model([node], [value("x", [1]), value("flag", [], TensorProto.BOOL)], [value(name, [1])])
+    return model([node], [value("x", [1]), value("flag", list(flag), TensorProto.BOOL)], [value(name, [1])])
 
 
 def squeezed_if() -> onnx.ModelProto:

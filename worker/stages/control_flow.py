@@ -65,7 +65,7 @@ def _constants(model, wanted, source, threads):
     del part.graph.output[:]
     part.graph.output.extend(onnx.ValueInfoProto(name=name) for name in ends)
     prune(part)
-    found = _simplified(part, source, threads) if ends else None
+    found = simplified(part, source, threads) if ends else None
     if found is None:
         return {}
     tensors = {tensor.name: tensor for tensor in found.graph.initializer}
@@ -92,7 +92,7 @@ def _follows_control_flow(name, makers):
     return False
 
 
-def _simplified(model, source, threads):
+def simplified(model, source, threads):
     """The model after ONNX Runtime's portable passes; None where it cannot load it."""
     import onnx
     import onnxruntime
@@ -109,6 +109,6 @@ def _simplified(model, source, threads):
         except Exception as error:  # ONNX Runtime's errors share no base class
             if is_out_of_memory(error):
                 raise MemoryError(str(error)[:600]) from error
-            log(f"conditions are not looked at: {str(error)[:300]}")
+            log(f"ONNX Runtime does not take a part of the model: {str(error)[:300]}")
             return None
         return onnx.load(options.optimized_model_filepath, load_external_data=False)

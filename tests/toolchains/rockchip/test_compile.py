@@ -159,6 +159,23 @@ def test_a_part_from_the_inside_is_calibrated_with_what_the_model_computes_there
     assert least_cosine(conversion) > 0.99
 
 
+@pytest.mark.parametrize(("operator", "opset", "constants"), [
+    ("LayerNormalization", 17, [models.weights("scale", 16)]), ("Gelu", 20, [])])
+def test_what_the_tool_stumbles_over_is_written_as_it_reads_it(make: Make, operator: str, opset: int,
+                                                               constants: list[onnx.TensorProto]) -> None:
+    node = helper.make_node(operator, ["x", *(tensor.name for tensor in constants)], ["y"])
+    assert least_cosine(make(models.model([node], [models.value("x", [1, 8, 16])], [models.value("y", [1, 8, 16])],
+                                          constants, opset=opset))) > 0.9999
+
+
+def test_an_input_without_dimensions_is_refused_by_name(make: Make) -> None:
+    model = models.model([helper.make_node("Mul", ["x", "gain"], ["y"])],
+                         [models.value("x", [1, 4]), models.value("gain", [])], [models.value("y", [1, 4])])
+    error = refusal(make(model))
+    assert error.code == "unsupported_type" and "gain" in error.en
+    assert least_cosine(make(model, fixed_inputs={"gain": 2})) > 0.9999
+
+
 def test_a_tensor_that_is_not_there_is_named(make: Make) -> None:
     error = refusal(make(models.convolution(), **INT8, custom_hybrid=[["nope", "r"]]))
     assert error.code == "tensor_not_found" and "nope" in error.en
@@ -224,7 +241,7 @@ def test_a_model_of_nothing_but_such_an_operator_fails_too(make: Make) -> None:
 
 
 @pytest.mark.parametrize(("model", "operator"), [
-    (models.nested(2), "If"),
+    (models.nested(2, flag=[1]), "If"),
     (models.model([helper.make_node("NonZero", ["x"], ["y"])], [models.value("x", [1, 4])],
                   [models.value("y", [2, None], TensorProto.INT64)]), "NonZero"),
     (models.model([helper.make_node("Inverse", ["x"], ["i"], domain="com.microsoft"),

@@ -47,6 +47,9 @@ def check_inputs(inputs):
     wrong = [f"{entry['name']} ({entry['dtype']})" for entry in inputs if entry["dtype"] not in INPUT_DTYPES]
     if wrong:
         raise reasons.TYPES_NOT_TAKEN(inputs=", ".join(wrong))
+    single = [entry["name"] for entry in inputs if not entry["shape"]]  # IndexError in `build`
+    if single:
+        raise reasons.NO_DIMENSIONS(names=", ".join(single))
 
 
 def _constants(parameters, entry):

@@ -5,6 +5,7 @@ from worker.platforms.rockchip import reasons
 from worker.platforms.rockchip.artefact import read_description
 from worker.platforms.rockchip.convert import ARTEFACT, convert
 from worker.platforms.rockchip.isolate import run_apart
+from worker.platforms.rockchip.prepare import folder_of
 from worker.platforms.rockchip.tool_log import ToolLog
 from worker.stages.messages import said_by, tidy
 from worker.stages.phases import following
@@ -78,7 +79,7 @@ def _suspects(job):
     """Operators that the toolkit is known to stumble over, as the model names them."""
     import onnx
 
-    model = onnx.load(os.path.join(job["inputs"]["optimize"]["dir"], "model.onnx"), load_external_data=False)
+    model = onnx.load(os.path.join(folder_of(job), "model.onnx"), load_external_data=False)
     return sorted({f"{node.domain}.{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type
                    for node in model.graph.node
                    if node.op_type in _CONTROL_FLOW or node.domain not in ("", "ai.onnx")})

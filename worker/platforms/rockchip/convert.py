@@ -3,6 +3,7 @@ import os
 import re
 
 from worker.platforms.rockchip import arguments, reasons
+from worker.platforms.rockchip.prepare import folder_of
 from worker.stages.accuracy import Gate, read_samples
 from worker.stages.calls import File, Name, Script
 
@@ -51,7 +52,7 @@ def convert(job):
     """
     parameters = job["parameters"]
     inputs = job["inputs"]["optimize"]["facts"]["inputs"]
-    model = os.path.join(job["inputs"]["optimize"]["dir"], "model.onnx")
+    model = os.path.join(folder_of(job), "model.onnx")
     arguments.check_inputs(inputs)
     _limit_threads(job["threads"])
     config = arguments.config_arguments(parameters, inputs)

@@ -21,8 +21,9 @@ PLAN = Plan("rockchip", RKNN, (
     *common.BEGIN,
     *common.CALIBRATION,
     common.REFERENCE,
+    Stage("prepare", "worker.platforms.rockchip.prepare:run", common.ONNX.name, inputs=("optimize",)),
     Stage("compile", "worker.platforms.rockchip.compile:run", RKNN.name,
-          inputs=("optimize", "calibration", "reference"), parameters=_OPTIONS, weight=6),
+          inputs=("optimize", "prepare", "calibration", "reference"), parameters=_OPTIONS, weight=6),
     # In the environment that is cheaper to fork: it computes nothing.
     Stage("verify", "worker.platforms.rockchip.verify:run", common.ONNX.name, inputs=("compile",),
           parameters=("precision", "verify", "accept_accuracy")),

@@ -46,6 +46,16 @@ TYPES_NOT_TAKEN = Reason(
     "rknn-toolkit2 takes no inputs of these types: {inputs}",
     "用 float32 输入导出模型; 量化由 precision 选择",
     "export the model with inputs of float32; quantization is chosen by precision")
+NO_DIMENSIONS = Reason(
+    "unsupported_type", "rknn-toolkit2 不接受没有维度的输入 (标量): {names}",
+    "rknn-toolkit2 takes no inputs without dimensions: {names}",
+    "用 fixed_inputs 固定其值, 或以形状 [1] 导出该输入",
+    "fix its value with fixed_inputs, or export the input with the shape [1]")
+OPSET_TOO_NEW = Reason(
+    "opset_unsupported",
+    "rknn-toolkit2 读取 opset {newest} 及以下的模型, 该模型为 opset {opset}, 无法转换为 {newest}: {said}",
+    "rknn-toolkit2 reads models up to opset {newest}; this one is of opset {opset}, and cannot be written in "
+    "{newest}: {said}", "以 opset {newest} 或更低导出模型", "export the model with opset {newest} or lower")
 CHANNELS_LAST = Reason(
     "preprocessing_mismatch", "输入 {name!r} 的形状为 {shape}, 通道在最后; rknn-toolkit2 将 mean 和 std 用于维度 1",
     "input {name!r} of shape {shape} has its channels last; rknn-toolkit2 applies mean and std to dimension 1",
