@@ -1,6 +1,7 @@
 """prepare writes a model for rknn-toolkit2 in an opset that it reads, or says why that cannot be."""
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ def spelled_out(operator: str, since: int, *constants: onnx.TensorProto) -> onnx
     """An operator that came with the opset `since`, on [1, 8, 16]."""
     names = [tensor.name for tensor in constants]
     return models.model([helper.make_node(operator, ["x", *names], ["y"])], [models.value("x", [1, 8, 16])],
-                        [models.value("y", [1, 8, 16])], list(constants), opset=since, ir=10)
+                        [models.value("y", ["a", "b", "c"])], list(constants), opset=since, ir=10)
 
 
 @pytest.mark.parametrize("version", [9, 13, 19])
@@ -48,8 +49,8 @@ def test_a_model_that_the_tool_reads_stays(tmp_path: Path, version: int) -> None
 
 @pytest.mark.parametrize("model", [
     awkward.in_opset(20), awkward.in_opset(21), awkward.in_opset(24, ir=12), spelled_out("Gelu", 20),
-    spelled_out("RMSNormalization", 23, models.weights("scale", 16))],
-    ids=["20", "21", "24", "Gelu", "RMSNormalization"])
+    spelled_out("RMSNormalization", 23, models.weights("scale", 16)), spelled_out("GlobalMaxPool", 22)],
+    ids=["20", "21", "24", "Gelu", "RMSNormalization", "GlobalMaxPool, which the converter does not know"])
 def test_a_newer_one_is_written_in_the_newest_opset_that_it_reads(tmp_path: Path, model: onnx.ModelProto) -> None:
     _, written = prepared(tmp_path, model)
     assert opset(written) == 19 and written.ir_version <= 11
@@ -68,12 +69,12 @@ def test_what_has_no_older_form_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_would_answer_something_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def spoil(model: onnx.ModelProto, *_: object) -> onnx.ModelProto:
+    def spoil(model: onnx.ModelProto, *_: object) -> Iterator[onnx.ModelProto]:
         model.graph.node[-1].op_type = "GlobalMaxPool"
         model.opset_import[0].version = 19
-        return model
+        yield model
 
-    monkeypatch.setattr(prepare, "_lower", spoil)
+    monkeypatch.setattr(prepare, "lowered", spoil)
     with pytest.raises(StageError) as caught:
         prepared(tmp_path, awkward.in_opset(21))
     assert caught.value.code == "opset_unsupported" and "'y'" in caught.value.message
