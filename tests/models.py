@@ -246,3 +246,36 @@ def node_bomb(nodes: int) -> bytes:
     """`nodes` empty nodes of two bytes each: parsing costs many times the bytes."""
     graph = b"\x0a\x00" * nodes
     return b"\x08\x08\x3a" + _varint(len(graph)) + graph + b"\x42\x02\x10\x0d"
+
+
+def quantized_already(*, relu: bool = True) -> onnx.ModelProto:
+    """A convolution in QDQ form, as training with quantization exports it: scales of its own for weights and
+    activations, and where there is a Relu none between the two."""
+    stored = np.random.default_rng(2).integers(-127, 128, (8, 3, 3, 3)).astype(np.int8)
+    tensors = [constant("xs", 1 / 64, np.float32), constant("xz", 128, np.uint8), constant("wq", stored, np.int8),
+               constant("ws", np.linspace(0.002, 0.004, 8), np.float32), constant("wz", [0] * 8, np.int8),
+               constant("ys", 0.05, np.float32), constant("yz", 100, np.uint8)]
+    last = "r" if relu else "c"
+    nodes = [helper.make_node("QuantizeLinear", ["x", "xs", "xz"], ["xq"]),
+             helper.make_node("DequantizeLinear", ["xq", "xs", "xz"], ["xd"]),
+             helper.make_node("DequantizeLinear", ["wq", "ws", "wz"], ["wd"], axis=0),
+             helper.make_node("Conv", ["xd", "wd"], ["c"], pads=[1, 1, 1, 1]),
+             *([helper.make_node("Relu", ["c"], ["r"])] if relu else []),
+             helper.make_node("QuantizeLinear", [last, "ys", "yz"], ["yq"]),
+             helper.make_node("DequantizeLinear", ["yq", "ys", "yz"], ["y"])]
+    return model(nodes, [value("x", [1, 3, 16, 16])], [value("y", [1, 8, 16, 16])], tensors)
+
+
+def unread_input() -> onnx.ModelProto:
+    """Two inputs, the first of which nothing reads on the way to the output."""
+    nodes = [helper.make_node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]), helper.make_node("Relu", ["c"], ["y"]),
+             helper.make_node("Shape", ["unread"], ["nowhere"])]
+    return model(nodes, [value("unread", [1, 7]), value("x", [1, 3, 16, 16])], [value("y", [1, 8, 16, 16])],
+                 [weights("w", 8, 3, 3, 3)])
+
+
+def classes(shape: Shape = (1, 3, 16, 16)) -> onnx.ModelProto:
+    """A class for each pixel: the only output is int64."""
+    return model([helper.make_node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]),
+                  helper.make_node("ArgMax", ["c"], ["class"], axis=1, keepdims=0)], [value("x", list(shape))],
+                 [value("class", [shape[0], *shape[2:]], TensorProto.INT64)], [weights("w", 5, 3, 3, 3)])

@@ -24,6 +24,7 @@ from shared.rules.error_codes import check_code
 from shared.rules.fixed import split_fixed, unfixed
 from shared.rules.models import shown
 from shared.rules.onnx.bounds import Incomplete
+from shared.rules.quantized import quantizing_operators
 from shared.rules.reasons import model as models
 from shared.rules.refusal import Refusal
 from shared.settings import Settings
@@ -96,6 +97,9 @@ def check_model(path: str, files: Files, settings: Settings, deadline: float) ->
         findings.add(problem, _MODEL)
     for warning in warn_of_model(facts):
         findings.warn("operator_not_standard", warning, _MODEL)
+    quantizing = quantizing_operators({shown(domain, name) for domain, name, _ in facts["operators"]})
+    if quantizing:
+        findings.warn("model_quantized", models.QUANTIZED_ALREADY(names=", ".join(quantizing)), _MODEL)
     if not any(finding.code == "external_data_outside" for finding in findings.problems):
         _check_companions(info, facts, files, settings, findings)
     return CheckedModel(info, facts, findings)

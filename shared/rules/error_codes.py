@@ -127,7 +127,7 @@ ERRORS: dict[str, ErrorCode] = {
         "查看任务日志; 换一种精度, 或用其他设置导出模型",
         "see the task's log; try another precision, or another export"),
     "already_quantized": ErrorCode(
-        (PREFLIGHT,), "模型已经量化, 无法按所要求的精度再次转换",
+        (PREFLIGHT, STAGE), "模型已经量化, 无法按所要求的精度再次转换",
         "the model is quantised already, and cannot become what the precision asks for",
         "使用消息所述的精度, 或发送量化之前的浮点模型",
         "send the precision that the message names, or the floating-point model from before it was quantised"),
@@ -210,6 +210,10 @@ WARNINGS: dict[str, ErrorCode] = {
     "operators_not_checked": ErrorCode(
         (PREFLIGHT,), "没有该目标平台的算子清单", "there is no list of the target's operators", "转换时方可确定",
         "only the conversion tells"),
+    "model_quantized": ErrorCode(
+        (PREFLIGHT,), "模型已经量化", "the model is quantised already",
+        "产物沿用模型自带的整数比例; 需要其他比例时发送浮点模型",
+        "the artefact keeps the model's own integer scales; send the floating-point model for others"),
     "shape_chosen": ErrorCode(
         (PREFLIGHT,),
         "某个未固定的维度已自动取值",

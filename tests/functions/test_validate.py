@@ -216,6 +216,16 @@ def test_a_target_whose_operators_are_not_known_says_so(call: Caller, put: Put) 
     assert data["valid"] and data["targets"][0]["warnings"][0]["code"] == "operators_not_checked"
 
 
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_a_model_that_is_quantized_already_is_named_so(call: Caller, put: Put, language: str) -> None:
+    headers = ENGLISH if language == "en" else None
+    data = validate(call, put(models.quantized_already()), headers)
+    (warning,) = [warning for warning in data["targets"][0]["warnings"] if warning["code"] == "model_quantized"]
+    assert data["valid"] and "(QuantizeLinear)" in warning["message"] and "precision" in warning["message"]
+    assert ("quantised already" if language == "en" else "已经量化") in warning["message"]
+    assert "model_quantized" not in str(validate(call, put(models.convolution())))
+
+
 def test_each_of_several_targets_has_a_verdict_of_its_own(call: Caller, put: Put, store: Store) -> None:
     path = put(models.convolution(["n", 3, "h", "w"]))
     targets = [TARGET | {"parameters": SHAPE}, {"task_type": "onnx_to_rknn", "platform": "rockchip",

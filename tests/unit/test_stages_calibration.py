@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from shared.rules import calibration as rules
 from tests.fixtures.calibration import PICTURE, Calibrated, npy, npy_header, picture, zipped
@@ -171,8 +172,8 @@ def test_inputs_are_paired_by_folder_and_name(tmp_path, top):
 
 def test_the_names_of_inputs_may_have_slashes_in_them(tmp_path):
     inputs = [TWO[0] | {"name": "net"}, TWO[0] | {"name": "net/x:0"}]
-    done = Calibrated(tmp_path, {"net/0.npy": npy(np.zeros(4)), "net/x:0/0.npy": npy(np.ones(4))}, inputs=inputs)
-    assert [array.max() for array in done.arrays(0)] == [0, 1]
+    done = Calibrated(tmp_path, {"net/0.npy": npy([0, 0, 0, 1]), "net/x:0/0.npy": npy([2, 2, 2, 3])}, inputs=inputs)
+    assert [array.max() for array in done.arrays(0)] == [1, 3]
 
 
 @pytest.mark.parametrize(("files", "says"), [
@@ -356,14 +357,57 @@ def test_without_an_accuracy_check_nothing_is_held_back(tmp_path):
     assert facts["quantize"] == list(range(40))
 
 
-def test_a_set_that_says_nothing_is_warned_of(tmp_path):
-    ones = npy(np.ones((1, 3, 4, 6)))
+def test_a_set_that_says_little_is_warned_of(tmp_path):
     assert Calibrated(tmp_path / "0", GOOD).facts["warnings"] == []
     assert "a single sample" in Calibrated(tmp_path / "1", {"0.npy": GOOD["0.npy"]}).facts["warnings"][0]
     same = Calibrated(tmp_path / "2", {"0.npy": GOOD["0.npy"], "1.npy": GOOD["0.npy"]}).facts
     assert same["warnings"] == ["all calibration samples are the same"]
-    constant = Calibrated(tmp_path / "3", {"0.npy": ones, "1.npy": ones}).facts
-    assert constant["ranges"] == {"x": [1, 1]} and "input 'x' has the same value everywhere" in constant["warnings"][0]
+    mask = [TWO[0], TWO[1] | {"name": "mask"}]
+    files = {f"{name}/{number}.npy": npy(np.full(size, 1) + (name == "a") * np.arange(size) * number)
+             for name, size in (("a", 4), ("mask", 2)) for number in range(2)}
+    (warning,) = Calibrated(tmp_path / "3", files, inputs=mask).facts["warnings"]
+    assert "input 'mask' has the same value everywhere" in warning
+
+
+def colours(*values):
+    """Pictures of one colour each."""
+    return [npy(np.full((1, 3, 4, 6), value)) for value in values]
+
+
+def as_png(*arrays):
+    def encode(array):
+        buffer = BytesIO()
+        Image.fromarray(array).save(buffer, "PNG")
+        return buffer.getvalue()
+    return [encode(array.astype(np.uint8)) for array in arrays]
+
+
+DARK = np.random.default_rng(3).integers(0, 7, (4, 6, 3))
+USELESS = {
+    "black": ([*colours(0, 0, 0)], "npy"), "one sample": (colours(1), "npy"), "greys": (colours(0.1, 0.5, 0.9), "npy"),
+    "a colour": ([npy(np.broadcast_to(np.reshape([9, 5, 1], (1, 3, 1, 1)), (1, 3, 4, 6)))], "npy"),
+    "nearly one colour": ([npy(200 + picture() / 100)], "npy"), "a black PNG": (as_png(DARK * 0), "png"),
+    "dark PNGs": (as_png(DARK, DARK[::-1]), "png")}
+
+
+@pytest.mark.parametrize("case", USELESS)
+def test_pictures_of_one_colour_are_refused_unless_a_client_takes_what_comes_of_it(tmp_path, case):
+    contents, kind = USELESS[case]
+    files = {f"{number}.{kind}": content for number, content in enumerate(contents)}
+    assert f"(x) of all {len(files)} samples are of one colour" in refusal(tmp_path / "refused", files)
+    facts = Calibrated(tmp_path / "taken", files, accept_accuracy=True).facts
+    assert any("of one colour" in text for text in facts["warnings"])
+
+
+def test_one_value_in_all_inputs_is_refused_and_a_scalar_is_no_set_of_them(tmp_path):
+    item = [{"name": "x", "dtype": "float", "shape": [1, 4]}]
+    assert "(x) has one and the same value" in refusal(tmp_path / "1", {"0.npy": npy(np.ones(4))}, inputs=item)
+    scalar = [{"name": "x", "dtype": "float", "shape": [1]}]
+    assert len(Calibrated(tmp_path / "2", {"0.npy": npy([1.0])}, inputs=scalar).facts["samples"]) == 1
+
+
+def test_one_real_picture_among_black_ones_is_enough_to_go_on(tmp_path):
+    assert Calibrated(tmp_path, {"0.npy": colours(0)[0], "1.npy": GOOD["1.npy"]}).facts["warnings"] == []
 
 
 def test_the_stage_is_a_function_of_the_sets_content(tmp_path):

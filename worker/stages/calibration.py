@@ -14,6 +14,7 @@ from shared.rules.refusal import Unusable
 from worker.stage_api import report
 from worker.stages.asked import open_before
 from worker.stages.calibration_files import load_array, load_image, unpack
+from worker.stages.set_values import SetValues
 
 _MAX_SAMPLES = 10_000
 
@@ -27,7 +28,8 @@ def run(job):
     the samples are what its inputs get then.
 
     Raises:
-        StageError: `calibration_invalid`: names the file and what is wrong with it.
+        StageError: `calibration_invalid`: names the file and what is wrong with it; or the set tells a quantizer
+            nothing, which a client may accept with what comes of it (`accept_accuracy`).
     """
     import numpy as np
 
@@ -42,47 +44,26 @@ def run(job):
     samples = _group(root, sorted(names), inputs)
     rules.check_total(len(samples), inputs)
     own = [item["name"] for item in inputs]
-    inside = [item["name"] for item in job["inputs"]["optimize"]["facts"]["inputs"]] if before else []
-    values = _Values([*own, *inside])
+    values, inside = SetValues(inputs), SetValues(job["inputs"]["optimize"]["facts"]["inputs"] if before else [])
     written = []
     for number, sample in enumerate(samples):
         arrays = [_load(root, name, item, job["parameters"]["channel_order"]) for name, item in zip(sample, inputs)]
-        reached = before.run(dict(zip(own, arrays))) if before else []
-        values.add([*arrays, *reached])
-        arrays = reached if before else arrays
+        values.add(arrays, [rules.suffix(name) in rules.IMAGES for name in sample])
+        if before:
+            arrays = before.run(dict(zip(own, arrays)))
+            inside.add(arrays, [False] * len(arrays))
         written.append([f"{number:05d}_{index}.npy" for index in range(len(arrays))])
         for file, array in zip(written[-1], arrays):
             np.save(os.path.join(job["output_dir"], file), array, allow_pickle=False)
         report(100 * (number + 1) / len(samples), f"{number + 1} of {len(samples)} samples")
+    problem = values.problem()
+    if problem and not job["parameters"].get("accept_accuracy"):
+        raise problem
     quantize, held_out = _split(len(samples), job["parameters"]["verify"])
-    return {"samples": written, "quantize": quantize, "verify": held_out, "ranges": values.ranges,
+    return {"samples": written, "quantize": quantize, "verify": held_out, "ranges": {**values.ranges, **inside.ranges},
             "images": [item["name"] for index, item in enumerate(inputs)
                        if any(rules.suffix(sample[index]) in rules.IMAGES for sample in samples)],
-            "warnings": values.warnings(len(samples))}
-
-
-class _Values:
-    """What the samples' values tell: `ranges`, {input: [least, greatest]}, and whether they vary at all."""
-
-    def __init__(self, names):
-        self.ranges = {name: [float("inf"), float("-inf")] for name in names}
-        self._first, self._all_equal = None, True
-
-    def add(self, arrays):
-        import numpy as np
-
-        for bounds, array in zip(self.ranges.values(), arrays):
-            bounds[:] = min(bounds[0], float(array.min())), max(bounds[1], float(array.max()))
-        self._first = self._first or arrays
-        self._all_equal = self._all_equal and all(np.array_equal(a, b) for a, b in zip(self._first, arrays))
-
-    def warnings(self, count):
-        found = [f"input {name!r} has the same value everywhere in the calibration set"
-                 for name, (least, greatest) in self.ranges.items() if least == greatest]
-        if self._all_equal:
-            found.append("all calibration samples are the same" if count > 1 else
-                         "the calibration set is a single sample")
-        return found
+            "warnings": values.warnings() + ([problem.message] if problem else [])}
 
 
 def _split(count, verify):

@@ -21,7 +21,7 @@ CALIBRATION = (
     Stage("calibration_files", "worker.stages.side_files:run", CORE, parameters=("calibration",), common=True,
           origin="worker.stages.side_files:versions", only_for=QUANTIZED),
     Stage("calibration", "worker.stages.calibration:run", ONNX.name, inputs=("calibration_files", "optimize"),
-          parameters=("channel_order", "verify"), common=True, only_for=QUANTIZED),
+          parameters=("channel_order", "verify", "accept_accuracy"), common=True, only_for=QUANTIZED),
 )
 REFERENCE = Stage("reference", "worker.stages.reference:run", ONNX.name, inputs=("fetch", "optimize", "calibration"),
                   parameters=("verify", *PREPROCESSING), common=True, weight=2)

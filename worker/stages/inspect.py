@@ -3,6 +3,7 @@ import json
 import os
 
 from shared.rules import models as rules
+from shared.rules.quantized import quantizing_operators
 from shared.rules.reasons import model as reasons
 from worker.stages.bounds import computing, inferring
 from worker.stages.messages import tidy
@@ -32,6 +33,9 @@ def _inspect(folder, path, job):
     elements, external = check_tensors(model, folder)
     operators, warnings = check_operators(model, opsets)
     warnings += _check_structure(model, path, job, find_deprecated(model, opsets))
+    quantizing = quantizing_operators(operators)
+    if quantizing:
+        warnings.append(reasons.QUANTIZED_ALREADY(names=", ".join(quantizing)).en)
     inputs = [describe(value) for value in model_inputs(model)]
     outputs = [describe(value) for value in model.graph.output]
     for entry in inputs + outputs:

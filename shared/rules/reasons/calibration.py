@@ -34,6 +34,18 @@ BAD_FILE = _of_set("{name}: {problem}", "{name}: {problem}",
                    "更正或删除该文件, 然后新建任务: 重试仍使用已读取的校准集",
                    "mend or remove this file, and send a new task: a retry goes on with the set as it was read")
 
+_REAL_SAMPLES = ("使用约 100 个取自实际使用场景的样本; accept_accuracy = true 时照样使用该校准集",
+                 "send samples as the model will get them in use, 100 or so; accept_accuracy = true goes on with this "
+                 "set")
+ONE_COLOUR = _of_set(
+    "全部 {count} 个样本的图像 ({inputs}) 都只有一种颜色, 取值在 {least} 到 {greatest} 之间, 量化器无法从中得到范围",
+    "the pictures ({inputs}) of all {count} samples are of one colour each, of values from {least} to {greatest}: a "
+    "quantizer learns no range of the model from them", *_REAL_SAMPLES)
+ONE_VALUE = _of_set(
+    "全部 {count} 个样本中每个输入 ({inputs}) 的值都相同, 取值在 {least} 到 {greatest} 之间, 量化器无法从中得到范围",
+    "each input ({inputs}) has one and the same value everywhere in all {count} samples, from {least} to {greatest}: a "
+    "quantizer learns no range of the model from them", *_REAL_SAMPLES)
+
 # --- its list
 NOT_IN_SET = _of_set("{list} 第 {line} 行引用了 {name!r}, 该文件不在校准集中",
                      "{list} line {line} names {name!r}, which is not in the set",

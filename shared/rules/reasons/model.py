@@ -93,6 +93,10 @@ UNKNOWN_OPERATORS = Reason(
 BEYOND_STANDARD = Template(
     "不在 ONNX 标准之内, 是否可用取决于目标平台: {names}",
     "outside the ONNX standard, so it depends on the target: {names}")
+QUANTIZED_ALREADY = Template(
+    "模型已经量化 ({names}): 产物沿用模型自带的整数比例, precision 只决定其余部分; 报告中的 precision 为产物的实际精度",
+    "the model is quantised already ({names}): the artefact keeps the model's own integer scales, and precision is for "
+    "the rest of it alone; the report's precision is what the artefact is")
 NO_OUTPUT = Reason("model_invalid", "模型没有输出", "the model has no output", "导出时至少保留一个输出",
                    "export it with at least one output")
 TYPE_NOT_TAKEN = Reason(

@@ -224,7 +224,6 @@ def test_an_operator_that_openvino_lacks_is_named_before_anything_is_calibrated(
 
 
 COLLAPSES = {
-    "a single constant sample": ({"one.npy": npy(np.ones(DET, np.float32))}, {}),
     "absurd mean": (pictures(10, *DET, scale=255), {"mean": [1e6] * 3}),
     "absurd std": (pictures(10, *DET, scale=255), {"std": [1e-4] * 3}),
 }

@@ -29,6 +29,7 @@ def digests(folder) -> dict[str, str]:
 def test_the_precision_shows_in_the_weights(tmp_path, precision, bytes_per_weight):
     conversion = Conversion(tmp_path, models.convolution(), precision=precision)
     facts = conversion.run("compile")
+    assert facts["precision"] == precision
     assert conversion.names("compile") == ["model.bin", "model.xml"]
     assert facts["inputs"] == [{"name": "x", "dtype": "f32", "shape": [1, 3, 32, 32]}]
     assert facts["outputs"] == [{"name": "y", "dtype": "f32", "shape": [1, 5]}]
@@ -151,3 +152,8 @@ def test_its_stages_are_written_for_python_3_8():
     assert len(sources) > 8
     for source in sources:
         ast.parse(source.read_text(), str(source), feature_version=(3, 8))
+
+
+def test_a_model_that_came_quantized_is_told_as_int8_whatever_was_asked_for(tmp_path):
+    conversion = Conversion(tmp_path, models.quantized_already(), precision="fp16")
+    assert conversion.run("compile")["precision"] == "int8" and conversion.run("verify")["passed"]

@@ -264,14 +264,18 @@ def test_raw_values_in_where_mean_and_std_are_given(host: ToolHost, tmp_path: Pa
     assert conversion.run("verify")["passed"]
 
 
-def test_a_single_constant_calibration_sample_fails_with_the_figures(host: ToolHost, tmp_path: Path) -> None:
-    nothing = {"0.npy": npy(np.zeros(CLASSIFIER, np.float32))}
+def test_a_single_nearly_black_calibration_sample_fails_with_the_figures(host: ToolHost, tmp_path: Path) -> None:
+    dark = np.zeros(CLASSIFIER, np.float32)
+    dark[..., 0] = 1e-3  # one of one colour is refused before
+    nothing = {"0.npy": npy(dark)}
     conversion = convert(host, tmp_path / "gate", real_model("cls"), input_shape=CLASSIFIER, precision="int8",
                                calibration_files=nothing)
     error = refusal(conversion)
     assert error.code == "accuracy_too_low" and "cosine" in str(error)
-    accepted = convert(host, tmp_path / "accepted", real_model("cls"), input_shape=CLASSIFIER, precision="int8",
-                             calibration_files=nothing, accept_accuracy=True).run("verify")
+    conversion.parameters["accept_accuracy"] = True
+    conversion.folder.joinpath("work", "verify").rename(conversion.folder / "work" / "refused")
+    conversion.dir("verify").rmdir()
+    accepted = conversion.run("verify")
     assert accepted["accepted"] and not accepted["passed"]
 
 
@@ -312,3 +316,26 @@ def test_with_a_calibration_set_some_of_its_samples_are_simulated_too(
 def test_without_verification_nothing_is_simulated(host: ToolHost, tmp_path: Path) -> None:
     conversion = convert(host, tmp_path, models.convolution(), verify={"enabled": False})
     assert conversion.run("verify") == {"skipped": True}
+
+
+# --- models that came quantized ---------------------------------------------------------------------------------------
+
+
+def test_a_model_that_came_quantized_is_told_as_int8_whatever_was_asked_for(host: ToolHost, tmp_path: Path) -> None:
+    conversion = convert(host, tmp_path, models.quantized_already(relu=False))
+    assert conversion.run("compile")["precision"] == "int8" and conversion.run("verify")["passed"]
+
+
+def test_where_the_compiler_does_not_take_its_scales_int8_completes_them(host: ToolHost, tmp_path: Path) -> None:
+    error = refusal(convert(host, tmp_path / "fp16", models.quantized_already()), "compile")
+    assert error.code == "already_quantized" and "precision int8" in error.hint
+    again = convert(host, tmp_path / "int8", models.quantized_already(), precision="int8",
+                    calibration_files=pictures([1, 3, 16, 16]))
+    assert again.run("compile")["precision"] == "int8" and again.run("verify")["passed"]
+
+
+@pytest.mark.parametrize(("precision", "files"), [("fp16", None), ("int16", pictures([1, 3, 32, 32]))])
+def test_the_precision_is_read_off_the_compilers_trace(host: ToolHost, tmp_path: Path, precision: str,
+                                                       files: dict[str, bytes] | None) -> None:
+    conversion = convert(host, tmp_path, models.convolution(), precision=precision, calibration_files=files)
+    assert conversion.run("compile")["precision"] == precision

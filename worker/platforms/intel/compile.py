@@ -1,7 +1,7 @@
 """Stage: OpenVINO IR from the static ONNX model or from its quantized form, with the task's preprocessing baked in."""
 import os
 
-from worker.platforms.intel import quantize, reasons
+from worker.platforms.intel import precisions, quantize, reasons
 from worker.platforms.intel.convert import MODEL, OPENVINO, convert, explain
 from worker.platforms.intel.interface import bake, read_steps
 from worker.stage_api import report
@@ -33,7 +33,7 @@ def run(job):
     except Exception as error:  # the toolchain's own errors: whatever it raises is its verdict on the model
         raise_if_out_of_memory(error)
         raise explain(error, job) from error
-    return {"precision": precision, **_read_back(ov, job), "commands": script.commands}
+    return {**_read_back(ov, job), "commands": script.commands}
 
 
 def _read(script, job):
@@ -46,7 +46,7 @@ def _read(script, job):
 
 
 def _read_back(ov, job):
-    """Inputs and outputs of the artefact on disk; the tool's word that it succeeded is no proof."""
+    """Precision, inputs and outputs of the artefact on disk; the tool's word that it succeeded is no proof."""
     paths = [os.path.join(job["output_dir"], name) for name in (XML, BIN)]
     if not all(map(os.path.exists, paths)) or not os.path.getsize(paths[0]):
         raise reasons.NO_WHOLE_IR()
@@ -57,6 +57,7 @@ def _read_back(ov, job):
     open_inputs = [port.any_name for port in model.inputs if port.partial_shape.is_dynamic]
     if open_inputs:
         raise reasons.STILL_DYNAMIC(names=", ".join(open_inputs))
-    return {kind: [{"name": port.any_name if port.names else "", "dtype": port.element_type.to_string(),
+    told = {kind: [{"name": port.any_name if port.names else "", "dtype": port.element_type.to_string(),
                     "shape": [dim.get_length() if dim.is_static else None for dim in port.partial_shape]}
                    for port in ports] for kind, ports in (("inputs", model.inputs), ("outputs", model.outputs))}
+    return dict(told, precision=precisions.read_precision(model, job["parameters"]["precision"]))

@@ -31,6 +31,19 @@ def count(model):
     return {kind: dict(sorted(found.items())) for kind, found in counts.items()}, floating
 
 
+def read_precision(model, otherwise):
+    """`int8`, `int16`, `fp16` or `fp32`: what an IR computes in, by its quantizers and the types of its constants. A
+    model that was quantised before it came is INT8 whatever was asked for. `otherwise` is for one without constants,
+    which leaves it to the device."""
+    stored = set()
+    for node in _all_nodes(model):
+        if node.get_type_name() == "FakeQuantize":
+            return "int8" if node.get_attributes()["levels"] <= 256 else "int16"
+        if node.get_type_name() == "Constant" and node.get_element_type().is_real():
+            stored.add(node.get_element_type().get_type_name())
+    return "fp16" if "f16" in stored else "fp32" if "f32" in stored else otherwise
+
+
 def _all_nodes(model):
     """Those in the bodies of If and loops too."""
     for node in model.get_ordered_ops():

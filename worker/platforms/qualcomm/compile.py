@@ -10,6 +10,7 @@ from worker.platforms.qualcomm import reasons
 from worker.platforms.qualcomm.artefact import Artefact
 from worker.platforms.qualcomm.chips import CHIPS
 from worker.platforms.qualcomm.explain import NO_CONTEXT, explain
+from worker.platforms.qualcomm.told import read_precision
 from worker.stages.messages import raise_if_out_of_memory, said_by, tidy
 
 CONTEXT, BINARY = "model_ctx.onnx", "model_ctx_qnn.bin"  # the compiler derives the second name from the first
@@ -43,11 +44,12 @@ def run(job):
     artefact = _read_back(job)
     for name in (CONTEXT, BINARY):
         os.replace(name, os.path.join(job["output_dir"], name))
+    graphs = _read_trace()
     on_cpu = [{"name": node.name, "type": node.op_type} for node in artefact.on_cpu]
     soc_model, htp_arch = CHIPS[parameters["chip"]]
     return {
-        "precision": parameters["precision"], **artefact.values(),
-        "placement": {"npu": _on_npu(), "cpu": dict(Counter(node["type"] for node in on_cpu))},
+        "precision": read_precision(MODEL, graphs), **artefact.values(),
+        "placement": {"npu": _on_npu(graphs), "cpu": dict(Counter(node["type"] for node in on_cpu))},
         "on_cpu": on_cpu[:_MAX_ON_CPU],
         "warnings": _warnings(on_cpu, artefact),
         "details": {"chip": parameters["chip"], "soc_model": soc_model, "htp_arch": f"V{htp_arch}",
@@ -92,10 +94,14 @@ def _read_back(job):
     return artefact
 
 
-def _on_npu():
-    """`{QNN operator: count}`, as the compiler's own trace tells."""
+def _read_trace():
+    """The compiler's own trace: for each graph of the NPU which of the model's nodes became which of its operators."""
     with open(_TRACE, encoding="utf-8") as file:
-        graphs = json.load(file)["subgraph_traces"]
+        return json.load(file)["subgraph_traces"]
+
+
+def _on_npu(graphs):
+    """`{QNN operator: count}`."""
     return dict(sorted(Counter(mapping["dst_qnn_op_type"] for graph in graphs
                                for mapping in graph["op_mappings"]).items()))
 

@@ -7,23 +7,24 @@ import re
 from shared.rules.bilingual import NOTHING
 from worker.platforms.qualcomm import reasons
 from worker.platforms.qualcomm.graph import value_shapes
+from worker.platforms.qualcomm.told import TOKEN
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _UNSUPPORTED = re.compile(r"\{ name: (.*?), type: (\w+) \}")
 # Without CPU fallback this comes before the list, for a convolution that is left over.
 _LEFT_OVER = re.compile(r"Node '([^']*)' OpType:(\w+) with domain:com\.ms\.internal\.nhwc was inserted")
-_TOKEN = re.compile(r"(_token_\d+)+$")  # what the layout pass appends to a node's name
 _VENDOR_CODE = re.compile(r"\bQNN_\w*ERROR\w*")
 _FALLBACK_DISABLED = "fallback to CPU EP has been explicitly disabled"
 NO_CONTEXT = "it reported success and wrote no context"
 _MAX_NAMED = 10
+_QUANTIZERS = ("DequantizeLinear", "QuantizeLinear")
 
 
 def unsupported_nodes(text):
     """`(name, type)` of the nodes that the compiler refused, each once."""
     found = [match for line in text.splitlines() if "Unsupported nodes in QNN EP" in line
              for match in _UNSUPPORTED.findall(line)] + _LEFT_OVER.findall(text)
-    return list(dict.fromkeys((_TOKEN.sub("", name), kind) for name, kind in found))
+    return list(dict.fromkeys((TOKEN.sub("", name), kind) for name, kind in found))
 
 
 def explain(error, log, path):
@@ -59,6 +60,8 @@ def _refusal(refused, path):
         named = ", ".join(list(dict.fromkeys(name for names in dynamic for name in names))[:_MAX_NAMED])
         return reasons.NO_STATIC_SHAPE(names=named)
     kinds = sorted({kind for _, kind in refused})
+    if set(kinds) <= set(_QUANTIZERS):
+        return reasons.QUANTIZED_ALREADY(names=", ".join(name or kind for name, kind in refused[:_MAX_NAMED]))
     named = ", ".join(name or kind for name, kind in refused[:_MAX_NAMED])
     more = reasons.MORE(count=len(refused) - _MAX_NAMED) if len(refused) > _MAX_NAMED else NOTHING
     return reasons.NOT_TAKEN(kinds=", ".join(kinds), names=named, more=more)

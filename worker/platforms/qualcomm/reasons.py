@@ -20,6 +20,13 @@ NOT_TAKEN = Reason(
     "替换这些算子, 更换其数据类型, 或在其之前结束模型; 若另有 NPU 可执行的部分, allow_cpu = true 将它们留给 CPU",
     "replace them, give them other data types, or end the model before them; allow_cpu = true leaves them to the CPU "
     "where there is anything for the NPU")
+QUANTIZED_ALREADY = Reason(
+    "already_quantized", "模型已经量化, 而 NPU 的编译器不接受其量化算子的这种位置: {names}",
+    "the model is quantised already, and the NPU's compiler does not take its quantising operators where they stand: "
+    "{names}",
+    "使用 precision int8 和 calibration, 此时会补全量化; 或发送量化之前的浮点模型",
+    "send precision int8 with a calibration set, which completes the quantising; or send the floating-point model from "
+    "before it was quantised")
 MORE = Template(" 等, 另有 {count} 个", " and {count} more")
 NOT_QUANTIZED = Reason(
     "compile_failed", "ONNX Runtime 无法量化模型: {said}", "ONNX Runtime cannot quantize the model: {said}",

@@ -16,7 +16,8 @@ _HEADER_BYTES = 64
 
 
 def read_description(path):
-    """`{"inputs", "outputs"}`; an entry is `{name, dtype, shape}`, dtype "" where it is not quantized.
+    """`{"inputs", "outputs"}`; an entry is `{name, dtype, shape}`, dtype "" where it is not quantized: of what type it
+    is then, the toolkit's log alone tells.
 
     Raises:
         ValueError: it is no whole RKNN file.

@@ -1,11 +1,12 @@
 """Stage: `.rknn` from the static ONNX model, judged by what the file and the log show, not by what the calls answer."""
 import os
 
-from worker.platforms.rockchip import reasons
+from worker.platforms.rockchip import arguments, reasons
 from worker.platforms.rockchip.artefact import read_description
 from worker.platforms.rockchip.convert import ARTEFACT, convert
 from worker.platforms.rockchip.isolate import run_apart
 from worker.platforms.rockchip.prepare import folder_of
+from worker.platforms.rockchip.told import read_precision, with_types
 from worker.platforms.rockchip.tool_log import ToolLog
 from worker.stages.messages import said_by, tidy
 from worker.stages.phases import following
@@ -19,6 +20,8 @@ _MAX_ON_CPU = 200
 _MAX_NAMED = 10
 # What the toolkit fails on without saying so.
 _CONTROL_FLOW = ("If", "Loop", "Scan")
+# What it crashes on, where it is quantised.
+_RECURRENT = ("LSTM", "GRU", "RNN")
 
 
 def run(job):
@@ -40,22 +43,35 @@ def run(job):
         if "bad_alloc" in told.last_words():
             raise MemoryError(told.last_words())
         raise _explain(outcome.failure, told, job)
-    described = _read_back(job)
+    failures = told.failures()
+    if failures:
+        raise _incomplete(failures, job)
+    described = with_types(_read_back(job), told.edges())
     placement, on_cpu = told.placement()
-    return dict(outcome.value, precision=job["parameters"]["precision"], placement=placement,
-                on_cpu=on_cpu[:_MAX_ON_CPU], memory=told.memory(), warnings=told.warnings(),
-                inputs=described["inputs"], outputs=described["outputs"])
+    layers = told.data_types()
+    value = outcome.value
+    return dict(value, precision=read_precision(layers, told.stored_types()), placement=placement,
+                on_cpu=on_cpu[:_MAX_ON_CPU], memory=told.memory(), warnings=value["warnings"] + told.warnings(),
+                details=dict(value["details"], layer_types=layers), inputs=described["inputs"],
+                outputs=described["outputs"])
 
 
 def _read_back(job):
     """What the artefact says of itself; that the toolkit answered 0 is no proof."""
     try:
-        described = read_description(os.path.join(job["output_dir"], ARTEFACT))
+        return read_description(os.path.join(job["output_dir"], ARTEFACT))
     except (OSError, ValueError, KeyError) as error:
         raise reasons.NO_WHOLE_FILE(said=said_by(error, job)) from error
-    for entry in described["inputs"] + described["outputs"]:
-        entry["dtype"] = entry["dtype"] or job["parameters"]["float_dtype"]
-    return described
+
+
+def _incomplete(failures, job):
+    """The tool reported success, and said on the way that a piece failed: the artefact lacks it."""
+    said = tidy("; ".join(failures[:3]), job)
+    whole = [f"{entry['name']} ({entry['dtype']})" for entry in job["inputs"]["optimize"]["facts"]["inputs"]
+             if not entry["dtype"].startswith(("float", "double"))]
+    if whole and arguments.is_quantized(job["parameters"]):
+        return reasons.INTEGERS_NOT_QUANTIZED(said=said, inputs=", ".join(whole))
+    return reasons.PIECE_FAILED(said=said)
 
 
 def _unsupported(operators):
@@ -72,14 +88,25 @@ def _explain(failure, told, job):
     suspects = [] if said else _suspects(job)
     if suspects:
         return reasons.SUSPECTED(end=failure, names=", ".join(suspects))
+    recurrent = [] if said else _operators(job, _RECURRENT)
+    if recurrent:
+        return reasons.RECURRENT(end=failure, names=", ".join(recurrent), said=tidy(told.last_warning(), job) or "-")
     return reasons.FAILED(end=failure, said=tidy(said, job)) if said else reasons.FAILED_SILENTLY(end=failure)
 
 
 def _suspects(job):
     """Operators that the toolkit is known to stumble over, as the model names them."""
+    return sorted({f"{node.domain}.{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type
+                   for node in _nodes(job)
+                   if node.op_type in _CONTROL_FLOW or node.domain not in ("", "ai.onnx")})
+
+
+def _operators(job, kinds):
+    """Those of the kinds that the model has, each with the names of its nodes' first outputs."""
+    return sorted({f"{node.op_type} {node.output[0]}" for node in _nodes(job) if node.op_type in kinds})[:_MAX_NAMED]
+
+
+def _nodes(job):
     import onnx
 
-    model = onnx.load(os.path.join(folder_of(job), "model.onnx"), load_external_data=False)
-    return sorted({f"{node.domain}.{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type
-                   for node in model.graph.node
-                   if node.op_type in _CONTROL_FLOW or node.domain not in ("", "ai.onnx")})
+    return onnx.load(os.path.join(folder_of(job), "model.onnx"), load_external_data=False).graph.node

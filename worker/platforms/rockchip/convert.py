@@ -3,6 +3,7 @@ import os
 import re
 
 from worker.platforms.rockchip import arguments, reasons
+from worker.platforms.rockchip.loaded import Loaded
 from worker.platforms.rockchip.prepare import folder_of
 from worker.stages.accuracy import Gate, read_samples
 from worker.stages.calls import File, Name, Script
@@ -52,23 +53,25 @@ def convert(job):
     """
     parameters = job["parameters"]
     inputs = job["inputs"]["optimize"]["facts"]["inputs"]
-    model = os.path.join(folder_of(job), "model.onnx")
-    arguments.check_inputs(inputs)
+    graph = Loaded(os.path.join(folder_of(job), "model.onnx"), [entry["name"] for entry in inputs])
+    read = [entry for entry in inputs if entry["name"] in graph.read]
+    arguments.check_inputs(read)
     _limit_threads(job["threads"])
-    config = arguments.config_arguments(parameters, inputs)
+    config = arguments.config_arguments(parameters, read)
     toolkit = Toolkit()
     toolkit.call("config", **config)
-    toolkit.call("load_onnx", model=File(model))
-    _build(toolkit, job, config, model)
+    toolkit.call("load_onnx", model=File(graph.path))
+    _build(toolkit, job, config, graph)
     target = os.path.join(job["output_dir"], ARTEFACT)
     toolkit.call("export_rknn", export_path=ARTEFACT)
     os.replace(ARTEFACT, target)
     figures, details = None, {}
     if not job["inputs"]["reference"]["facts"]["skipped"]:
-        figures, first = _simulate(toolkit, job)
+        figures, first = _simulate(toolkit, job, graph)
         if parameters["error_analysis"]:
             details["layers"] = _analyse(toolkit, job["output_dir"], first)
-    return {"commands": toolkit.script.commands, "figures": figures, "details": details}
+    return {"commands": toolkit.script.commands, "figures": figures, "details": details,
+            "warnings": graph.warnings(arguments.is_quantized(parameters))}
 
 
 def _limit_threads(count):
@@ -77,34 +80,37 @@ def _limit_threads(count):
     torch.set_num_threads(count)
 
 
-def _build(toolkit, job, config, model):
+def _build(toolkit, job, config, graph):
     parameters = job["parameters"]
-    if not arguments.is_quantized(parameters):
+    if graph.quantizing and parameters["precision"] == "int16":
+        raise reasons.QUANTIZED_ALREADY(precision="int16")
+    if graph.quantizing or not arguments.is_quantized(parameters):  # the tool refuses to quantise a second time
         toolkit.call("build", do_quantization=False)
         return
-    _write_dataset(job)
+    _write_dataset(job, graph)
     if not parameters["custom_hybrid"]:
         toolkit.call("build", do_quantization=True, dataset=_DATASET, auto_hybrid=parameters["auto_hybrid"])
         return
     toolkit.call("hybrid_quantization_step1", dataset=_DATASET, custom_hybrid=parameters["custom_hybrid"])
-    stem = os.path.splitext(os.path.basename(model))[0]
+    stem = os.path.splitext(os.path.basename(graph.path))[0]
     toolkit.restart()
     toolkit.call("config", **config)
     toolkit.call("hybrid_quantization_step2", model_input=stem + ".model", data_input=stem + ".data",
                  model_quantization_cfg=stem + ".quantization.cfg")
 
 
-def _write_dataset(job):
-    """One sample a line, the files of its inputs. Relative names: the toolkit splits lines at blanks."""
+def _write_dataset(job, graph):
+    """One sample a line, the files of the inputs that the model reads: the toolkit has dropped the others. Relative
+    names: it splits lines at blanks."""
     entry = job["inputs"]["calibration"]
     samples = entry["facts"]["samples"]
     os.symlink(entry["dir"], "calibration")
     with open(_DATASET, "w", encoding="utf-8") as file:
         for index in entry["facts"]["quantize"]:
-            file.write(" ".join("calibration/" + name for name in samples[index]) + "\n")
+            file.write(" ".join("calibration/" + name for name in graph.kept(samples[index])) + "\n")
 
 
-def _simulate(toolkit, job):
+def _simulate(toolkit, job, graph):
     """`(figures of the simulator's outputs, the first sample's inputs)`."""
     import numpy as np
 
@@ -113,7 +119,7 @@ def _simulate(toolkit, job):
     gate = Gate(reference["outputs"])
     first = None
     for kind, raw, expected in read_samples(job):
-        fed = [array.astype(np.float32) if array.dtype == np.float64 else array for array in raw]
+        fed = [array.astype(np.float32) if array.dtype == np.float64 else array for array in graph.kept(raw)]
         simulated = toolkit.rknn.inference(inputs=fed, data_format=["nchw"] * len(fed))
         if simulated is None:
             raise reasons.DOES_NOT_RUN()

@@ -24,6 +24,34 @@ _LAYER = ("日志中指明了层; 尝试其他精度, 或只转换模型的一�
           "outputs)")
 FAILED = Reason("compile_failed", "rknn-toolkit2 {end}: {said}", "rknn-toolkit2 {end}: {said}", *_LAYER)
 FAILED_SILENTLY = Reason("compile_failed", "rknn-toolkit2 {end}", "rknn-toolkit2 {end}", *_LAYER)
+RECURRENT = Reason(
+    "compile_failed", "rknn-toolkit2 {end}, 这是工具自身的错误; 模型含有循环层: {names}; 工具最后的警告: {said}",
+    "rknn-toolkit2 {end}, a fault of the tool itself; the model has recurrent layers: {names}; the tool's last "
+    "warning: {said}",
+    "使用 precision fp16, 或用 custom_hybrid 将这些层保留为浮点 (从该层之前的张量到其后的张量)",
+    "send precision fp16, or leave these layers in floating point with custom_hybrid, from a tensor before them to one "
+    "behind them")
+PIECE_FAILED = Reason(
+    "compile_failed", "rknn-toolkit2 报告成功, 但日志表明产物缺少一部分: {said}",
+    "rknn-toolkit2 reported success, but by its log a piece of the artefact is missing: {said}", *_LAYER)
+INTEGERS_NOT_QUANTIZED = Reason(
+    "unsupported_type",
+    "rknn-toolkit2 无法量化带有这些输入的模型: {inputs}; 它报告成功, 但日志表明产物缺少一部分: {said}",
+    "rknn-toolkit2 cannot quantise a model with these inputs: {inputs}; it reported success, but by its log a piece of "
+    "the artefact is missing: {said}",
+    "用 float32 输入导出模型, 或使用 precision fp16",
+    "export the model with inputs of float32, or send precision fp16")
+KEEPS_ITS_SCALES = Template(
+    "模型已经量化: 采用模型自带的比例, 未使用校准集",
+    "the model is quantised already: its own scales were taken, the calibration set was not used")
+QUANTIZED_ALREADY = Reason(
+    "already_quantized", "模型已经量化, rknn-toolkit2 不会再次将其量化为 {precision}",
+    "the model is quantised already, and rknn-toolkit2 does not quantise it to {precision} a second time",
+    "使用 precision int8, 此时采用模型自带的比例; 或发送量化之前的浮点模型",
+    "send precision int8, which takes the model's own scales; or send the floating-point model from before it was "
+    "quantised")
+UNUSED_INPUTS = Template("没有算子使用这些输入, 产物中没有它们: {names}",
+                         "nothing reads these inputs, and the artefact has none of them: {names}")
 NO_WHOLE_FILE = Reason(
     "compile_failed", "rknn-toolkit2 报告成功, 但没有写出完整的 RKNN 文件: {said}",
     "rknn-toolkit2 reported success but wrote no whole RKNN file: {said}",

@@ -14,7 +14,13 @@ _NEEDS_CONSTANT = re.compile(r"The input \d+ of (\w+)\('([^']*)'\) need to be co
 _NO_TENSOR = re.compile(r"The (?:input|output) name (.+) is not exists")
 _TABLE = "Network Layer Information Table"
 _ROW = re.compile(r"D (\d+) +(\S+) +\S+ +(NPU|CPU|GPU) .*?(\S+) *$")
-_EDGES = ("InputOperator", "OutputOperator")  # they convert layouts
+_EDGES = {"InputOperator": "inputs", "OutputOperator": "outputs"}  # they convert layouts
+_TYPED_ROW = re.compile(r"D \d+ +(\S+) +(\S+) +(?:NPU|CPU|GPU) ")
+_CONSTANTS = "Const Tensor Information Table"
+_CONSTANT_ROW = re.compile(r"D \d+ +\S+ .*?([A-Z]+\d+) +\([0-9,]*\) +\|")
+# What the compiler says of a piece that the artefact then lacks, while it reports success. The simulator computes from
+# the graph, and does not notice.
+_FAILED = re.compile(r"^[EW] (.*\bfailed\b.*|.* is unsupport in current.*)")
 _MEMORY = re.compile(r"Total (Internal|Weight) Memory Size: ([0-9.]+)KB")
 # Said of every model, or of what we asked for.
 _NOISE = re.compile(r"rknn-toolkit2 version|Traceback|={5}|Unkown op target|temperate env|(mean|std)_values|"
@@ -31,6 +37,7 @@ class ToolLog:
     def __init__(self, text):
         lines = re.split(r"[\r\n]+", _COLOUR.sub("", text))
         self.lines = [_CLOCK.sub("", line).rstrip() for line in lines]
+        self._compilers = [_CLOCK.sub("", line).rstrip() for line in lines if _CLOCK.search(line)]
 
     @classmethod
     def read(cls, path):
@@ -68,6 +75,43 @@ class ToolLog:
             counts[kind] = counts.get(kind, 0) + 1
         return placement, [{"name": name, "type": kind} for kind, target, name in rows if target == "cpu"]
 
+    def edges(self):
+        """`{"inputs": [dtype, …], "outputs": […]}` in the artefact's order, as the last table has them: `int64`."""
+        found = {"inputs": [], "outputs": []}
+        for kind, dtype in self._typed_rows():
+            if kind in _EDGES:
+                found[_EDGES[kind]].append(dtype)
+        return found
+
+    def data_types(self):
+        """`{dtype: count}` of the layers, in what they compute."""
+        counts = {}
+        for kind, dtype in self._typed_rows():
+            if kind not in _EDGES:
+                counts[dtype] = counts.get(dtype, 0) + 1
+        return dict(sorted(counts.items()))
+
+    def stored_types(self):
+        """The types of the constants, weights among them."""
+        at = max((number for number, line in enumerate(self.lines) if _CONSTANTS in line), default=len(self.lines))
+        return sorted({match.group(1).lower() for line in self.lines[at:]
+                       for match in [_CONSTANT_ROW.match(line)] if match})
+
+    def failures(self):
+        """The lines in which it says that a piece of the artefact failed."""
+        return _unique(match.group(1)[:_MAX_CHARS] for line in self.lines for match in [_FAILED.match(line)] if match)
+
+    def _typed_rows(self):
+        """`(kind, dtype)` of each row of the last table."""
+        rows = []
+        for line in self.lines:
+            if _TABLE in line:
+                rows = []
+            match = _TYPED_ROW.match(line)
+            if match:
+                rows.append((match.group(1), match.group(2).lower()))
+        return rows
+
     def memory(self):
         """`{"internal", "weight"}` in bytes, as far as told."""
         found = {}
@@ -84,6 +128,11 @@ class ToolLog:
     def warnings(self):
         """What it called warnings and errors, though it went on."""
         return self._told(("W ", "E "))
+
+    def last_warning(self):
+        """What the compiler warned of last; "" without."""
+        lines = [line for line in self._compilers if line.startswith(("W ", "E ")) and not _NOISE.search(line)]
+        return lines[-1][2:].strip()[:_MAX_CHARS] if lines else ""
 
     def last_words(self):
         """What the C and C++ libraries write at a crash; "" without."""

@@ -1,0 +1,83 @@
+"""What the values of a calibration set tell: their ranges, and whether they can tell a quantizer anything."""
+from math import prod
+
+from shared.rules.reasons import calibration as reasons
+
+_CHANNELS = (1, 3, 4)
+_LEAST_PIXELS = 16  # a picture of fewer may well be of one colour
+# What a picture has to span somewhere, against its greatest magnitude; and in steps of 256 where it came from a file.
+_FLAT = 1e-3
+_DARK = 8
+
+
+class SetValues:
+    """Gathers the samples of `inputs` ([{name, dtype, shape}]).
+
+    `ranges` are {input: [least, greatest]}. Per input it is kept how far values of one sample lie apart at most: for a
+    picture within one channel, since a sheet of one colour is no picture.
+    """
+
+    def __init__(self, inputs):
+        self.ranges = {item["name"]: [float("inf"), float("-inf")] for item in inputs}
+        self._images = {item["name"]: axis for item in inputs for axis in [_image_axis(item["shape"])] if axis}
+        self._elements = {item["name"]: prod(item["shape"]) for item in inputs}
+        self._spans = dict.fromkeys(self.ranges, 0.0)
+        self._from_files = dict.fromkeys(self.ranges, True)
+        self._count, self._first, self._all_equal = 0, None, True
+
+    def add(self, arrays, from_images):
+        """One sample; `from_images` tells for each input whether a picture's file was read."""
+        import numpy as np
+
+        self._count += 1
+        for (name, bounds), array, from_image in zip(self.ranges.items(), arrays, from_images):
+            bounds[:] = min(bounds[0], float(array.min())), max(bounds[1], float(array.max()))
+            self._spans[name] = max(self._spans[name], _span(array, self._images.get(name)))
+            self._from_files[name] = self._from_files[name] and from_image
+        self._first = self._first or arrays
+        self._all_equal = self._all_equal and all(np.array_equal(a, b) for a, b in zip(self._first, arrays))
+
+    def problem(self):
+        """Why the set is of no use: every picture is of one colour, or every input always has one value. The ranges
+        that a quantizer finds in such a set are none of the model's. None for a set that may be of use."""
+        judged = list(self._images) or [name for name, count in self._elements.items() if count > 1]
+        if not judged or not all(map(self._says_nothing, judged)):
+            return None
+        least = min(self.ranges[name][0] for name in judged)
+        greatest = max(self.ranges[name][1] for name in judged)
+        reason = reasons.ONE_COLOUR if self._images else reasons.ONE_VALUE
+        return reason(count=self._count, inputs=", ".join(judged), least=f"{least:g}", greatest=f"{greatest:g}")
+
+    def warnings(self):
+        found = [f"input {name!r} has the same value everywhere in the calibration set"
+                 for name, (least, greatest) in self.ranges.items() if least == greatest]
+        if self._all_equal:
+            found.append("all calibration samples are the same" if self._count > 1 else
+                         "the calibration set is a single sample")
+        return found
+
+    def _says_nothing(self, name):
+        least, greatest = self.ranges[name]
+        if name not in self._images:
+            return least == greatest
+        magnitude = max(abs(least), abs(greatest))
+        return self._spans[name] <= (_DARK if self._from_files[name] else _FLAT * magnitude)
+
+
+def _image_axis(shape):
+    """Where the channels of a picture's shape are, 1 or 3; None for what is no picture."""
+    if len(shape) != 4:
+        return None
+    axis = 1 if shape[1] in _CHANNELS else 3 if shape[3] in _CHANNELS else None
+    pixels = shape[2] * shape[3] if axis == 1 else shape[1] * shape[2]
+    return axis if axis and pixels >= _LEAST_PIXELS else None
+
+
+def _span(array, channel_axis):
+    """The greatest distance between two values, of one channel of one picture where it is one."""
+    import numpy as np
+
+    if channel_axis is None:
+        return float(array.max()) - float(array.min())
+    axes = tuple(axis for axis in (1, 2, 3) if axis != channel_axis)
+    return float((array.max(axis=axes).astype(np.float64) - array.min(axis=axes)).max())
