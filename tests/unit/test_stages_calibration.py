@@ -386,7 +386,7 @@ DARK = np.random.default_rng(3).integers(0, 7, (4, 6, 3))
 USELESS = {
     "black": ([*colours(0, 0, 0)], "npy"), "one sample": (colours(1), "npy"), "greys": (colours(0.1, 0.5, 0.9), "npy"),
     "a colour": ([npy(np.broadcast_to(np.reshape([9, 5, 1], (1, 3, 1, 1)), (1, 3, 4, 6)))], "npy"),
-    "nearly one colour": ([npy(200 + picture() / 100)], "npy"), "a black PNG": (as_png(DARK * 0), "png"),
+    "nearly one colour": ([npy(200 + picture() / 100)], "npy"), "nearly black": ([npy(picture() / 100)], "npy"), "a black PNG": (as_png(DARK * 0), "png"),
     "dark PNGs": (as_png(DARK, DARK[::-1]), "png")}
 
 
@@ -404,6 +404,12 @@ def test_one_value_in_all_inputs_is_refused_and_a_scalar_is_no_set_of_them(tmp_p
     assert "(x) has one and the same value" in refusal(tmp_path / "1", {"0.npy": npy(np.ones(4))}, inputs=item)
     scalar = [{"name": "x", "dtype": "float", "shape": [1]}]
     assert len(Calibrated(tmp_path / "2", {"0.npy": npy([1.0])}, inputs=scalar).facts["samples"]) == 1
+
+
+def test_a_faint_signal_is_no_dark_picture(tmp_path):
+    quiet = [{"name": "x", "dtype": "float", "shape": [1, 1, 1, 64]}, {"name": "y", "dtype": "float", "shape": [1, 64]}]
+    files = {f"{item['name']}/0.npy": npy(picture(shape=item["shape"]) / 1000) for item in quiet}
+    assert len(Calibrated(tmp_path, files, inputs=quiet).facts["samples"]) == 1
 
 
 def test_one_real_picture_among_black_ones_is_enough_to_go_on(tmp_path):

@@ -4,10 +4,13 @@ from math import prod
 from shared.rules.reasons import calibration as reasons
 
 _CHANNELS = (1, 3, 4)
-_LEAST_PIXELS = 16  # a picture of fewer may well be of one colour
-# What a picture has to span somewhere, against its greatest magnitude; and in steps of 256 where it came from a file.
+_FLOATS = ("float", "float16", "double")
+_LEAST_SIDE = 4  # what is narrower is a signal, or may well be of one colour
+# What a picture has to span somewhere: a share of its greatest magnitude; and of the 256 steps that a file has, or of
+# the 0 to 1 that a picture of three channels has at least, whatever it was scaled to.
 _FLAT = 1e-3
 _DARK = 8
+_STEPS = 255
 
 
 class SetValues:
@@ -20,6 +23,8 @@ class SetValues:
     def __init__(self, inputs):
         self.ranges = {item["name"]: [float("inf"), float("-inf")] for item in inputs}
         self._images = {item["name"]: axis for item in inputs for axis in [_image_axis(item["shape"])] if axis}
+        self._coloured = {item["name"] for item in inputs if item["dtype"] in _FLOATS
+                          and item["name"] in self._images and item["shape"][self._images[item["name"]]] == 3}
         self._elements = {item["name"]: prod(item["shape"]) for item in inputs}
         self._spans = dict.fromkeys(self.ranges, 0.0)
         self._from_files = dict.fromkeys(self.ranges, True)
@@ -60,8 +65,10 @@ class SetValues:
         least, greatest = self.ranges[name]
         if name not in self._images:
             return least == greatest
-        magnitude = max(abs(least), abs(greatest))
-        return self._spans[name] <= (_DARK if self._from_files[name] else _FLAT * magnitude)
+        if self._from_files[name]:
+            return self._spans[name] <= _DARK
+        dark = _DARK / _STEPS if name in self._coloured else 0.0
+        return self._spans[name] <= max(dark, _FLAT * max(abs(least), abs(greatest)))
 
 
 def _image_axis(shape):
@@ -69,8 +76,8 @@ def _image_axis(shape):
     if len(shape) != 4:
         return None
     axis = 1 if shape[1] in _CHANNELS else 3 if shape[3] in _CHANNELS else None
-    pixels = shape[2] * shape[3] if axis == 1 else shape[1] * shape[2]
-    return axis if axis and pixels >= _LEAST_PIXELS else None
+    sides = shape[2:] if axis == 1 else shape[1:3]
+    return axis if axis and min(sides) >= _LEAST_SIDE else None
 
 
 def _span(array, channel_axis):

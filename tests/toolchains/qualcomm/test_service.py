@@ -152,10 +152,8 @@ def test_a_calibration_set_with_a_text_file_in_it_is_refused_before_the_tool_sta
 
 def test_a_collapsed_accuracy_fails_and_retries_from_the_gate_when_accepted(
         service: Service, models: dict[str, Path]) -> None:
-    dark = np.zeros(CLASSIFIER, np.float32)
-    dark[..., 0] = 1e-3  # not of one colour, which is refused before
-    calibration = calibrate(service, CLASSIFIER, 0, **{"dark.npy": npy(dark)})
-    parameters = {"input_shape": CLASSIFIER, "precision": "int8", "calibration": calibration}
+    beyond = {"mean": [1000.0] * 3, "std": [0.01] * 3}  # what half precision cannot hold
+    parameters = {"input_shape": CLASSIFIER, "precision": "fp16", **beyond}
     failed = convert(service, models["cls"], parameters=parameters)
     assert (failed["error"]["code"], failed["error"]["stage"]) == ("accuracy_too_low", "verify")
     assert "cosine" in failed["error"]["message"]
