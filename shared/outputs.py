@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from shared.documents import TASK_ID, Task, TaskResult
 from shared.files.paths import MAX_PART_BYTES
 from shared.platforms import get_platforms
-from shared.platforms.base import Platform, object_parameters
+from shared.platforms.base import Platform, get_parameter, object_parameters
 from shared.settings import Settings
 
 MANIFEST, REPORT, REPORT_PAGE = ".manifest.json", ".report.json", ".report.html"
@@ -93,8 +93,8 @@ def overwritten_input(task: Task, companions: Iterable[str] = ()) -> str | None:
 
     Inputs are the model, its `companions` where they are known, and what the parameters name.
     """
-    named = [str(task.parameters[name]) for name in object_parameters(get_platforms()[task.platform])
-             if task.parameters.get(name)]
+    named = [str(path) for name in object_parameters(get_platforms()[task.platform])
+             if (path := get_parameter(task.parameters, name))]
     for path in written_paths(task):
         for taken in (task.input_path, *companions, *named):
             if path == taken or path.startswith(f"{taken}/"):

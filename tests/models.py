@@ -279,3 +279,14 @@ def classes(shape: Shape = (1, 3, 16, 16)) -> onnx.ModelProto:
     return model([helper.make_node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]),
                   helper.make_node("ArgMax", ["c"], ["class"], axis=1, keepdims=0)], [value("x", list(shape))],
                  [value("class", [shape[0], *shape[2:]], TensorProto.INT64)], [weights("w", 5, 3, 3, 3)])
+
+
+def colour_differences() -> onnx.ModelProto:
+    """A mean over 5 x 5 pixels of each channel, then the differences of the channels: where all means are cut off
+    alike, nothing is left."""
+    mean = np.full((3, 1, 5, 5), 1 / 25, np.float32)
+    differ = np.array([[1, -1, 0], [0, 1, -1], [-1, 0, 1]], np.float32)
+    return model([helper.make_node("Conv", ["x", "mean"], ["means"], group=3),
+                  helper.make_node("Conv", ["means", "differ"], ["y"])], [value("x", [1, 3, 32, 32])],
+                 [value("y", [1, 3, 28, 28])], [numpy_helper.from_array(mean, "mean"),
+                                                numpy_helper.from_array(differ[..., None, None], "differ")])

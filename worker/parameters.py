@@ -12,6 +12,7 @@ from shared.documents import Task
 from shared.errors import ConversionFailed
 from shared.outputs import output_stem
 from shared.platforms import get_platforms
+from shared.platforms.base import get_parameter, object_parameters
 from shared.platforms.shapes import parse_input_shape
 from shared.validation_messages import printable
 from worker import reasons
@@ -36,6 +37,8 @@ def stage_parameters(task: Task) -> dict[str, Any]:
     """The parameters from which each stage gets those that it declares."""
     parameters = {**task.parameters, "input_path": task.input_path,
                   "output_name": PurePosixPath(output_stem(task)).name}
+    parameters |= {name: get_parameter(task.parameters, name)
+                   for name in object_parameters(get_platforms()[task.platform]) if "." in name}
     if "input_shape" in parameters:
         parameters["input_shape"] = parse_input_shape(parameters["input_shape"])
     return parameters

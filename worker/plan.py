@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import worker.platforms
+from shared.platforms.base import get_parameter
 
+GIVEN = ("*",)  # of `only_for`: whatever value was sent
 CORE = "core"  # runs inside the worker itself; every other environment is a toolchain's interpreter
 
 
@@ -23,7 +25,8 @@ class Stage:
     `origin` ("package.module:function" of the files and the stage's parameters), which answers their versions for the
     key. Objects that only a finished run knows of are checked by `renewed` ("package.module:function" of the files, the
     parameters and a found result's facts): it answers None where the result still holds, else the versions of now.
-    With `only_for` (a parameter and values) it exists for tasks with one of these values alone.
+    With `only_for` (a parameter and values, or `GIVEN`) it exists for tasks with one of these values alone. The name of
+    a parameter within another has a dot: `verify.inputs`.
 
     A task that has recorded the stage keeps the result under later code too. So whoever changes what later stages read
     of its facts or files raises `form`: a record of another form is not taken, and the stage runs again.
@@ -94,9 +97,14 @@ class Plan:
     def stages_for(self, parameters: dict[str, Any]) -> tuple[Stage, ...]:
         """The stages of a task with these parameters; those that it does not have are no inputs of the others."""
         stages = [stage for stage in self.stages
-                  if stage.only_for is None or parameters.get(stage.only_for[0]) in stage.only_for[1]]
+                  if stage.only_for is None or _is_one_of(get_parameter(parameters, stage.only_for[0]),
+                                                          stage.only_for[1])]
         names = {stage.name for stage in stages}
         return tuple(replace(stage, inputs=tuple(name for name in stage.inputs if name in names)) for stage in stages)
+
+
+def _is_one_of(value: Any, values: tuple[str, ...]) -> bool:
+    return value is not None if values == GIVEN else value in values
 
 
 def load_entry(entry: str) -> Any:

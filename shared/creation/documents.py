@@ -14,7 +14,7 @@ from shared.errors import InvalidRequest
 from shared.files.paths import MAX_PART_BYTES, MAX_PATH_BYTES, check_path
 from shared.outputs import default_output, suffixes_of, written_paths
 from shared.platforms import get_platforms
-from shared.platforms.base import Platform, object_parameters
+from shared.platforms.base import Platform, get_parameter, object_parameters, set_parameter
 from shared.settings import Settings
 from shared.validation_messages import printable, validate
 
@@ -126,6 +126,7 @@ def _check_output(text: str, field: str, input_path: str, platform: Platform, se
 def _check_objects(platform: Platform, parameters: dict[str, Any], settings: Settings, where: str) -> None:
     """Parameters that name objects follow the rules of `input_path`; a prefix may end in a slash."""
     for name in object_parameters(platform):
-        value = parameters.get(name)
+        value = get_parameter(parameters, name)
         if isinstance(value, str):
-            parameters[name] = check_path(value.removesuffix("/"), f"{where}parameters.{name}", settings)
+            path = check_path(value.removesuffix("/"), f"{where}parameters.{name}", settings)
+            set_parameter(parameters, name, path)

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -82,6 +82,13 @@ class Platform:
                          found.get("constant", {}), found.get("types", {}))
 
 
+class NamesObject:
+    """Marks a parameter that is the path of an object or a prefix; it is checked like `input_path`."""
+
+
+ObjectPath = Annotated[str, Field(min_length=1, max_length=1024), NamesObject()]
+
+
 class Verify(StrictModel):
     """The accuracy gate: the artefact's outputs against ONNX Runtime's for the same inputs."""
 
@@ -90,6 +97,10 @@ class Verify(StrictModel):
                          "top, and for a quantized artefact as many samples of the calibration set")
     min_cosine: float | None = Field(None, ge=-1, le=1, description="per output; of one of whole numbers "
                                     "the least share that agrees; default by precision")
+    inputs: ObjectPath | None = Field(
+        None, description="the gate judges by these instead: a prefix or a .zip in a bucket, with .npy arrays or "
+        "images of raw values, as for calibration; of a larger set as many as samples says, spread over it",
+        examples=["models/test-inputs/"])
 
 
 class Limits(StrictModel):
@@ -139,12 +150,6 @@ class CommonParameters(StrictModel):
             raise wrong(f"inputs 与 fixed_inputs 都指明了 {both[0]}", f"inputs and fixed_inputs both name {both[0]}")
         return self
 
-
-class NamesObject:
-    """Marks a parameter that is the path of an object or a prefix; it is checked like `input_path`."""
-
-
-ObjectPath = Annotated[str, Field(min_length=1, max_length=1024), NamesObject()]
 
 _FLOAT32_MIN, _FLOAT32_MAX = 2.0**-126, 2.0**128 - 2.0**104  # what the artefact computes with
 Numbers = Annotated[list[Annotated[float, Field(ge=-_FLOAT32_MAX, le=_FLOAT32_MAX)]], Field(min_length=1, max_length=4)]
@@ -206,9 +211,31 @@ class Quantized(StrictModel):
 
 
 def object_parameters(platform: Platform) -> list[str]:
-    """The parameters that name an object or a prefix."""
-    return [name for name, field in platform.parameters.model_fields.items()
-            if _names_object(field.annotation, field.metadata)]
+    """The parameters that name an object or a prefix; one within another with a dot, as `get_parameter` takes it."""
+    return [*_objects_of(platform.parameters)]
+
+
+def _objects_of(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _objects_of(field.annotation, f"{prefix}{name}.")
+        elif _names_object(field.annotation, field.metadata):
+            yield prefix + name
+
+
+def get_parameter(parameters: Mapping[str, Any], path: str) -> Any:
+    """What stands at `verify.inputs`; None where there is nothing."""
+    value: Any = parameters
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
+def set_parameter(parameters: dict[str, Any], path: str, value: Any) -> None:
+    *parents, last = path.split(".")
+    for name in parents:
+        parameters = parameters[name]
+    parameters[last] = value
 
 
 def _names_object(annotation: Any, metadata: Iterable[Any]) -> bool:

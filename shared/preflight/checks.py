@@ -10,6 +10,7 @@ from shared.errors import OutOfTime
 from shared.files import FileInfo, Files
 from shared.outputs import overwritten_input
 from shared.platforms import get_platforms
+from shared.platforms.base import get_parameter
 from shared.platforms.shapes import parse_input_shape
 from shared.preflight import reasons
 from shared.preflight.demands import judge_operators, judge_opset, judge_quantized, judge_reference, judge_types
@@ -26,12 +27,15 @@ from shared.rules.models import shown
 from shared.rules.onnx.bounds import Incomplete
 from shared.rules.quantized import quantizing_operators
 from shared.rules.reasons import model as models
+from shared.rules.reasons.test_inputs import as_test_inputs
 from shared.rules.refusal import Refusal
 from shared.settings import Settings
 from shared.texts import Text
 
-_MODEL, _SHAPE, _SET = "input_path", "parameters.input_shape", "parameters.calibration"
+_MODEL, _SHAPE = "input_path", "parameters.input_shape"
 _FIXED = "parameters.fixed_inputs"
+_CALIBRATION = "calibration"
+_SETS = {_CALIBRATION: reasons.THE_SET, "verify.inputs": reasons.THE_TEST_INPUTS}
 _TARGET, _OUTPUT = "platform", "output_path"
 _MAX_COMPANIONS = 64  # external data files that are looked for
 
@@ -126,18 +130,24 @@ def check_target(model: CheckedModel, task: Task, files: Files, deadline: float,
         findings.add(models.OUTPUT_OVER_INPUT(path=taken), _OUTPUT)
     elif conflict:
         findings.add(conflict, _OUTPUT)
-    path = task.parameters.get("calibration")
-    if path is not None and inputs is not None:
-        try:
-            check_set(path, inputs, files, deadline)
-        except Refusal as problem:
-            findings.add(problem, _SET)
-        except Incomplete as error:
-            findings.not_all(error, reasons.THE_SET, _SET)
-        except OutOfTime:
-            findings.not_all(Incomplete(reasons.TOO_SLOW), reasons.THE_SET, _SET)
+    for parameter in _SETS:
+        if (path := get_parameter(task.parameters, parameter)) is not None and inputs is not None:
+            _check_set(parameter, path, inputs, files, deadline, findings)
     return TargetVerdict(platform=task.platform, task_type=task.task_type, valid=not findings.problems,
                          problems=findings.problems, warnings=findings.warnings)
+
+
+def _check_set(parameter: str, path: str, inputs: list[dict[str, Any]], files: Files, deadline: float,
+               findings: Findings) -> None:
+    where = f"parameters.{parameter}"
+    try:
+        check_set(path, inputs, files, deadline, parameter)
+    except Refusal as problem:
+        findings.add(problem if parameter == _CALIBRATION else as_test_inputs(problem), where)
+    except Incomplete as error:
+        findings.not_all(error, _SETS[parameter], where)
+    except OutOfTime:
+        findings.not_all(Incomplete(reasons.TOO_SLOW), _SETS[parameter], where)
 
 
 def _companions(model: CheckedModel) -> list[str]:

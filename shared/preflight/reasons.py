@@ -71,6 +71,7 @@ HOPELESS = Template("{where} 无法转换 ({code}): {target}{message}; {hint}",
 # --- why a check is incomplete
 NOT_ALL = Template("未完整检查{what}: {why}", "{what} was not checked as a whole: {why}")
 THE_MODEL, THE_SET = Bilingual("模型", "the model"), Bilingual("校准集", "the calibration set")
+THE_TEST_INPUTS = Bilingual("测试输入集", "the set of test inputs")
 TOO_SLOW = Bilingual("所需时间超过检查的上限", "it takes longer than a check may")
 TOO_EXPENSIVE = Bilingual("所需内存或时间超过检查的上限", "it takes more memory or time than a check may")
 TOO_MUCH_MEMORY = Bilingual("所需内存超过检查的上限", "it takes more memory than a check may")

@@ -14,13 +14,14 @@ from shared.rules.bilingual import Bilingual
 from shared.rules.reasons import calibration as reasons
 
 
-def check_set(path: str, inputs: list[dict[str, Any]], files: Files, deadline: float) -> None:
-    """`inputs` as they are of static shape: `[{name, dtype, shape}]`.
+def check_set(path: str, inputs: list[dict[str, Any]], files: Files, deadline: float,
+              parameter: str = "calibration") -> None:
+    """`inputs` as they are of static shape: `[{name, dtype, shape}]`; `parameter` is the one that names the set.
 
     Raises:
         Refusal: `input_not_found`, `too_many_files`, `calibration_invalid`. Incomplete, Busy, Unavailable.
     """
-    found = _find(path, files)
+    found = _find(path, files, parameter)
     named = {posixpath.basename(path) if info.path == path else info.path.removeprefix(path + "/"): info
              for info in found}
     names = rules.kept(named)
@@ -42,12 +43,12 @@ def check_set(path: str, inputs: list[dict[str, Any]], files: Files, deadline: f
             _check_file(name, short[name], item)
 
 
-def _find(path: str, files: Files) -> list[FileInfo]:
+def _find(path: str, files: Files, parameter: str) -> list[FileInfo]:
     found = find_named(files, path, rules.MAX_FILES)
     if not found:
-        raise reasons.NO_OBJECT_YET(path=path, parameter="calibration")
+        raise reasons.NO_OBJECT_YET(path=path, parameter=parameter)
     if len(found) > rules.MAX_FILES:
-        raise reasons.TOO_MANY_OBJECTS(path=path, limit=rules.MAX_FILES, parameter="calibration")
+        raise reasons.TOO_MANY_OBJECTS(path=path, limit=rules.MAX_FILES, parameter=parameter)
     return found
 
 

@@ -105,6 +105,10 @@ ERRORS: dict[str, ErrorCode] = {
     "calibration_invalid": ErrorCode(
         (PREFLIGHT, STAGE), "校准集无法使用", "the calibration set cannot be used", "更正所指出的文件, 然后新建任务",
         "mend the file that the message names, then send a new task"),
+    "test_inputs_invalid": ErrorCode(
+        (PREFLIGHT, STAGE), "verify.inputs 所指的测试输入集无法使用",
+        "the set of test inputs, verify.inputs, cannot be used",
+        "更正所指出的文件, 然后新建任务", "mend the file that the message names, then send a new task"),
     "calibration_needs_device": ErrorCode(
         (STAGE,), "该精度的校准需要 worker 上没有的设备",
         "calibration for this precision needs a device that the worker does not have", "使用 fp16, 或有该设备的 worker",

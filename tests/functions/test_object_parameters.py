@@ -62,6 +62,15 @@ def test_a_path_that_input_path_could_not_be_is_refused_by_the_parameters_name(t
     assert "parameters.calibration" in caught.value.en and "parameters.calibration" in caught.value.zh
 
 
+@pytest.mark.parametrize("target", get_platforms())
+@pytest.mark.parametrize("path", BAD_PATHS)
+def test_a_path_within_another_parameter_is_checked_too(target: str, path: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        build(request(target, verify={"inputs": path}))
+    assert "parameters.verify.inputs" in caught.value.en and "parameters.verify.inputs" in caught.value.zh
+    assert build(request(target, verify={"inputs": "models/own/"})).parameters["verify"]["inputs"] == "models/own"
+
+
 @pytest.mark.parametrize("target", QUANTIZED)
 @pytest.mark.parametrize(("sent", "stored"), [
     ("models/set.zip", "models/set.zip"), ("models/校准 集/", "models/校准 集"), ("models/a/b", "models/a/b")])

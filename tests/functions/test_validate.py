@@ -294,6 +294,21 @@ def test_a_good_calibration_set_is_valid_and_a_missing_one_may_come_later(call: 
     assert create(call, path, parameters=later).status == 200
 
 
+def test_own_test_inputs_are_checked_like_a_calibration_set(call: Caller, put: Put) -> None:
+    path, folder = put(models.convolution()), f"models/own-{os.getpid()}-{next(_number)}"
+    put(npy(1, 3, 32, 32), f"{folder}/good/a.npy")
+    put(npy(1, 3, 31, 32), f"{folder}/bad/a.npy")
+    assert validate(call, path, parameters={"verify": {"inputs": f"{folder}/good/"}})["valid"]
+    wrong = {"verify": {"inputs": f"{folder}/bad"}}
+    problem, = validate(call, path, parameters=wrong)["targets"][0]["problems"]
+    assert (problem["code"], problem["field"]) == ("test_inputs_invalid", "parameters.verify.inputs")
+    assert "测试输入集" in problem["message"] and "校准" not in problem["message"] + problem["hint"]
+    create(call, path, parameters=wrong).assert_error(400, "parameters.verify.inputs", "test_inputs_invalid")
+    later = {"verify": {"inputs": f"{folder}/later"}}
+    assert codes(validate(call, path, parameters=later)) == ["input_not_found"]
+    assert create(call, path, parameters=later).status == 200
+
+
 def test_a_large_model_is_validated_without_downloading_it_and_not_looked_at_by_create(call: Caller, data_dir: Path
                                                                                       ) -> None:
     head = models.convolution()

@@ -186,6 +186,26 @@ def test_a_quantized_artefact_needs_its_calibration_set(quantized: Converted, tm
     assert run(quantized, tmp_path / "again", "--input", f"calibration={folder}") == 0
 
 
+def test_own_test_inputs_stand_in_the_manifest_and_are_needed_again(make_bench: Any, tmp_path: Path,
+                                                                   capsys: pytest.CaptureFixture[str]) -> None:
+    bench, generator = make_bench(), np.random.default_rng(0)
+    bench.upload("in/model.onnx", convolution().SerializeToString())
+    for number in range(2):
+        bench.upload(f"models/own/{number}.npy", npy(generator.random((3, 32, 32), np.float32)))
+    converted = bench.convert(precision="fp16", verify={"inputs": "models/own"})
+    stages = {entry["name"]: entry for entry in converted.manifest["stages"]}
+    assert [*stages["verify_files"]["files"]] == ["verify.inputs/0.npy", "verify.inputs/1.npy"]
+    assert [sample["kind"] for sample in stages["reference"]["facts"]["samples"]] == ["own", "own"]
+    assert run(converted, tmp_path / "out") == 2
+    assert "--input verify.inputs=" in capsys.readouterr().err
+    folder = converted.folder / "buckets/models/own"
+    assert run(converted, tmp_path / "out", "--input", f"verify.inputs={folder}") == 0, capsys.readouterr()
+    bench.upload("models/own/0.npy", npy(generator.random((3, 32, 32), np.float32)))
+    again = bench.convert(precision="fp16", verify={"inputs": "models/own"})
+    keys = {entry["name"]: entry["key"] for entry in again.manifest["stages"]}
+    assert keys["reference"] != stages["reference"]["key"] and keys["compile"] == stages["compile"]["key"]
+
+
 def test_a_model_with_data_beside_it_is_made_again(make_bench: Any, tmp_path: Path) -> None:
     bench = make_bench()
     onnx.save_model(convolution(), tmp_path / "model.onnx", save_as_external_data=True, location="weights.bin",

@@ -6,7 +6,7 @@ from shared.rules.bilingual import as_it_is, join
 from worker.stage_api import log, report
 from worker.stages import reasons
 from worker.stages.compared import Output
-from worker.stages.feeds import CALIBRATION, raw_inputs
+from worker.stages.feeds import CALIBRATION, OWN_INPUTS, raw_inputs
 from worker.stages.ranking import align
 from worker.stages.samples import OUTPUTS, input_name, inputs_digest, output_name
 from worker.stages.verdict import judge
@@ -14,7 +14,8 @@ from worker.stages.verdict import judge
 
 def read_samples(job):
     """`(kind, inputs, outputs)` of each sample; arrays in the model's order. `inputs` are what the artefact takes: raw
-    values where the stage's parameters `mean` and `std` are baked in. Reads the inputs `reference` and `calibration`.
+    values where the stage's parameters `mean` and `std` are baked in. Reads the inputs `reference`, `calibration`
+    and `verify_inputs`.
 
     Raises:
         StageError: `verify_failed`: this toolchain's NumPy makes other inputs of the same seeds.
@@ -22,6 +23,7 @@ def read_samples(job):
     import numpy as np
 
     reference, calibration = job["inputs"]["reference"], job["inputs"].get("calibration")
+    own = job["inputs"].get(OWN_INPUTS)
     facts = reference["facts"]
     with np.load(os.path.join(reference["dir"], OUTPUTS), allow_pickle=False) as arrays:
         for number, sample in enumerate(facts["samples"]):
@@ -29,7 +31,7 @@ def read_samples(job):
                 feed = {entry["name"]: arrays[input_name(number, index)]
                         for index, entry in enumerate(facts["inputs"])}
             else:
-                feed = raw_inputs(facts["inputs"], sample, job["parameters"], calibration)
+                feed = raw_inputs(facts["inputs"], sample, job["parameters"], calibration, own)
             if inputs_digest(feed) != sample["inputs_sha256"]:
                 raise reasons.OTHER_INPUTS()
             outputs = [arrays[output_name(number, index)] for index in range(len(facts["outputs"]))]

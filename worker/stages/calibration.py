@@ -23,55 +23,85 @@ def run(job):
     """Writes NNNNN_I.npy: sample N, input I, in the input's static shape and dtype.
 
     Facts: `samples` (the files of each), `quantize` (indices for the quantizer), `verify` (indices for the accuracy
-    check; held out from the quantizer where the set has enough), `ranges` ({input: [least, greatest]}), `images` (the
-    inputs that got any), `warnings`. The set is one of the model's own inputs. If the model is cut and begins inside,
-    the samples are what its inputs get then.
+    check; held out from the quantizer where the set has enough), `ranges` ({input: [least, greatest]}), `moments`
+    ({input: [mean, standard deviation]}), `images` (the inputs that got any), `warnings`. The set is one of the model's
+    own inputs. If the model is cut and begins inside, the samples are what its inputs get then.
 
     Raises:
         StageError: `calibration_invalid`: names the file and what is wrong with it; or the set tells a quantizer
             nothing, which a client may accept with what comes of it (`accept_accuracy`).
     """
-    import numpy as np
-
-    entry = job["inputs"]["calibration_files"]
     inputs, before = open_before(job)
-    root = os.path.join(entry["dir"], "calibration")
-    names = rules.kept(entry["facts"]["calibration"])
+    root, samples = find_samples(job["inputs"]["calibration_files"], "calibration", inputs)
+    values, inside = SetValues(inputs), SetValues(job["inputs"]["optimize"]["facts"]["inputs"] if before else [])
+
+    def look(arrays, from_images, reached):
+        values.add(arrays, from_images)
+        if before:
+            inside.add(reached, [False] * len(reached))
+
+    written = write_samples(job, root, samples, look)
+    problem = values.problem()
+    if problem and not job["parameters"].get("accept_accuracy"):
+        raise problem
+    quantize, held_out = _split(len(samples), job["parameters"]["verify"])
+    return {"samples": written, "quantize": quantize, "verify": held_out, "ranges": {**values.ranges, **inside.ranges},
+            "moments": values.moments(),
+            "images": [item["name"] for index, item in enumerate(inputs)
+                       if any(rules.suffix(sample[index]) in rules.IMAGES for sample in samples)],
+            "warnings": values.warnings() + ([problem.message] if problem else [])}
+
+
+def find_samples(entry, parameter, inputs):
+    """`(folder, the files of each sample below it in the order of the inputs)` of the set that a parameter names;
+    `entry` is that of the stage that has brought its files.
+
+    Raises:
+        StageError: `calibration_invalid`.
+    """
+    root = os.path.join(entry["dir"], parameter)
+    names = rules.kept(entry["facts"][parameter])
     if len(names) == 1 and names[0].lower().endswith(".zip"):
         root, names = unpack(os.path.join(root, names[0]), "unpacked")
     common = rules.common_folder(names, [item["name"] for item in inputs])
     root, names = os.path.join(root, common), [name[len(common):] for name in names]
     samples = _group(root, sorted(names), inputs)
     rules.check_total(len(samples), inputs)
-    own = [item["name"] for item in inputs]
-    values, inside = SetValues(inputs), SetValues(job["inputs"]["optimize"]["facts"]["inputs"] if before else [])
-    written = []
+    return root, samples
+
+
+def write_samples(job, root, samples, look=lambda arrays, from_images, reached: None):
+    """The names of the written arrays of each sample: NNNNN_I.npy, sample N, input I. `look` sees each sample's arrays,
+    for each whether a picture's file was read, and what is written: of a model that begins inside, what its inputs get.
+
+    Raises:
+        StageError: `calibration_invalid`.
+    """
+    import numpy as np
+
+    inputs, before = open_before(job)
+    own, written = [item["name"] for item in inputs], []
     for number, sample in enumerate(samples):
         arrays = [_load(root, name, item, job["parameters"]["channel_order"]) for name, item in zip(sample, inputs)]
-        values.add(arrays, [rules.suffix(name) in rules.IMAGES for name in sample])
-        if before:
-            arrays = before.run(dict(zip(own, arrays)))
-            inside.add(arrays, [False] * len(arrays))
-        written.append([f"{number:05d}_{index}.npy" for index in range(len(arrays))])
-        for file, array in zip(written[-1], arrays):
+        reached = before.run(dict(zip(own, arrays))) if before else arrays
+        look(arrays, [rules.suffix(name) in rules.IMAGES for name in sample], reached)
+        written.append([f"{number:05d}_{index}.npy" for index in range(len(reached))])
+        for file, array in zip(written[-1], reached):
             np.save(os.path.join(job["output_dir"], file), array, allow_pickle=False)
         report(100 * (number + 1) / len(samples), f"{number + 1} of {len(samples)} samples")
-    problem = values.problem()
-    if problem and not job["parameters"].get("accept_accuracy"):
-        raise problem
-    quantize, held_out = _split(len(samples), job["parameters"]["verify"])
-    return {"samples": written, "quantize": quantize, "verify": held_out, "ranges": {**values.ranges, **inside.ranges},
-            "images": [item["name"] for index, item in enumerate(inputs)
-                       if any(rules.suffix(sample[index]) in rules.IMAGES for sample in samples)],
-            "warnings": values.warnings() + ([problem.message] if problem else [])}
+    return written
 
 
 def _split(count, verify):
-    """The indices for the quantizer and those for the accuracy check. The latter are spread over the set: names often
-    sort by class."""
-    chosen = sorted({number * count // verify["samples"] for number in range(verify["samples"])})
+    """The indices for the quantizer and those for the accuracy check, which are spread over the set."""
+    chosen = spread(count, verify["samples"])
     held_out = verify["enabled"] and count >= 4 * len(chosen)
     return [number for number in range(count) if not held_out or number not in chosen], chosen
+
+
+def spread(count, wanted):
+    """So many indices of `count`, all over: names often sort by class."""
+    return sorted({number * count // wanted for number in range(wanted)})
 
 
 def read(entry, index):

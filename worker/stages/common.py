@@ -1,7 +1,7 @@
 """The stages that every target with an ONNX input shares, and the environment that runs them."""
 from __future__ import annotations
 
-from worker.plan import CORE, Environment, Stage
+from worker.plan import CORE, GIVEN, Environment, Stage
 
 ONNX = Environment("onnx", "worker/stages/requirements.lock", preload=("worker.stages.preload",),
                    tools=("onnx", "onnxruntime"), bundled=True)
@@ -23,8 +23,17 @@ CALIBRATION = (
     Stage("calibration", "worker.stages.calibration:run", ONNX.name, inputs=("calibration_files", "optimize"),
           parameters=("channel_order", "verify", "accept_accuracy"), common=True, only_for=QUANTIZED),
 )
-REFERENCE = Stage("reference", "worker.stages.reference:run", ONNX.name, inputs=("fetch", "optimize", "calibration"),
-                  parameters=("verify", *PREPROCESSING), common=True, weight=2)
+OWN_INPUTS = (  # the client's own test inputs, where they were sent
+    Stage("verify_files", "worker.stages.side_files:run", CORE, parameters=("verify.inputs",), common=True,
+          origin="worker.stages.side_files:versions", only_for=("verify.inputs", GIVEN)),
+    Stage("verify_inputs", "worker.stages.own_inputs:run", ONNX.name, inputs=("verify_files", "optimize"),
+          parameters=("channel_order", "verify"), common=True, only_for=("verify.inputs", GIVEN)),
+)
+# What a stage that calls `accuracy.read_samples` has among its inputs.
+SAMPLES = ("reference", "calibration", "verify_inputs")
+REFERENCE = Stage("reference", "worker.stages.reference:run", ONNX.name,
+                  inputs=("fetch", "optimize", "calibration", "verify_inputs"), parameters=("verify", *PREPROCESSING),
+                  common=True, weight=2, form=2)
 
 
 def publish(artefact: str = "compile") -> Stage:

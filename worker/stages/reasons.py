@@ -162,6 +162,19 @@ SAME_FOR_ALL = Bilingual(
     "对所有样本都相同: mean, std 或校准集使模型无法区分输入",
     "the same for every sample: mean, std or the calibration set leave the model nothing to see")
 
+# --- values beyond FP16
+BEYOND_FP16 = Template(
+    "模型自身的值超出 NPU 计算所用的 FP16 的范围 (65504): {names}{more}",
+    "the model's own values are beyond the range of FP16 (65504), in which an NPU computes: {names}{more}")
+MORE_TENSORS = Template(", 另有 {count} 个张量", " and {count} more tensors")
+OVERFLOWS = Reason(
+    "accuracy_too_low", "{said}; 可能的原因: {cause}", "{said}; the likely cause: {cause}",
+    "缩小这些值, 例如先除后平方或求和, 或让后面的层吸收比例; 平台支持时改用 bfloat16 或 int16; "
+    "accept_accuracy = true 时照样交付",
+    "make these values smaller, for example divide before squaring and summing, or let a later layer take up the "
+    "scale; or compute in bfloat16 or int16 where the target has them; accept_accuracy = true takes the artefact as it "
+    "is")
+
 # --- publish
 NO_ARTEFACT = Reason(
     "artefact_missing", "阶段 {stage} 没有留下 {suffix} 文件, 只有: {files}",

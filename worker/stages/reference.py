@@ -7,80 +7,156 @@ import os
 import zipfile
 
 from shared.rules.models import MODEL
-from worker.stage_api import report
+from worker.stage_api import log, report
 from worker.stages import reasons
 from worker.stages.asked import model_folder, open_before
-from worker.stages.feeds import CALIBRATION, raw_inputs
+from worker.stages.distribution import Distribution
+from worker.stages.feeds import CALIBRATION, OWN, OWN_INPUTS, describe_sample, raw_inputs
+from worker.stages.inner import open_inner
 from worker.stages.joins import find_joined
 from worker.stages.messages import raise_if_out_of_memory, tidy
+from worker.stages.overflow import Overflow
 from worker.stages.preprocess import check, constants, to_model
 from worker.stages.samples import OUTPUTS, input_name, inputs_digest, make_inputs, output_name
 
 _SEEDED = ("picture", "noise")  # in turn
 _EDGES = ("zeros", "ones")
 _MAX_BYTES = 1 << 30  # of all samples together
+_LOOKED_AT = 2  # samples whose inner values are looked at, where there is no set
 
 
 def run(job):
     """Writes outputs.npz, see `samples.output_name`. The inputs are made again where they are needed: they are most of
     the bytes, and seeded. Those of a model that begins inside are no such and lie beside the outputs.
 
-    Facts: `skipped`, or `samples` (kind, seed, digest of the raw inputs, how many values are not finite), `inputs`,
-    `outputs` (name, dtype, greatest magnitude; `joined`, see `find_joined`; `blind` where it tells nothing apart, see
-    `_sees_pictures`), warnings.
+    Facts: `skipped`, or `samples` (kind, seed, digest of the raw inputs, how many values are not finite; `affine`, see
+    `feeds`), `inputs`, `outputs` (name, dtype, greatest magnitude; `joined`, see `find_joined`; `blind` where it tells
+    nothing apart, see `_sees_pictures`), `overflow` (see `overflow`), warnings.
 
     Raises:
         StageError: `reference_failed`: ONNX Runtime cannot load or run the model; `preprocessing_mismatch`.
     """
-    import numpy as np
-
     verify = job["parameters"]["verify"]
     inputs = job["inputs"]["optimize"]["facts"]["inputs"]
     check(job["parameters"], inputs)
     if not verify["enabled"]:
-        return {"skipped": True}
+        return {"skipped": True, "overflow": []}
     path = os.path.join(model_folder(job), MODEL)
     joined = find_joined(path, os.path.getsize(path))
     session = _open(path, job)
     sent, before = open_before(job)
     names = [value.name for value in session.get_outputs()]
-    calibration = job["inputs"].get("calibration")
-    warnings = _warn_of_images(job, inputs, calibration)
-    plan = _plan(verify["samples"], calibration)
+    calibration, own = (job["inputs"].get(name) for name in ("calibration", OWN_INPUTS))
+    warnings = _warn_of_images(job, sent, calibration)
+    plan = _plan(verify["samples"], calibration, own)
+    looked_into = _LookedInto(job, names, has_set=calibration is not None and own is None)
     with zipfile.ZipFile(os.path.join(job["output_dir"], OUTPUTS), "w") as archive:
         answers = _Answers(archive, len(names))
         for number, (kind, seed) in enumerate(plan):
-            raw = raw_inputs(sent if kind != CALIBRATION else inputs, {"kind": kind, "seed": seed}, job["parameters"],
-                             calibration)
-            stored = before is not None and kind != CALIBRATION
+            of_a_set = kind in (CALIBRATION, OWN)
+            made_for = inputs if of_a_set else sent
+            sample = describe_sample(made_for, kind, seed, calibration)
+            raw = raw_inputs(made_for, sample, job["parameters"], calibration, own)
+            stored = before is not None and not of_a_set
             if stored:
                 raw = dict(zip((entry["name"] for entry in inputs), before.run(raw)))
+                sample["stored"] = True
             feed = {entry["name"]: to_model(job["parameters"], entry, raw[entry["name"]]) for entry in inputs}
             _check_finite(feed)
-            try:
-                outputs = [np.asarray(output) for output in session.run(names, feed)]
-            except Exception as error:  # ONNX Runtime's errors share no base class
-                raise_if_out_of_memory(error)
-                if kind not in _EDGES:
-                    raise reasons.NOT_RUN(said=tidy(error, job)) from error
-                warnings.append(f"sample {kind!r} left out, the model itself fails on it: {tidy(error, job, 200)}")
+            outputs = _run(session, names, feed, kind, job, warnings)
+            if outputs is None or not looked_into.is_to_be_judged(kind, feed, outputs):
                 continue
             if not answers.take([*feed.values(), *outputs]):
                 warnings.append(f"{len(answers.samples)} of {len(plan)} samples fit into {_MAX_BYTES} bytes")
                 break
-            answers.add(kind, seed, raw, outputs, stored)
+            answers.add(sample, raw, outputs)
             report(100 * (number + 1) / len(plan), f"{number + 1} of {len(plan)} samples")
     samples = answers.samples
+    warnings += looked_into.warnings()
     if all(sample["not_finite"] for sample in samples):
         warnings.append("the model itself gives NaN or infinity for every sample")
     described = [{"name": value.name, "dtype": value.type[len("tensor("):-1], "max_abs": _round(largest),
                   **({"joined": joined[value.name]} if value.name in joined else {})}
                  for value, largest in zip(session.get_outputs(), answers.largest)]
-    if calibration and len(samples) > 1 and not answers.differ and _sees_pictures(session, names, inputs):
+    if (calibration or own) and len(samples) > 1 and not answers.differ and _sees_pictures(session, names, inputs):
         described = [dict(entry, blind=True) for entry in described]
         warnings.append("the model answers the very same to every sample, though it tells plain pictures apart: see "
                         "mean, std and the calibration set's values")
-    return {"skipped": False, "samples": samples, "inputs": inputs, "outputs": described, "warnings": warnings}
+    return {"skipped": False, "samples": samples, "inputs": inputs, "outputs": described,
+            "overflow": looked_into.overflow(), "warnings": warnings}
+
+
+def _run(session, names, feed, kind, job, warnings):
+    """The model's outputs; None where it fails on an edge that nobody asked for."""
+    import numpy as np
+
+    try:
+        return [np.asarray(output) for output in session.run(names, feed)]
+    except Exception as error:  # ONNX Runtime's errors share no base class
+        raise_if_out_of_memory(error)
+        if kind not in _EDGES:
+            raise reasons.NOT_RUN(said=tidy(error, job)) from error
+        warnings.append(f"sample {kind!r} left out, the model itself fails on it: {tidy(error, job, 200)}")
+        return None
+
+
+class _LookedInto:
+    """What the model's inner tensors tell of the samples. All of a set's samples are looked at, and the seeded ones
+    beside them; else the first two."""
+
+    def __init__(self, job, names, has_set):
+        self._folder, self._threads = job["inputs"]["optimize"]["dir"], job["threads"]
+        self._names, self._has_set, self._left = names, has_set, _LOOKED_AT
+        self._inner, self._overflow, self._distribution = None, Overflow(), Distribution()
+        self._left_out = []
+
+    def is_to_be_judged(self, kind, feed, outputs):
+        """Whether the sample tells anything of an artefact. Those of a set come first; a seeded one that drives the
+        model beyond what they do is left out."""
+        if kind in _EDGES or not (self._has_set or self._left):
+            return True
+        ranges = self._look(feed)
+        if not ranges:
+            return True
+        self._overflow.add(ranges)
+        named = dict(zip(self._names, outputs))
+        if kind == CALIBRATION:
+            self._distribution.learn(ranges, named)
+        beyond = self._distribution.find_beyond(ranges, named) if self._has_set and kind != CALIBRATION else None
+        if beyond:
+            self._left_out.append(beyond)
+        return beyond is None
+
+    def warnings(self):
+        """That seeded samples were left out, and why: the first of them."""
+        if not self._left_out:
+            return []
+        first, (least, greatest) = self._left_out[0], self._left_out[0]["range"]
+        return [f"seeded samples that are left out, being of another kind than the calibration set: "
+                f"{len(self._left_out)}; for the first the model itself computes {first['value']:.4g} in "
+                f"{first['name']!r}, for the set {least:.4g} to {greatest:.4g}"]
+
+    def overflow(self):
+        return self._overflow.tensors(os.path.join(self._folder, MODEL))
+
+    def _look(self, feed):
+        """The ranges; {} where the model cannot be looked into."""
+        if self._inner is None:
+            self._inner = open_inner(self._folder, self._threads) or False
+        self._left = max(0, self._left - 1)
+        if not self._inner:
+            return {}
+        try:
+            return dict(_ranges_of(feed), **self._inner.run(feed))
+        except Exception as error:  # ONNX Runtime's errors share no base class; the model itself did run
+            log(f"the model's inner tensors are not looked at: {tidy(error, {'output_dir': '', 'inputs': {}}, 200)}")
+            self._inner = False
+            return {}
+
+
+def _ranges_of(feed):
+    return {name: (float(array.min()), float(array.max())) for name, array in feed.items()
+            if array.dtype.kind == "f" and array.size}
 
 
 class _Answers:
@@ -99,22 +175,21 @@ class _Answers:
         self._bytes += size
         return True
 
-    def add(self, kind, seed, raw, outputs, stored):
+    def add(self, sample, raw, outputs):
         """One sample; its inputs go into the archive too if they are to be `stored`."""
         import numpy as np
 
         self._first = self._first or outputs
         self.differ = self.differ or _differ(self._first, outputs)
         bad, number = 0, len(self.samples)
-        for index, array in enumerate(raw.values() if stored else ()):
+        for index, array in enumerate(raw.values() if sample.get("stored") else ()):
             self._write(input_name(number, index), array)
         for index, output in enumerate(outputs):
             self._write(output_name(number, index), output)
             finite = np.isfinite(output)
             bad += int(output.size - np.count_nonzero(finite))
             self.largest[index] = max(self.largest[index], float(np.abs(output).max(initial=0, where=finite)))
-        sample = {"kind": kind, "seed": seed, "inputs_sha256": inputs_digest(raw), "not_finite": bad}
-        self.samples.append(dict(sample, stored=True) if stored else sample)
+        self.samples.append(dict(sample, inputs_sha256=inputs_digest(raw), not_finite=bad))
 
     def _write(self, name, array):
         import numpy as np
@@ -142,12 +217,16 @@ def _sees_pictures(session, names, inputs):
     return _differ(one, other)
 
 
-def _plan(count, calibration):
-    """`(kind, seed)` of each sample. A seeded one first, so that a model that cannot run at all is told from one that
-    only dislikes an edge. Edges and noise lie outside of what a quantized model was calibrated for."""
-    if calibration is not None:  # its samples before what may not fit any more: they are what the gate judges
-        seeded = [("picture", 2 * seed) for seed in range(count)]
-        return seeded[:1] + [(CALIBRATION, index) for index in calibration["facts"]["verify"]] + seeded[1:]
+def _plan(count, calibration, own):
+    """`(kind, seed)` of each sample. The client's own test inputs are all there is, where they were sent. A calibration
+    set's samples come before the seeded ones, which are held against them. Without either a seeded one comes first, so
+    that a model that cannot run at all is told from one that only dislikes an edge. Edges and noise lie outside of what
+    a quantized model was calibrated for."""
+    if own is not None:
+        return [(OWN, index) for index in own["facts"]["verify"]]
+    if calibration is not None:
+        return [(CALIBRATION, index) for index in calibration["facts"]["verify"]] + [
+            ("picture", 2 * seed) for seed in range(count)]
     seeded = [(_SEEDED[seed % 2], seed) for seed in range(count)]
     return seeded[:1] + [(edge, 0) for edge in _EDGES] + seeded[1:]
 

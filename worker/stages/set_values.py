@@ -1,5 +1,5 @@
 """What the values of a calibration set tell: their ranges, and whether they can tell a quantizer anything."""
-from math import prod
+from math import isfinite, prod
 
 from shared.rules.reasons import calibration as reasons
 
@@ -26,6 +26,7 @@ class SetValues:
         self._coloured = {item["name"] for item in inputs if item["dtype"] in _FLOATS
                           and item["name"] in self._images and item["shape"][self._images[item["name"]]] == 3}
         self._elements = {item["name"]: prod(item["shape"]) for item in inputs}
+        self._sums = {name: [0.0, 0.0, 0] for name in self.ranges}  # of values, of their squares, and how many
         self._spans = dict.fromkeys(self.ranges, 0.0)
         self._from_files = dict.fromkeys(self.ranges, True)
         self._count, self._first, self._all_equal = 0, None, True
@@ -37,10 +38,17 @@ class SetValues:
         self._count += 1
         for (name, bounds), array, from_image in zip(self.ranges.items(), arrays, from_images):
             bounds[:] = min(bounds[0], float(array.min())), max(bounds[1], float(array.max()))
+            values, sums = array.astype(np.float64), self._sums[name]
+            sums[:] = sums[0] + float(values.sum()), sums[1] + float((values * values).sum()), sums[2] + values.size
             self._spans[name] = max(self._spans[name], _span(array, self._images.get(name)))
             self._from_files[name] = self._from_files[name] and from_image
         self._first = self._first or arrays
         self._all_equal = self._all_equal and all(np.array_equal(a, b) for a, b in zip(self._first, arrays))
+
+    def moments(self):
+        """{input: [mean, standard deviation]} over all samples."""
+        return {name: [_round(total / count), _round(max(0.0, squares / count - (total / count) ** 2) ** 0.5)]
+                for name, (total, squares, count) in self._sums.items() if count}
 
     def problem(self):
         """Why the set is of no use: every picture is of one colour, or every input always has one value. The ranges
@@ -69,6 +77,10 @@ class SetValues:
             return self._spans[name] <= _DARK
         dark = _DARK / _STEPS if name in self._coloured else 0.0
         return self._spans[name] <= max(dark, _FLAT * max(abs(least), abs(greatest)))
+
+
+def _round(value):
+    return float(f"{value:.6g}") if isfinite(value) else 0.0
 
 
 def _image_axis(shape):

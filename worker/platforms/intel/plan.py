@@ -12,15 +12,16 @@ _INPUTS = ("mean", "std", "layout", "reverse_channels", "input_type")
 PLAN = Plan("intel", OPENVINO, (
     *common.BEGIN,
     *common.CALIBRATION,
+    *common.OWN_INPUTS,
     common.REFERENCE,
     Stage("quantize", "worker.platforms.intel.quantize:run", OPENVINO.name,
-          inputs=("optimize", "calibration", "reference"),
+          inputs=("optimize", *common.SAMPLES),
           parameters=("quantization", "compress_to_fp16", *common.PREPROCESSING),
           only_for=common.QUANTIZED, weight=6),
     Stage("compile", "worker.platforms.intel.compile:run", OPENVINO.name, inputs=("optimize", "quantize"),
           parameters=("precision", *_INPUTS), weight=4),
     Stage("verify", "worker.platforms.intel.verify:run", OPENVINO.name,
-          inputs=("compile", "reference", "calibration"),
+          inputs=("compile", *common.SAMPLES),
           parameters=("precision", "verify", "accept_accuracy", *_INPUTS), weight=2),
     common.PUBLISH,
 ))

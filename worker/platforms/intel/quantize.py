@@ -10,7 +10,7 @@ from worker.stage_api import StageError, report
 from worker.stages import calibration
 from worker.stages.accuracy import Gate, read_samples
 from worker.stages.calls import File, Script, Shown
-from worker.stages.feeds import CALIBRATION
+from worker.stages.feeds import CALIBRATION, OWN
 from worker.stages.messages import raise_if_out_of_memory, tidy
 from worker.stages.preprocess import channel_axis, constants, to_model
 
@@ -78,9 +78,11 @@ def _feed(job, inputs, raw):
 
 
 def _references(job):
-    """`(feed, expected outputs)` of the calibration samples that the accuracy check uses."""
+    """`(feed, expected outputs)` of the samples by which the accuracy check judges: the calibration set's or the
+    client's own."""
     inputs = job["inputs"]["reference"]["facts"]["inputs"]
-    return [(_feed(job, inputs, raw), expected) for kind, raw, expected in read_samples(job) if kind == CALIBRATION]
+    return [(_feed(job, inputs, raw), expected) for kind, raw, expected in read_samples(job)
+            if kind in (CALIBRATION, OWN)]
 
 
 def _least_cosine(job):

@@ -1,5 +1,5 @@
 """The catalogue of this target's messages. They quote OpenVINO and NNCF word for word."""
-from shared.rules.bilingual import Bilingual, Template
+from shared.rules.bilingual import Bilingual
 from shared.rules.refusal import Reason
 
 NO_CONVERSION = Reason(
@@ -24,9 +24,6 @@ DOES_NOT_RUN = Reason(
     "the artefact does not run on OpenVINO's CPU plugin: {said}",
     "尝试 precision fp32; verify.enabled = false 时不运行即交付",
     "try precision fp32; verify.enabled = false delivers it without running it")
-
-BEYOND_FP16 = Template("超出 NPU 计算所用的 FP16 的范围: {names}",
-                       "beyond the range of FP16, in which an NPU computes: {names}")
 
 # --- quantizing
 WRONG_SCOPE = Reason(

@@ -10,8 +10,7 @@ from worker.platforms.intel.interface import read_steps
 from worker.platforms.intel.runtime import compile_for_cpu, infer
 from worker.stages.accuracy import compare
 from worker.stages.messages import raise_if_out_of_memory, tidy
-
-_FP16_MAX = 65504.0
+from worker.stages.overflow import with_overflow_told
 
 
 def run(job):
@@ -23,13 +22,10 @@ def run(job):
     reference = job["inputs"]["reference"]
     if reference["facts"]["skipped"]:
         return {"skipped": True}
-    outputs = reference["facts"]["outputs"]
     steps = read_steps(job["parameters"], reference["facts"]["inputs"])
     compiled = _load(job, steps)
     facts = compare(job, lambda inputs: _infer(compiled, steps, inputs, job), begins_at=30).judge(job["parameters"])
-    beyond = [entry["name"] for entry in outputs if entry["max_abs"] > _FP16_MAX]
-    warnings = [reasons.BEYOND_FP16(names=", ".join(beyond))] if beyond else []
-    return dict(facts, warnings=[text.en for text in warnings], warnings_zh=[text.zh for text in warnings])
+    return with_overflow_told(facts, reference["facts"]["overflow"])
 
 
 def _load(job, steps):

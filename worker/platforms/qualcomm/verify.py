@@ -1,8 +1,9 @@
 """Stage: the compiled context, loaded again and run by the compiler's simulator of the tensor processor.
 
 A run takes from a fraction of a second to minutes, whatever the chip would need: the first sample of a kind speaks for
-all, unless the client asks for more; for a quantized model the first three, of which one may fall to the wrong side by
-rounding alone. What zeros and ones would show, the reference's edge samples, is not simulated.
+all, unless the client asks for more; of the client's own test inputs, and for a quantized model, the first three, of
+which one may fall to the wrong side by rounding alone. What zeros and ones would show, the reference's edge samples, is
+not simulated.
 """
 import os
 from collections import Counter
@@ -10,8 +11,9 @@ from collections import Counter
 from worker.platforms.qualcomm import reasons
 from worker.platforms.qualcomm.compile import CONTEXT
 from worker.stages.accuracy import compare
-from worker.stages.feeds import CALIBRATION
+from worker.stages.feeds import CALIBRATION, OWN_INPUTS
 from worker.stages.messages import raise_if_out_of_memory, tidy
+from worker.stages.overflow import overflow_named, with_overflow_told
 
 _EDGES = ("zeros", "ones")
 
@@ -26,10 +28,14 @@ def run(job):
     if reference["skipped"]:
         return {"skipped": True}
     quantized = job["parameters"]["precision"] != "fp16"
-    chosen = _choose(reference["samples"], job["parameters"]["simulated_samples"] or (3 if quantized else 1))
+    several = quantized or OWN_INPUTS in job["inputs"]
+    chosen = _choose(reference["samples"], job["parameters"]["simulated_samples"] or (3 if several else 1))
     names = [entry["name"] for entry in reference["inputs"]], [entry["name"] for entry in reference["outputs"]]
     session = _open(job)
-    return compare(job, lambda inputs: _run(session, names, inputs, job), chosen).judge(job["parameters"])
+    gate = compare(job, lambda inputs: _run(session, names, inputs, job), chosen)
+    overflow = [] if quantized else reference["overflow"]  # what is quantised has scales for its values
+    with overflow_named(overflow):
+        return with_overflow_told(gate.judge(job["parameters"]), overflow)
 
 
 def _choose(samples, count):

@@ -20,12 +20,13 @@ _OPTIONS = (
 PLAN = Plan("rockchip", RKNN, (
     *common.BEGIN,
     *common.CALIBRATION,
+    *common.OWN_INPUTS,
     common.REFERENCE,
     Stage("prepare", "worker.platforms.rockchip.prepare:run", common.ONNX.name, inputs=("optimize",)),
     Stage("compile", "worker.platforms.rockchip.compile:run", RKNN.name,
-          inputs=("optimize", "prepare", "calibration", "reference"), parameters=_OPTIONS, weight=6),
+          inputs=("optimize", "prepare", *common.SAMPLES), parameters=_OPTIONS, weight=6),
     # In the environment that is cheaper to fork: it computes nothing.
-    Stage("verify", "worker.platforms.rockchip.verify:run", common.ONNX.name, inputs=("compile",),
-          parameters=("precision", "verify", "accept_accuracy")),
+    Stage("verify", "worker.platforms.rockchip.verify:run", common.ONNX.name, inputs=("compile", "reference"),
+          parameters=("precision", "float_dtype", "verify", "accept_accuracy")),
     common.PUBLISH,
 ))

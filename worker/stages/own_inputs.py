@@ -1,0 +1,27 @@
+"""Stage: the client's own test inputs as plain arrays: what the accuracy check then judges by, instead of seeded ones.
+
+The set has the form of a calibration set. Of a larger one `verify.samples` are taken, spread over it.
+"""
+from shared.rules.reasons.test_inputs import as_test_inputs
+from worker.stage_api import StageError
+from worker.stages.asked import open_before
+from worker.stages.calibration import find_samples, spread, write_samples
+
+PARAMETER = "verify.inputs"
+
+
+def run(job):
+    """Writes NNNNN_I.npy as the stage `calibration` does. Facts: `samples` (the files of each), `verify` (the indices
+    of all of them).
+
+    Raises:
+        StageError: `test_inputs_invalid`: names the file and what is wrong with it.
+    """
+    inputs, _ = open_before(job)
+    try:
+        root, samples = find_samples(job["inputs"]["verify_files"], PARAMETER, inputs)
+        taken = [samples[index] for index in spread(len(samples), job["parameters"]["verify"]["samples"])]
+        written = write_samples(job, root, taken)
+    except StageError as error:
+        raise as_test_inputs(error) from error
+    return {"samples": written, "verify": list(range(len(written)))}
