@@ -290,3 +290,14 @@ def colour_differences() -> onnx.ModelProto:
                   helper.make_node("Conv", ["means", "differ"], ["y"])], [value("x", [1, 3, 32, 32])],
                  [value("y", [1, 3, 28, 28])], [numpy_helper.from_array(mean, "mean"),
                                                 numpy_helper.from_array(differ[..., None, None], "differ")])
+
+
+def variances() -> onnx.ModelProto:
+    """Normalises by a variance of millions, from a ReduceMean of squares: inputs and output are small."""
+    nodes = [helper.make_node("Conv", ["x", "w"], ["c"]), helper.make_node("Mul", ["c", "scale"], ["large"]),
+             helper.make_node("Mul", ["large", "large"], ["square"]),
+             helper.make_node("ReduceMean", ["square"], ["variance"], axes=[1], keepdims=1),
+             helper.make_node("Sqrt", ["variance"], ["deviation"]),
+             helper.make_node("Div", ["large", "deviation"], ["y"])]
+    return model(nodes, [value("x", [1, 3, 16, 16])], [value("y", [1, 16, 16, 16])],
+                 [weights("w", 16, 3, 1, 1), constant("scale", 4000, np.float32)])

@@ -216,10 +216,10 @@ def object_parameters(platform: Platform) -> list[str]:
 
 
 def _objects_of(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from _objects_of(field.annotation, f"{prefix}{name}.")
-        elif _names_object(field.annotation, field.metadata):
+    for name, info in model.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            yield from _objects_of(info.annotation, f"{prefix}{name}.")
+        elif _names_object(info.annotation, info.metadata):
             yield prefix + name
 
 

@@ -7,22 +7,18 @@ import os
 import zipfile
 
 from shared.rules.models import MODEL
-from worker.stage_api import log, report
+from worker.stage_api import report
 from worker.stages import reasons
 from worker.stages.asked import model_folder, open_before
-from worker.stages.distribution import Distribution
 from worker.stages.feeds import CALIBRATION, OWN, OWN_INPUTS, describe_sample, raw_inputs
-from worker.stages.inner import open_inner
 from worker.stages.joins import find_joined
+from worker.stages.looked_into import LookedInto
 from worker.stages.messages import raise_if_out_of_memory, tidy
-from worker.stages.overflow import Overflow
 from worker.stages.preprocess import check, constants, to_model
-from worker.stages.samples import OUTPUTS, input_name, inputs_digest, make_inputs, output_name
+from worker.stages.samples import EDGES, OUTPUTS, input_name, inputs_digest, make_inputs, output_name
 
 _SEEDED = ("picture", "noise")  # in turn
-_EDGES = ("zeros", "ones")
 _MAX_BYTES = 1 << 30  # of all samples together
-_LOOKED_AT = 2  # samples whose inner values are looked at, where there is no set
 
 
 def run(job):
@@ -49,7 +45,7 @@ def run(job):
     calibration, own = (job["inputs"].get(name) for name in ("calibration", OWN_INPUTS))
     warnings = _warn_of_images(job, sent, calibration)
     plan = _plan(verify["samples"], calibration, own)
-    looked_into = _LookedInto(job, names, has_set=calibration is not None and own is None)
+    looked_into = LookedInto(job, names, has_set=calibration is not None and own is None)
     with zipfile.ZipFile(os.path.join(job["output_dir"], OUTPUTS), "w") as archive:
         answers = _Answers(archive, len(names))
         for number, (kind, seed) in enumerate(plan):
@@ -94,69 +90,10 @@ def _run(session, names, feed, kind, job, warnings):
         return [np.asarray(output) for output in session.run(names, feed)]
     except Exception as error:  # ONNX Runtime's errors share no base class
         raise_if_out_of_memory(error)
-        if kind not in _EDGES:
+        if kind not in EDGES:
             raise reasons.NOT_RUN(said=tidy(error, job)) from error
         warnings.append(f"sample {kind!r} left out, the model itself fails on it: {tidy(error, job, 200)}")
         return None
-
-
-class _LookedInto:
-    """What the model's inner tensors tell of the samples. All of a set's samples are looked at, and the seeded ones
-    beside them; else the first two."""
-
-    def __init__(self, job, names, has_set):
-        self._folder, self._threads = job["inputs"]["optimize"]["dir"], job["threads"]
-        self._names, self._has_set, self._left = names, has_set, _LOOKED_AT
-        self._inner, self._overflow, self._distribution = None, Overflow(), Distribution()
-        self._left_out = []
-
-    def is_to_be_judged(self, kind, feed, outputs):
-        """Whether the sample tells anything of an artefact. Those of a set come first; a seeded one that drives the
-        model beyond what they do is left out."""
-        if kind in _EDGES or not (self._has_set or self._left):
-            return True
-        ranges = self._look(feed)
-        if not ranges:
-            return True
-        self._overflow.add(ranges)
-        named = dict(zip(self._names, outputs))
-        if kind == CALIBRATION:
-            self._distribution.learn(ranges, named)
-        beyond = self._distribution.find_beyond(ranges, named) if self._has_set and kind != CALIBRATION else None
-        if beyond:
-            self._left_out.append(beyond)
-        return beyond is None
-
-    def warnings(self):
-        """That seeded samples were left out, and why: the first of them."""
-        if not self._left_out:
-            return []
-        first, (least, greatest) = self._left_out[0], self._left_out[0]["range"]
-        return [f"seeded samples that are left out, being of another kind than the calibration set: "
-                f"{len(self._left_out)}; for the first the model itself computes {first['value']:.4g} in "
-                f"{first['name']!r}, for the set {least:.4g} to {greatest:.4g}"]
-
-    def overflow(self):
-        return self._overflow.tensors(os.path.join(self._folder, MODEL))
-
-    def _look(self, feed):
-        """The ranges; {} where the model cannot be looked into."""
-        if self._inner is None:
-            self._inner = open_inner(self._folder, self._threads) or False
-        self._left = max(0, self._left - 1)
-        if not self._inner:
-            return {}
-        try:
-            return dict(_ranges_of(feed), **self._inner.run(feed))
-        except Exception as error:  # ONNX Runtime's errors share no base class; the model itself did run
-            log(f"the model's inner tensors are not looked at: {tidy(error, {'output_dir': '', 'inputs': {}}, 200)}")
-            self._inner = False
-            return {}
-
-
-def _ranges_of(feed):
-    return {name: (float(array.min()), float(array.max())) for name, array in feed.items()
-            if array.dtype.kind == "f" and array.size}
 
 
 class _Answers:
@@ -228,7 +165,7 @@ def _plan(count, calibration, own):
         return [(CALIBRATION, index) for index in calibration["facts"]["verify"]] + [
             ("picture", 2 * seed) for seed in range(count)]
     seeded = [(_SEEDED[seed % 2], seed) for seed in range(count)]
-    return seeded[:1] + [(edge, 0) for edge in _EDGES] + seeded[1:]
+    return seeded[:1] + [(edge, 0) for edge in EDGES] + seeded[1:]
 
 
 def _check_finite(feed):

@@ -335,3 +335,17 @@ def test_the_precision_is_read_off_the_compilers_trace(host: ToolHost, tmp_path:
                                                        files: dict[str, bytes] | None) -> None:
     conversion = convert(host, tmp_path, models.convolution(), precision=precision, calibration_files=files)
     assert conversion.run("compile")["precision"] == precision
+
+
+# --- what half precision cannot hold, and test inputs of the client's own ---------------------------------------------
+
+
+def test_a_refusal_over_values_beyond_half_precision_names_them_as_the_cause(host: ToolHost, tmp_path: Path) -> None:
+    error = refusal(convert(host, tmp_path, models.variances()))
+    assert error.code == "accuracy_too_low" and "the likely cause" in error.en and "square (" in error.en
+
+
+def test_own_test_inputs_are_simulated(host: ToolHost, tmp_path: Path) -> None:
+    facts = convert(host, tmp_path, models.convolution(), test_inputs=pictures([1, 3, 32, 32], 4),
+                    verify={"samples": 4}).run("verify")
+    assert facts["passed"] and facts["samples"] == 3

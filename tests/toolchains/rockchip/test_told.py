@@ -88,3 +88,16 @@ def test_a_crash_over_a_recurrent_layer_is_told_as_the_tools_own_with_what_to_do
     error = refusal(make(model, precision="int8", calibration_files=files))
     assert error.code == "compile_failed" and "SIG" in error.en and "LSTM Y" in error.en
     assert "fp16" in error.hint and "custom_hybrid" in error.hint
+
+
+def test_values_beyond_half_precision_are_told_or_named_as_the_cause(make: Make) -> None:
+    conversion = make(models.variances(), accept_accuracy=True)
+    (warning,) = conversion.run("verify")["warnings"]
+    assert "square (" in warning
+
+
+def test_own_test_inputs_are_simulated(make: Make) -> None:
+    conversion = make(models.convolution(), **INT8 | {"calibration_files": pictures(6, 1, 3, 32, 32)},
+                      test_inputs=pictures(2, 1, 3, 32, 32), verify={"samples": 2})
+    facts = conversion.run("verify")
+    assert facts["passed"] and facts["samples"] == 2 and "seeded_outputs" not in facts

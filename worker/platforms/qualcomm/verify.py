@@ -14,8 +14,7 @@ from worker.stages.accuracy import compare
 from worker.stages.feeds import CALIBRATION, OWN_INPUTS
 from worker.stages.messages import raise_if_out_of_memory, tidy
 from worker.stages.overflow import overflow_named, with_overflow_told
-
-_EDGES = ("zeros", "ones")
+from worker.stages.samples import EDGES
 
 
 def run(job):
@@ -43,7 +42,7 @@ def _choose(samples, count):
     taken, chosen = Counter(), []
     for number, sample in enumerate(samples):
         calibrated = sample["kind"] == CALIBRATION
-        if sample["kind"] not in _EDGES and taken[calibrated] < count:
+        if sample["kind"] not in EDGES and taken[calibrated] < count:
             taken[calibrated] += 1
             chosen.append(number)
     return chosen
