@@ -60,6 +60,31 @@ class StageRecord(Document):
     seconds: float
     cached: bool
     peak_memory_bytes: int | None = None
+    # What the stage failed of, where that has ended an attempt (`precision: "auto"`) and not the task.
+    refused: str | None = Field(None, exclude_if=lambda value: value is None)
+
+
+class Attempted(Document):
+    """One conversion that `precision: "auto"` has tried, or why it has not.
+
+    `status`: `passed`; `accepted`, the gate failed it and the client takes it; `failed`; `not_compared`, nothing here
+    can run it; `skipped`, the time was over; `not_available`, for want of a calibration set. `parameters` are those in
+    which it differs from the target's defaults. `accuracy` are the figures of the worst output. `message` is English,
+    `message_zh` the same in Chinese.
+    """
+
+    name: str
+    precision: str
+    parameters: dict[str, Any]
+    status: str
+    chosen: bool = False
+    seconds: float | None = None  # of the stages that no earlier attempt has run; from the cache or not
+    size_bytes: int | None = None
+    accuracy: dict[str, Any] | None = None
+    code: str | None = None  # why it failed
+    stage: str | None = None  # where
+    message: str = ""
+    message_zh: str = ""
 
 
 class StoredFailure(Document):
@@ -74,10 +99,14 @@ class StoredFailure(Document):
     log_tail: str = ""
     message_zh: str = ""
     hint_zh: str = ""
+    # What was tried for `precision: "auto"`; not written for other tasks.
+    attempts: Annotated[list[Attempted] | None, BeforeValidator(shorten)] = Field(
+        None, exclude_if=lambda value: value is None)
 
     @classmethod
-    def of(cls, refusal: Refusal, stage: str | None = None, log_tail: str = "") -> StoredFailure:
-        return cls(**refusal.to_json(), stage=stage, log_tail=log_tail)
+    def of(cls, refusal: Refusal, stage: str | None = None, log_tail: str = "",
+           attempts: list[Attempted] | None = None) -> StoredFailure:
+        return cls(**refusal.to_json(), stage=stage, log_tail=log_tail, attempts=attempts)
 
 
 class TaskResult(Document):
@@ -94,6 +123,9 @@ class TaskResult(Document):
     report_page_path: str | None = None
     toolchain: dict[str, str] = Field({})
     accuracy: Annotated[dict[str, Any] | None, BeforeValidator(shorten)] = None  # the report has all of it
+    # What was tried for `precision: "auto"`; not written for other tasks.
+    attempts: Annotated[list[Attempted] | None, BeforeValidator(shorten)] = Field(
+        None, exclude_if=lambda value: value is None)
 
     def objects(self) -> list[str]:
         """The paths of all published objects: the artefact's, the manifest and the reports."""

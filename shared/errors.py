@@ -23,6 +23,8 @@ errors are wrapped with `raise … from`, so that no caller has to know which ad
 """
 from __future__ import annotations
 
+from typing import Any
+
 from shared.rules.refusal import Refusal
 from shared.texts import Text
 
@@ -170,6 +172,9 @@ class ConversionFailed(AppError):
         self.refusal = refusal
         self.stage = stage
         self.log_tail = log_tail
+        self.found = refusal.found
+        self.seconds = 0.0  # how long the stage had run
+        self.attempts: list[Any] | None = None  # `documents.Attempted`: what `precision: "auto"` has tried
 
     @property
     def code(self) -> str:

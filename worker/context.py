@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared.documents import StageRecord, Task
+from shared.documents import Attempted, StageRecord, Task
 from shared.files import Files
 from shared.rules.bilingual import Bilingual
 from shared.settings import Settings
@@ -29,7 +29,10 @@ class CoreContext:
     """`inputs` are the results of the stages that the stage declares, `input_dirs` their files, `parameters` those that
     it declares. `stages` are the task's, `records` and `results` those of the finished ones, `toolchains` this
     machine's, by environment. `origin` are the versions of the objects that the stage's key names. `publication` is
-    where the claim writes its output. `report` raises `Interrupted` if the task is not to go on."""
+    where the claim writes its output. `report` raises `Interrupted` if the task is not to go on.
+
+    With `precision: "auto"` `task`, `stages`, `records` and `results` are those of one attempt, as a task of that
+    precision would have them. `requested` are the parameters that were sent, `attempts` tells what was tried."""
 
     task: Task
     settings: Settings
@@ -45,3 +48,5 @@ class CoreContext:
     origin: dict[str, Any]
     publication: Publication
     report: Callable[[float, str], None]
+    requested: dict[str, Any]
+    attempts: list[Attempted] | None = None

@@ -45,7 +45,7 @@ class Ending:
         logger.info("the task failed: %s", failed, extra=labels | {"code": failed.code})
         self._recorder.settle()
         self._withdraw_while_ours()
-        failure = StoredFailure.of(failed.refusal, failed.stage or stage, failed.log_tail)
+        failure = StoredFailure.of(failed.refusal, failed.stage or stage, failed.log_tail, failed.attempts)
         while not self._lease.fail(failure):
             if self.leave():
                 return None

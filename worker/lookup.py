@@ -3,40 +3,48 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from shared.documents import StageRecord
 from shared.errors import ConversionFailed
 from worker.execution import declared
 from worker.keys import form_of, stage_key
-from worker.plan import Stage, load_entry
+from worker.plan import load_entry
+from worker.refused import as_result, is_of_this_run, is_refused, refusal_key, refused_code
 from worker.results import StageResult
+from worker.steps import Step
 from worker.tools import Tools
 
+NO_FILES = Path("/nonexistent")  # where the files of a result lie that has none
 
-def usable_records(stages: Sequence[Stage], records: Sequence[StageRecord]) -> dict[str, StageRecord]:
-    """Those of a task's records whose results this version can read, by stage: of the same form, as are those of all
-    the stages that it depends on. What is no key addresses nothing."""
+
+def usable_records(steps: Sequence[Step], records: Sequence[StageRecord]) -> dict[str, StageRecord]:
+    """Those of a task's records whose results this version can read, by step: of the same form, as are those of all
+    the steps that it depends on. What is no key addresses nothing."""
     by_name = {record.name: record for record in records}
     usable: dict[str, StageRecord] = {}
-    for stage in stages:
-        record = by_name.get(stage.name)
-        if record and stage.cached and form_of(record.key) == stage.form and usable.keys() >= set(stage.inputs):
-            usable[stage.name] = record
+    for step in steps:
+        record = by_name.get(step.name)
+        if record and step.stage.cached and form_of(record.key) == step.stage.form and (
+                usable.keys() >= set(step.inputs.values())):
+            usable[step.name] = record
     return usable
 
 
 class StageLookup:
-    """For one claim. What it finds on this machine is held in `holds`, so that the cache does not evict it."""
+    """For one claim. What it finds on this machine is held in `holds`, so that the cache does not evict it. `results`
+    are always those of the earlier steps, by the steps' names."""
 
-    def __init__(self, tools: Tools, platform: str, parameters: dict[str, Any], holds: ExitStack) -> None:
-        self._tools, self._platform, self._parameters, self._holds = tools, platform, parameters, holds
+    def __init__(self, tools: Tools, platform: str, holds: ExitStack) -> None:
+        self._tools, self._platform, self._holds = tools, platform, holds
 
-    def find(self, stage: Stage, results: dict[str, StageResult],
+    def find(self, step: Step, results: dict[str, StageResult],
              recorded: StageRecord | None = None) -> tuple[str, dict[str, Any], StageResult | None]:
-        """The stage's key, the versions of the objects that the key names, and the result, if the cache has it.
+        """The stage's key, the versions of the objects that the key names, and the result, if the cache has it: what
+        an attempt's stage has refused is one too.
 
-        `results` are those of the earlier stages. A stage that the task has recorded keeps its recorded key.
+        A step that the task has recorded keeps its recorded key.
 
         Raises:
             ConversionFailed: an object that the key would name is not there.
@@ -44,36 +52,56 @@ class StageLookup:
         """
         if recorded:
             return recorded.key, {}, self.hold(self._tools.cache.find(recorded.key))
-        versions = self._call(stage, stage.origin) if stage.origin else {}
-        key = self._key(stage, results, versions)
+        stage = step.stage
+        versions = self._call(step, stage.origin) if stage.origin else {}
+        key = self._key(step, results, versions)
         if not stage.cached:
             return key, versions, None
         result = self._tools.cache.find(key)
-        if result and stage.renewed and (now := self._call(stage, stage.renewed, result.facts)) is not None:
-            key, versions = self._key(stage, results, now), now
+        if result and stage.renewed and (now := self._call(step, stage.renewed, result.facts)) is not None:
+            key, versions = self._key(step, results, now), now
             result = self._tools.cache.find(key)
+        if result is None and step.tries:
+            result = self._tools.cache.find(refusal_key(key))
         return key, versions, self.hold(result)
 
-    def foreign(self, stages: Sequence[Stage], results: dict[str, StageResult]) -> set[str]:
-        """The stages whose results this code and this toolchain would not have given their keys, with all that depend
+    def find_here(self, step: Step, key: str) -> StageResult | None:
+        """What another task of this machine has made meanwhile."""
+        cache = self._tools.cache
+        return self.hold(cache.find_here(key) or (cache.find_here(refusal_key(key)) if step.tries else None))
+
+    def keep_refusal(self, step: Step, key: str, error: ConversionFailed) -> StageResult:
+        """What has ended an attempt, as the result of its step. Its own result would have had the `key`."""
+        toolchain = self._tools.toolchains.get(step.stage.environment)
+        result, hold = self._tools.cache.keep(
+            as_result(key, step.name, step.task.id, error, toolchain.versions if toolchain else {}), NO_FILES)
+        self._holds.enter_context(hold)
+        return result
+
+    def foreign(self, steps: Sequence[Step], results: dict[str, StageResult]) -> set[str]:
+        """The steps whose results this code and this toolchain would not have given their keys, with all that depend
         on them. A changed upload counts too.
 
         Raises:
             Unavailable: the object store does not answer.
         """
         found: set[str] = set()
-        for stage in stages:
-            if stage.name in results and stage.cached and (
-                    found & set(stage.inputs) or self._key_now(stage, results) != results[stage.name].key):
-                found.add(stage.name)
+        for step in steps:
+            if step.name in results and step.stage.cached and (
+                    found & set(step.inputs.values()) or self._key_now(step, results) != results[step.name].key):
+                found.add(step.name)
         return found
 
-    def _key_now(self, stage: Stage, results: dict[str, StageResult]) -> str | None:
+    def _key_now(self, step: Step, results: dict[str, StageResult]) -> str | None:
+        stage, result = step.stage, results[step.name]
         try:
-            versions = self._call(stage, stage.origin) if stage.origin else {}
-            if stage.renewed and (now := self._call(stage, stage.renewed, results[stage.name].facts)) is not None:
+            versions = self._call(step, stage.origin) if stage.origin else {}
+            if stage.renewed and (now := self._call(step, stage.renewed, result.facts)) is not None:
                 versions = now
-            return self._key(stage, results, versions)
+            key = self._key(step, results, versions)
+            if is_refused(result):
+                return refusal_key(key, step.task.id if is_of_this_run(refused_code(result) or "") else "")
+            return key
         except (ConversionFailed, LookupError, TypeError, ValueError, AttributeError):
             return None  # the upload is gone, or the facts are in a form that this code cannot read
 
@@ -83,15 +111,17 @@ class StageLookup:
             self._holds.enter_context(hold)
         return result
 
-    def _call(self, stage: Stage, entry: str, *facts: dict[str, Any]) -> Any:
+    def _call(self, step: Step, entry: str, *facts: dict[str, Any]) -> Any:
         try:
-            return load_entry(entry)(self._tools.files, declared(stage, self._parameters), *facts)
+            return load_entry(entry)(self._tools.files, declared(step.stage, step.parameters), *facts)
         except ConversionFailed as error:
-            error.stage = stage.name
+            error.stage = step.name
             raise
 
-    def _key(self, stage: Stage, results: dict[str, StageResult], versions: dict[str, Any]) -> str:
+    def _key(self, step: Step, results: dict[str, StageResult], versions: dict[str, Any]) -> str:
+        stage = step.stage
         toolchain = self._tools.toolchains.get(stage.environment)
-        inputs = versions if stage.origin else {name: results[name].output_digest for name in stage.inputs}
+        inputs = versions if stage.origin else {
+            name: result.output_digest for name, result in step.pick(results).items()}
         return stage_key(stage, self._platform, toolchain.digest if toolchain else None,
-                         declared(stage, self._parameters), inputs)
+                         declared(stage, step.parameters), inputs)

@@ -25,11 +25,21 @@ def make_manifest(context: CoreContext, artefact: StageResult, names: dict[str, 
         "input": {"path": task.input_path, "files": context.results["fetch"].files},
         "output_path": task.output_path,
         "parameters": task.parameters,
+        **_auto(context),
         "artefact": [{"path": path, **artefact.files[name]} for path, name in names.items()],
         "stages": [_stage(context, stages[record.name]) | {
             "key": record.key, "output_digest": record.output_digest, "cached": record.cached,
             "seconds": record.seconds, "peak_memory_bytes": record.peak_memory_bytes} for record in context.records],
     }
+
+
+def _auto(context: CoreContext) -> dict[str, Any]:
+    """With `precision: "auto"`: what was asked for, and what was tried. The manifest's `parameters` are those of the
+    chosen conversion, which make the artefact again."""
+    if context.attempts is None:
+        return {}
+    rows = [row.model_dump(mode="json", exclude={"message_zh"}) for row in context.attempts]
+    return {"auto": {"requested": context.requested, "attempts": rows}}
 
 
 def _stage(context: CoreContext, stage: Stage) -> dict[str, Any]:

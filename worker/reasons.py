@@ -1,4 +1,5 @@
 """The catalogue of what the worker itself says of a stage. Standard library only: the toolhost says some of it too."""
+from shared.rules.bilingual import Bilingual, Template
 from shared.rules.refusal import Reason
 
 # --- limits
@@ -59,3 +60,21 @@ PARAMETERS_OF_ANOTHER_VERSION = Reason(
     "所有 worker 升级到创建该任务的版本后重试", "retry when all workers are of the version that created the task")
 INTERNAL_ERROR = Reason("internal_error", "内部错误: {what}", "internal error: {what}", "详情见 worker 的日志",
                         "the worker's log has the details")
+
+# --- precision auto
+TOO_SLOW_TO_TRY = Reason(
+    "timeout", "该阶段超过 {seconds} 秒, 即 auto_time_s 剩余时间的一半",
+    "the stage took longer than {seconds} s, half of what was left of auto_time_s",
+    "提高 auto_time_s, 或直接发送此种转换的参数", "raise auto_time_s, or send the parameters of this conversion alone")
+NONE_PASSES = Template("已尝试的 {count} 种转换均未通过 ({tried}); {name}: {why}",
+                       "none of the {count} conversions that were tried passes ({tried}); {name}: {why}")
+TIME_WAS_OVER = Template("未尝试: auto_time_s ({seconds} 秒) 已用完", "not tried: auto_time_s ({seconds} s) was over")
+NEEDS_A_SET = Bilingual(
+    "需要校准集: 有校准集时会先尝试此种转换, 其产物更小更快",
+    "needs a calibration set: with one this conversion, whose artefact is smaller and faster, would be tried first")
+NO_SET_WAS_SENT = Template("未发送校准集, 因此未尝试更小更快的转换: {names}",
+                           "no calibration set was sent, so smaller and faster conversions were not tried: {names}")
+NOTHING_COMPARED = Bilingual(
+    "此 worker 无法运行产物, 因此未能按精度选择: 取最快的浮点转换",
+    "this worker cannot run the artefact, so accuracy could not choose: the fastest conversion in floating point was "
+    "taken")

@@ -7,9 +7,11 @@ from typing import Any
 
 from pydantic import Field
 
+from shared.documents import Attempted
 from shared.platforms import get_platforms
 from shared.schema import Model
 from shared.times import format_time
+from worker import reasons
 from worker.context import CoreContext
 from worker.results import StageResult
 from worker.slice_picture import draw
@@ -78,6 +80,7 @@ class Report(Model):
     unsupported: list[str] = Field(description="operator types that were left out; a completed task has none")
     memory: dict[str, int] = Field(description="{what: bytes}, as the vendor's tool tells")
     accuracy: dict[str, Any] | None = Field(description="against ONNX Runtime; null: the target cannot run it here")
+    attempts: list[Attempted] | None = Field(None, description="what precision auto has tried; null: it was not asked")
     details: dict[str, Any] = Field(description="what only this target tells")
     timings: list[Timing]
     warnings: list[str]
@@ -104,13 +107,23 @@ def make_report(context: CoreContext, artefact: StageResult, names: dict[str, st
         precision=facts.get("precision"), inputs=facts.get("inputs", []), outputs=facts.get("outputs", []),
         placement=facts.get("placement"), on_cpu=facts.get("on_cpu", []), unsupported=facts.get("unsupported", []),
         memory=facts.get("memory", {}), accuracy=_in_english(verify.facts) if verify else None,
+        attempts=context.attempts and [row.model_copy(update={"message_zh": ""}) for row in context.attempts],
         details=facts.get("details", {}),
         timings=[Timing(stage=record.name, seconds=record.seconds, cached=record.cached,
                         peak_memory_bytes=record.peak_memory_bytes) for record in context.records],
-        warnings=[f"{stage.name}: {text}" for stage in context.stages if stage.name in results
-                  for text in results[stage.name].facts.get("warnings", [])],
+        warnings=_warn_of_attempts(context.attempts or []) + [
+            f"{stage.name}: {text}" for stage in context.stages if stage.name in results
+            for text in results[stage.name].facts.get("warnings", [])],
         toolchain=artefact.tools, commands=[command for stage in context.stages if stage.name in results
                                             for command in results[stage.name].facts.get("commands", [])])
+
+
+def _warn_of_attempts(attempts: list[Attempted]) -> list[str]:
+    lacking = [row.name for row in attempts if row.status == "not_available"]
+    uncompared = any(row.chosen and row.status == "not_compared" for row in attempts)
+    return [text for text in (
+        reasons.NO_SET_WAS_SENT(names=", ".join(lacking)).en if lacking else "",
+        reasons.NOTHING_COMPARED.en if uncompared else "") if text]
 
 
 def _in_english(facts: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""Runs one claimed task: looks up the stages that are done, runs the next, records it, to the end or an interruption.
+"""Runs one claimed task: looks up the steps that are done, runs the next, records it, to the end or an interruption.
 
-Nothing here knows a target: the plan is the target's own.
+Nothing here knows a target: the plan is the target's own. Which step is next, `worker.attempts` tells.
 """
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import logging
 import shutil
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,21 @@ from shared.documents import StageRecord, Task, TaskResult
 from shared.errors import ConversionFailed, NotFound
 from shared.rules.bilingual import Bilingual
 from worker import reasons
+from worker.attempt_table import make_rows, none_passes, time_is_over
+from worker.attempts import Attempts
 from worker.context import CoreContext, InputChanged
 from worker.control import TaskControl, Wanted
 from worker.ending import Ending
 from worker.execution import declared, describe, make_job, run_child, stage_limits
 from worker.lease import Lease
 from worker.lookup import StageLookup, usable_records
-from worker.parameters import in_this_version, stage_parameters
-from worker.plan import CORE, Plan, Stage, load_entry
+from worker.parameters import in_this_version
+from worker.plan import CORE, Plan, load_entry
 from worker.publication import Publication
 from worker.recorder import Recorder
+from worker.refused import ends_an_attempt, refused_code
 from worker.results import StageResult
+from worker.steps import Step
 from worker.tools import Tools
 from worker.watch import Interrupted, StageRun
 
@@ -52,7 +57,7 @@ class TaskRunner:
         self._tools, self._plan, self._lease, self._folder = tools, plan, lease, folder
         self._task: Task = lease.task
         self._control: TaskControl = lease.control
-        self._results: dict[str, StageResult] = {}
+        self._results: dict[str, StageResult] = {}  # by step
         self._holds = ExitStack()  # on the cache's entries of these results
         self._recorder = Recorder(tools.cache, lease)
         self._publication = Publication(tools.files, self._task, lease.confirm, lease.is_live)
@@ -83,17 +88,17 @@ class TaskRunner:
     def _read_task(self) -> None:
         """What the document asks for, which may be of another version."""
         self._task = in_this_version(self._task, self._plan)
-        self._parameters = stage_parameters(self._task)
-        self._stages = self._plan.stages_for(self._task.parameters)
-        self._recorded = usable_records(self._stages, self._task.stages)
-        self._lookup = StageLookup(self._tools, self._plan.platform, self._parameters, self._holds)
+        self._attempts = Attempts(self._plan, self._task)
+        self._recorded = usable_records(self._attempts.steps, self._task.stages)
+        self._attempts.forget_refusals(self._recorded)
+        self._lookup = StageLookup(self._tools, self._plan.platform, self._holds)
 
     def _run_to_an_end(self) -> None:
         while True:
             try:
                 if self._publication.look():  # the write that follows proves that this claim was still the newest
-                    self._begin(next(stage for stage in self._stages if stage.name not in self._recorded))
-                self._run_stages()
+                    self._begin(self._attempts.next_name(self._recorded))
+                self._run_steps()
                 return self._complete()
             except Interrupted:
                 self._recorder.settle()
@@ -110,36 +115,42 @@ class TaskRunner:
             raise ConversionFailed(reasons.INPUT_UNSTABLE(count=AGAIN_LIMIT, why=reason.text)) from reason
         logger.warning("starting again: %s", reason, extra=self._labels())
 
-    def _run_stages(self) -> None:
-        while stage := next((s for s in self._stages if s.name not in self._results), None):
-            self._run_stage(stage)
+    def _run_steps(self) -> None:
+        while step := self._attempts.next_step(self._results):
+            self._run_step(step)
+        if self._attempts.current(self._results) is None:
+            raise none_passes(self._attempts, self._results)
 
-    # --- one stage --------------------------------------------------------------------------------------------------
+    # --- one step ---------------------------------------------------------------------------------------------------
 
-    def _run_stage(self, stage: Stage) -> None:
+    def _run_step(self, step: Step) -> None:
         self._check_boundary()
-        recorded = self._recorded.get(stage.name)
-        key, versions, result = self._lookup.find(stage, self._results, recorded)
+        recorded = self._recorded.get(step.name)
+        key, versions, result = self._lookup.find(step, self._results, recorded)
         if recorded and result is None:  # it is lost, and made anew of what is there now
-            key, versions, result = self._lookup.find(stage, self._results)
+            key, versions, result = self._lookup.find(step, self._results)
         cached = result is not None
         if result is None:
-            self._begin(stage)
+            self._begin(step.name)
             try:
-                result, cached = self._compute_once(stage, key, versions)
+                result, cached = self._compute_once(step, key, versions)
             except Exception as error:
                 self._blame_records(error)
-                raise
-        self._results[stage.name] = result
-        self._control.progress = self._percent(0, 0)
+                if not (step.tries and isinstance(error, ConversionFailed) and ends_an_attempt(error)):
+                    raise
+                logger.info("an attempt has failed: %s", error, extra=self._labels() | {"code": error.code})
+                result = self._lookup.keep_refusal(step, key, time_is_over(error, self._attempts, step))
+        self._results[step.name] = result
         record = recorded if cached and recorded and recorded.key == result.key else StageRecord(
-            name=stage.name, key=result.key, output_digest=result.output_digest, seconds=result.seconds, cached=cached,
-            peak_memory_bytes=result.peak_memory_bytes)
+            name=step.name, key=result.key, output_digest=result.output_digest, seconds=result.seconds, cached=cached,
+            peak_memory_bytes=result.peak_memory_bytes, refused=refused_code(result))
+        self._attempts.note(step, record)
+        self._control.progress = self._attempts.percent(self._results, None, 0.0)
         # Publishing counts as finished only together with the task.
-        known = not stage.cached or record is recorded
-        only_here = not known and not (cached and self._tools.cache.is_shared(key))
+        known = not step.stage.cached or record is recorded
+        only_here = not known and not (cached and self._tools.cache.is_shared(result.key))
         self._recorder.add(record, known=known, result=result if only_here else None)
-        logger.info("stage finished", extra=self._labels() | {"stage": stage.name, "seconds": record.seconds,
+        logger.info("stage finished", extra=self._labels() | {"stage": step.name, "seconds": record.seconds,
                                                               "cached": cached, "key": result.key})
 
     def _blame_records(self, error: Exception) -> None:
@@ -152,7 +163,7 @@ class TaskRunner:
             error, (LookupError, TypeError, ValueError, AttributeError, FileNotFoundError))
         if not crashed or not any(name in self._recorded for name in self._results):
             return
-        foreign = self._lookup.foreign(self._stages, self._results)
+        foreign = self._lookup.foreign(self._attempts.steps, self._results)
         if not any(name in self._recorded for name in foreign):
             return
         logger.warning("a stage crashed on results of another version, they are made anew: %s", error,
@@ -162,35 +173,35 @@ class TaskRunner:
             self._recorded.pop(name, None)
         raise ResultLost(OTHER_VERSION) from error
 
-    def _begin(self, stage: Stage) -> None:
-        if self._stage == stage.name:
+    def _begin(self, name: str) -> None:
+        if self._stage == name:
             return
-        while not self._lease.begin_stage(stage.name):
+        while not self._lease.begin_stage(name):
             self._check_boundary()
-        self._stage = stage.name
+        self._stage = name
 
-    def _compute_once(self, stage: Stage, key: str, versions: dict[str, Any]) -> tuple[StageResult, bool]:
-        """The stage's result, and whether another task's run of it has made it meanwhile."""
-        if not stage.cached:
-            return self._compute(stage, key, versions), False
+    def _compute_once(self, step: Step, key: str, versions: dict[str, Any]) -> tuple[StageResult, bool]:
+        """The step's result, and whether another task's run of it has made it meanwhile."""
+        if not step.stage.cached:
+            return self._compute(step, key, versions), False
         with self._tools.flights.alone(key, self._control, self._check_boundary,
                                        lambda: self._lease.waiting("stage")):
-            found = self._lookup.hold(self._tools.cache.find_here(key))
-            return (found, True) if found else (self._compute(stage, key, versions), False)
+            found = self._lookup.find_here(step, key)
+            return (found, True) if found else (self._compute(step, key, versions), False)
 
-    def _compute(self, stage: Stage, key: str, versions: dict[str, Any]) -> StageResult:
-        folder = self._folder / stage.name
+    def _compute(self, step: Step, key: str, versions: dict[str, Any]) -> StageResult:
+        folder, stage = self._folder / step.name, step.stage
         shutil.rmtree(folder, ignore_errors=True)  # an interrupted run's
         out = folder / "run" / "out"
         out.mkdir(parents=True)
-        input_dirs = {name: folder / "in" / name for name in stage.inputs}
+        input_dirs = {name: folder / "in" / name for name in step.inputs}
         for name, path in input_dirs.items():
-            self._place(self._results[name], path)
+            self._place(step.inputs[name], path)
         if stage.environment == CORE:
-            run = self._run_core(stage, out, input_dirs, versions)
+            run = self._run_core(step, out, input_dirs, versions)
         else:
-            job = make_job(stage, self._parameters, out, self._results, input_dirs, self._tools.threads)
-            run = self._run_child(stage.environment, stage.entry, folder / "run", job, stage.weight)
+            job = make_job(stage, step.parameters, out, step.pick(self._results), input_dirs, self._tools.threads)
+            run = self._run_child(step, folder / "run", job)
         result = describe(key, stage, out, run, self._tools.toolchains.get(stage.environment))
         if stage.cached:
             result, hold = self._tools.cache.keep(result, out)
@@ -198,44 +209,43 @@ class TaskRunner:
         shutil.rmtree(folder, ignore_errors=True)
         return result
 
-    def _place(self, result: StageResult, target: Path) -> None:
+    def _place(self, name: str, target: Path) -> None:
         try:
-            self._tools.cache.place(result, target)
+            self._tools.cache.place(self._results[name], target)
         except NotFound as error:
             for known in (self._recorded, self._results):
-                known.pop(result.stage, None)
+                known.pop(name, None)
             raise ResultLost(error.text) from error
 
-    def _run_core(self, stage: Stage, out: Path, input_dirs: dict[str, Path], versions: dict[str, Any]) -> StageRun:
+    def _run_core(self, step: Step, out: Path, input_dirs: dict[str, Path], versions: dict[str, Any]) -> StageRun:
         def report(percent: float, text: str) -> None:
-            self._report(stage.weight, percent, text)
+            self._report(step, percent, text)
             if self._control.wanted is Wanted.STOP or self._control.give_up:
                 raise Interrupted
 
-        started = time.monotonic()
-        facts = load_entry(stage.entry)(CoreContext(
-            task=self._task, settings=self._tools.settings, files=self._tools.files, output_dir=out,
-            inputs={name: self._results[name] for name in stage.inputs}, input_dirs=input_dirs, stages=self._stages,
-            records=self._recorder.records, results=self._results, toolchains=self._tools.toolchains,
-            parameters=declared(stage, self._parameters), origin=versions, publication=self._publication,
-            report=report))
+        started, attempts = time.monotonic(), self._attempts
+        attempt = attempts.current(self._results) or attempts.attempts[0]
+        facts = load_entry(step.stage.entry)(CoreContext(
+            task=step.task, settings=self._tools.settings, files=self._tools.files, output_dir=out,
+            inputs=step.pick(self._results), input_dirs=input_dirs, stages=attempt.stages,
+            records=attempt.records(self._recorder.records), results=attempt.pick(self._results),
+            toolchains=self._tools.toolchains, parameters=declared(step.stage, step.parameters), origin=versions,
+            publication=self._publication, report=report, requested=self._task.parameters,
+            attempts=make_rows(attempts, self._results) if attempts.is_auto else None))
         return StageRun(facts, round(time.monotonic() - started, 3), 0)
 
-    def _run_child(self, environment: str, entry: str, folder: Path, job: dict[str, Any], weight: int) -> StageRun:
-        limits = stage_limits(self._parameters.get("limits", {}), self._tools.settings)
-        return run_child(self._tools.hosts[environment], entry, folder, job, limits, self._control,
-                         lambda percent, text: self._report(weight, percent, text),
+    def _run_child(self, step: Step, folder: Path, job: dict[str, Any]) -> StageRun:
+        limits = stage_limits(step.parameters.get("limits", {}), self._tools.settings)
+        if (left_s := self._attempts.seconds_left(step)) is not None:
+            limits = replace(limits, time_s=min(limits.time_s, left_s))
+        return run_child(self._tools.hosts[step.stage.environment], step.stage.entry, folder, job, limits,
+                         self._control, lambda percent, text: self._report(step, percent, text),
                          lambda path: self._tools.logs.following(self._task.id, str(self._stage), path))
 
     # --- progress ---------------------------------------------------------------------------------------------------
 
-    def _percent(self, weight: int, stage_percent: float) -> float:
-        done = sum(stage.weight for stage in self._stages if stage.name in self._results)
-        total = sum(stage.weight for stage in self._stages)
-        return round(100.0 * (done + weight * stage_percent / 100.0) / total, 1)
-
-    def _report(self, weight: int, percent: float, text: str) -> None:
-        self._control.progress = self._percent(weight, percent)
+    def _report(self, step: Step, percent: float, text: str) -> None:
+        self._control.progress = self._attempts.percent(self._results, step, percent)
         logger.debug("progress: %s", text, extra=self._labels())
 
     def _labels(self) -> dict[str, str | None]:

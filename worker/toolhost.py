@@ -179,7 +179,7 @@ def run_stage(job):
     try:
         return {"facts": getattr(importlib.import_module(module), function)(arguments)}
     except StageError as error:
-        return {"error": error.to_json()}
+        return {"error": error.to_json(), "found": error.found}
     except Exception as error:
         traceback.print_exc()
         if is_out_of_memory(error):

@@ -167,6 +167,7 @@ class Watch:
                     return StageRun(dict(told["facts"]), round(self._ran_s, 3),
                                     max(self._peak_bytes, self._exit["peak_memory_bytes"]))
                 error = ConversionFailed(self._refusal(told["error"]))
+                error.found = dict(told.get("found", {}))
             except FileNotFoundError:
                 error = ConversionFailed(self._last_words() or _died(self._exit))
             except (ValueError, TypeError, KeyError, RecursionError, OSError) as reason:
@@ -175,7 +176,7 @@ class Watch:
         # Who cannot write cannot say so either: tools just end, each in its own way.
         if error.code == "stage_crashed" and shutil.disk_usage(self._folder).free < FULL_BELOW_BYTES:
             error = ConversionFailed(reasons.DISK_FULL())
-        error.log_tail = read_tail(self._log, self._folder)
+        error.log_tail, error.seconds = read_tail(self._log, self._folder), round(self._ran_s, 3)
         # As the tool wrote it, for the operator: what clients see has no stack traces and no folders of the machine.
         logger.info("a stage fails with %s; its log ends with: %s", error.code,
                     read_end(self._log, TAIL_BYTES).decode(errors="replace"), extra={"folder": str(self._folder)})

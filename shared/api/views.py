@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainSerializer, SerializationInfo
 
+from shared.documents import Attempted as StoredAttempt
 from shared.documents import Priority, Status, StoredFailure, Task
 from shared.documents import TaskResult as StoredResult
 from shared.rules.error_codes import ERRORS, describe
@@ -19,8 +20,26 @@ class TaskRef(StrictModel):
     task_id: TaskIdText
 
 
+class Attempted(StoredAttempt):
+    """One conversion that `precision: "auto"` has tried, or why it has not.
+
+    `status`: `passed`; `accepted`, the accuracy check failed it and the client takes it; `failed`, for the reason
+    `code`; `not_compared`, nothing here can run it; `skipped`, the time was over; `not_available`, for want of a
+    calibration set. `message` is in the client's language.
+    """
+
+    message: Text  # type: ignore[assignment]  # both languages, of which the answer shows one
+    message_zh: str = Field("", exclude=True)
+
+
+def view_attempts(attempts: list[StoredAttempt] | None) -> list[Attempted] | None:
+    return None if attempts is None else [
+        Attempted(**dict(row) | {"message": Text(row.message_zh or row.message, row.message)}) for row in attempts]
+
+
 class TaskFailure(Model):
-    """Why a task failed. Message and hint are in the client's language."""
+    """Why a task failed. Message and hint are in the client's language. `attempts` is what `precision: "auto"` has
+    tried, in vain."""
 
     code: str = Field(description=describe(ERRORS))
     stage: str | None = None
@@ -28,6 +47,7 @@ class TaskFailure(Model):
     message: Text
     hint: Text = Field(Text("", ""), json_schema_extra={"default": ""})  # the schema shows what JSON holds
     log_tail: str = ""
+    attempts: list[Attempted] | None = None
 
 
 def _choose_texts(facts: dict[str, Any] | None, info: SerializationInfo) -> dict[str, Any] | None:
@@ -41,9 +61,11 @@ def _choose_texts(facts: dict[str, Any] | None, info: SerializationInfo) -> dict
 
 
 class TaskResult(StoredResult):
-    """The published artefact. The texts in `accuracy` are in the client's language."""
+    """The published artefact. The texts in `accuracy` are in the client's language. `attempts` is what
+    `precision: "auto"` has tried."""
 
     accuracy: Annotated[dict[str, Any] | None, PlainSerializer(_choose_texts)] = None
+    attempts: list[Attempted] | None = None  # type: ignore[assignment]  # with texts in the client's language
 
 
 class StageView(Model):
@@ -51,6 +73,7 @@ class StageView(Model):
     status: str
     seconds: float | None = None
     cached: bool = False
+    refused: str | None = Field(None, description="precision auto: the code of what has ended the attempt there")
 
 
 class TaskView(Model):
@@ -94,11 +117,17 @@ def view_failure(error: StoredFailure | None) -> TaskFailure | None:
     return None if error is None else TaskFailure(
         code=error.code, stage=error.stage, vendor_code=error.vendor_code,
         message=Text(error.message_zh or error.message, error.message),
-        hint=Text(error.hint_zh or error.hint, error.hint), log_tail=error.log_tail)
+        hint=Text(error.hint_zh or error.hint, error.hint), log_tail=error.log_tail,
+        attempts=view_attempts(error.attempts))
+
+
+def view_result(result: StoredResult | None) -> TaskResult | None:
+    return None if result is None else TaskResult(**dict(result) | {"attempts": view_attempts(result.attempts)})
 
 
 def view_task(task: Task, waits_for: WaitsFor | None = None) -> TaskView:
-    stages = [StageView(name=s.name, status=s.status, seconds=s.seconds, cached=s.cached) for s in task.stages]
+    stages = [StageView(name=s.name, status=s.status, seconds=s.seconds, cached=s.cached, refused=s.refused)
+              for s in task.stages]
     if task.stage and not any(s.name == task.stage for s in task.stages):
         status = {Status.FAILED: "failed", Status.PAUSED: "paused"}.get(task.status, "running")
         stages.append(StageView(name=task.stage, status=status))
@@ -108,6 +137,6 @@ def view_task(task: Task, waits_for: WaitsFor | None = None) -> TaskView:
         priority=task.priority, labels=task.labels, group_id=task.group_id,
         waits_for=waits_for, progress=round(task.progress, 1), stage=task.stage,
         log_lines=task.log_lines, stages=stages,
-        error=view_failure(task.error), result=task.result and TaskResult(**dict(task.result)),
+        error=view_failure(task.error), result=view_result(task.result),
         updated_at=format_time(task.updated_at),
         started_at=format_time(task.started_at), finished_at=format_time(task.finished_at))

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from shared.platforms.candidates import AUTO, AUTO_TIME_S, Candidate, choose, explain_none
 from shared.platforms.fixed import FixedInputs
 from shared.platforms.shapes import parse_input_shape
 from shared.schema import StrictModel, wrong
@@ -128,7 +129,7 @@ Names = Annotated[list[TensorName], Field(min_length=1, max_length=64)]
 class CommonParameters(StrictModel):
     """Parameters that have the same name and spelling for every target that has them."""
 
-    precision: Literal["fp32", "fp16", "int8", "int16"] | None = "fp16"  # each target narrows it
+    precision: Literal["auto", "fp32", "fp16", "int8", "int16"] | None = "fp16"  # each target narrows it
     input_shape: InputShape | None = None
     auto_input_shape: bool = Field(True, description="take from the model what input_shape leaves open")
     fixed_inputs: FixedInputs | None = Field(
@@ -148,6 +149,45 @@ class CommonParameters(StrictModel):
                 raise wrong(f"{name} 中有重复的名称", f"{name} names a tensor twice")
         if both := sorted({*(self.inputs or ())} & {*(self.fixed_inputs or ())}):
             raise wrong(f"inputs 与 fixed_inputs 都指明了 {both[0]}", f"inputs and fixed_inputs both name {both[0]}")
+        return self
+
+class Automatic(CommonParameters):
+    """For targets with a `precision: "auto"`.
+
+    `candidates` is what it tries, from the fastest to the most exact. `only_quantized` are the parameters that go back
+    to their defaults in a candidate that is not quantized.
+    """
+
+    candidates: ClassVar[tuple[Candidate, ...]] = ()
+    only_quantized: ClassVar[tuple[str, ...]] = ()
+
+    # It is not stored unless precision is auto: the version before this one does not know it.
+    auto_time_s: float | None = Field(
+        None, gt=0, le=86400, exclude_if=lambda value: value is None,
+        description=f"precision auto: for how many seconds of running stages conversions are tried, {AUTO_TIME_S:g} "
+                    "where left out; then the most exact one is made")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _auto_has_its_time(cls, sent: Any) -> Any:
+        """Stored in each such task, so that a version which does not know `auto` refuses it by a parameter's name."""
+        if isinstance(sent, dict) and sent.get("precision") == AUTO and sent.get("auto_time_s") is None:
+            return sent | {"auto_time_s": AUTO_TIME_S}
+        return sent
+
+    @model_validator(mode="after")
+    def _auto_can_choose(self) -> Self:
+        if self.precision != AUTO:
+            if self.auto_time_s is not None:
+                raise wrong("auto_time_s 需要 precision auto", "auto_time_s needs precision auto")
+            return self
+        if not self.verify.enabled:
+            raise wrong("precision auto 需要 verify.enabled: 由精度检查选择",
+                        "precision auto needs verify.enabled: the accuracy check chooses")
+        sent = self.model_dump(mode="json")
+        if not any(choice.parameters for choice in choose(type(self), sent)):
+            why = explain_none(type(self), sent)
+            raise wrong(f"precision auto 没有可尝试的转换: {why.zh}", f"precision auto has nothing to try: {why.en}")
         return self
 
 
@@ -185,7 +225,8 @@ def _tell_calibration(schema: dict[str, Any], model: type[BaseModel]) -> None:
     schema["anyOf"] = [
         {"required": ["precision", "calibration"],
          "properties": {"precision": quantized, "calibration": {"type": "string"}}},
-        {"properties": {"precision": {"not": quantized}, "calibration": {"type": "null"}}}]
+        {"properties": {"precision": {"not": {"enum": [*quantized["enum"], AUTO]}}, "calibration": {"type": "null"}}},
+        {"required": ["precision"], "properties": {"precision": {"const": AUTO}}}]
 
 
 class Quantized(StrictModel):
@@ -202,6 +243,8 @@ class Quantized(StrictModel):
     @model_validator(mode="after")
     def _calibration_where_it_is_needed(self) -> Self:
         precision = getattr(self, "precision", None)
+        if precision == AUTO:  # it is what the integer ones among the candidates need
+            return self
         if precision in self.quantized_precisions and self.calibration is None:
             raise wrong(f"precision {precision} 需要 calibration (校准数据集)",
                         f"precision {precision} needs calibration, a set of samples")

@@ -10,7 +10,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from shared.platforms.base import CommonParameters, Platform, Preprocessing, Quantized, wrong
+from shared.platforms.base import Automatic, Platform, Preprocessing, Quantized, wrong
+from shared.platforms.candidates import AUTO, Candidate
 from shared.schema import StrictModel
 
 MAX_CLUSTERS = 64
@@ -50,12 +51,20 @@ class BuilderConfig(StrictModel):
     debug_config: DebugConfig | None = Field(None, description="for finding out why a build fails")
 
 
-class CambriconParameters(Preprocessing, Quantized, CommonParameters):
+class CambriconParameters(Preprocessing, Quantized, Automatic):
     """A MagicMind model. Quantized precisions are calibrated on an MLU; with mean or std the inputs become uint8."""
 
     # Options of the quantizer, which would be ignored without a word for other precisions.
-    QUANTIZER: ClassVar[tuple[str, ...]] = ("mixed_float", "quantization_algorithm", "activation_quant_algo",
-                                            "weight_quant_granularity")
+    only_quantized: ClassVar[tuple[str, ...]] = (
+        "mixed_float", "quantization_algorithm", "activation_quant_algo", "weight_quant_granularity")
+    candidates: ClassVar[tuple[Candidate, ...]] = (
+        Candidate("int8", "int8"),
+        Candidate("int8-eqnm", "int8", {"quantization_algorithm": "eqnm"}),
+        Candidate("int8-axis", "int8", {"weight_quant_granularity": "per_axis"}),
+        Candidate("int16", "int16"),
+        Candidate("fp16", "fp16"),
+        Candidate("fp32", "fp32"),
+    )
 
     chip: Chip = Field("mtp_372", description="the architecture: mtp_372 (MLU370), mtp_592 (MLU590), and the edge "
                                               "chips tp_322, which some releases call mtp_322")
@@ -63,8 +72,10 @@ class CambriconParameters(Preprocessing, Quantized, CommonParameters):
         None, min_length=1, max_length=8, examples=[[2, 6, 8]],
         description="numbers of clusters to compile for; at run time the nearest that is not above what there is; "
                     "without it MagicMind chooses")
-    precision: Literal["fp32", "fp16", "int8", "int16"] = Field(
-        "fp16", description="force_float32, force_float16, or qint8 and qint16 mixed with mixed_float")
+    precision: Literal["auto", "fp32", "fp16", "int8", "int16"] = Field(
+        "fp16", description="force_float32, force_float16, or qint8 and qint16 mixed with mixed_float. auto: the "
+                            "fastest that the accuracy check passes; without an MLU nothing can be checked, and fp16 "
+                            "is taken")
     mixed_float: Literal["float16", "float32"] = Field(
         "float16", description="what operators that are not quantized compute in: qint8_mixed_float16, …_float32")
     quantization_algorithm: Literal["linear", "eqnm"] = Field(
@@ -93,8 +104,9 @@ class CambriconParameters(Preprocessing, Quantized, CommonParameters):
         if self.quantization_algorithm == "eqnm" and self.activation_quant_algo == "asymmetric":
             raise wrong("quantization_algorithm eqnm 仅支持 activation_quant_algo symmetric",
                         "quantization_algorithm eqnm goes with activation_quant_algo symmetric only")
-        if self.precision not in self.quantized_precisions:
-            ignored = [name for name in self.QUANTIZER if getattr(self, name) != type(self).model_fields[name].default]
+        if self.precision not in (*self.quantized_precisions, AUTO):
+            fields = type(self).model_fields
+            ignored = [name for name in self.only_quantized if getattr(self, name) != fields[name].default]
             if ignored:
                 raise wrong(f"precision {self.precision} 不使用 {', '.join(ignored)}",
                             f"precision {self.precision} makes no use of {', '.join(ignored)}")

@@ -11,7 +11,8 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from shared.patterns import find_wrong
-from shared.platforms.base import CommonParameters, Platform, Preprocessing, Quantized
+from shared.platforms.base import Automatic, Platform, Preprocessing, Quantized
+from shared.platforms.candidates import AUTO, Candidate
 from shared.schema import StrictModel, wrong
 
 Texts = Annotated[list[Annotated[str, Field(min_length=1, max_length=512)]], Field(min_length=1, max_length=256)]
@@ -71,14 +72,24 @@ class Quantization(StrictModel):
         return self
 
 
-class IntelParameters(Preprocessing, Quantized, CommonParameters):
+class IntelParameters(Preprocessing, Quantized, Automatic):
     """OpenVINO IR. What is baked in changes the artefact's inputs alone: mean, std and calibration samples are in the
     model's own layout and order of channels."""
 
     quantized_precisions: ClassVar[tuple[str, ...]] = ("int8",)
+    only_quantized: ClassVar[tuple[str, ...]] = ("quantization",)
+    candidates: ClassVar[tuple[Candidate, ...]] = (
+        Candidate("int8", "int8"),
+        Candidate("int8-minmax", "int8", {"quantization": {"activations_range_estimator": "minmax"}}),
+        Candidate("int8-mixed", "int8", {"quantization": {"accuracy_control": {"max_drop": 0.005}}}),
+        Candidate("fp16", "fp16"),
+        Candidate("fp32", "fp32"),
+    )
 
-    precision: Literal["fp32", "fp16", "int8"] = Field(
-        "fp16", description="of the weights, and with int8 of what is computed too where that can be quantized")
+    precision: Literal["auto", "fp32", "fp16", "int8"] = Field(
+        "fp16", description="of the weights, and with int8 of what is computed too where that can be quantized. auto: "
+                            "the fastest that the accuracy check passes, of int8 in several ways (with a calibration "
+                            "set), fp16 and fp32")
     compress_to_fp16: bool | None = Field(
         None, description="store weights in FP16 that are not INT8; where left out: unless precision is fp32")
     quantization: Quantization = Field(Quantization(), description="for precision int8")
@@ -92,7 +103,7 @@ class IntelParameters(Preprocessing, Quantized, CommonParameters):
 
     @model_validator(mode="after")
     def _weights_fit_the_precision(self) -> Self:
-        if self.compress_to_fp16 is not None and self.precision != "int8" and (
+        if self.compress_to_fp16 is not None and self.precision not in ("int8", AUTO) and (
                 self.compress_to_fp16 != (self.precision == "fp16")):
             raise wrong(f"compress_to_fp16 {str(self.compress_to_fp16).lower()} 与 precision {self.precision} 矛盾",
                         f"compress_to_fp16 {str(self.compress_to_fp16).lower()} contradicts precision "
@@ -101,7 +112,7 @@ class IntelParameters(Preprocessing, Quantized, CommonParameters):
 
     @model_validator(mode="after")
     def _quantization_fits_the_precision(self) -> Self:
-        if self.precision != "int8" and self.quantization != Quantization():
+        if self.precision not in ("int8", AUTO) and self.quantization != Quantization():
             raise wrong("quantization 需要 precision int8", "quantization needs precision int8")
         if self.quantization.accuracy_control is not None and not self.verify.enabled:
             raise wrong("accuracy_control 需要 verify.enabled", "accuracy_control needs verify.enabled")

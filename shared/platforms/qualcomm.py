@@ -5,11 +5,12 @@ Options and their values are those of the QNN execution provider (its documentat
 """
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from shared.platforms.base import CommonParameters, Platform, Preprocessing, Quantized
+from shared.platforms.base import Automatic, Platform, Preprocessing, Quantized
+from shared.platforms.candidates import AUTO, Candidate
 from shared.platforms.qualcomm_chips import CHIPS, PART_NUMBERS
 from shared.schema import wrong
 
@@ -19,12 +20,25 @@ else:  # two spellings of one chip are one and the same result in the cache
     ChipName = Annotated[Literal[tuple(PART_NUMBERS)], AfterValidator(PART_NUMBERS.__getitem__)]
 
 
-class QualcommParameters(Preprocessing, Quantized, CommonParameters):
+class QualcommParameters(Preprocessing, Quantized, Automatic):
     """A context binary for one chip. Floating point is FP16: the tensor processor has no other."""
 
+    only_quantized: ClassVar[tuple[str, ...]] = (
+        "calibrate_method", "per_channel", "weight_type", "offload_graph_io_quantization")
+    candidates: ClassVar[tuple[Candidate, ...]] = (
+        Candidate("int8", "int8"),
+        Candidate("int8-percentile", "int8", {"calibrate_method": "Percentile"}),
+        Candidate("int8-entropy", "int8", {"calibrate_method": "Entropy"}),
+        Candidate("int16", "int16"),
+        Candidate("int16-w16", "int16", {"weight_type": "QInt16"}),
+        Candidate("fp16", "fp16"),
+    )
+
     chip: ChipName = Field(description="part number or name in the shops", examples=["SM8650", "Snapdragon 8 Gen 3"])
-    precision: Literal["fp16", "int8", "int16"] = Field(
-        "fp16", description="int8: weights and activations of 8 bits; int16: activations of 16, weights of 8")
+    precision: Literal["auto", "fp16", "int8", "int16"] = Field(
+        "fp16", description="int8: weights and activations of 8 bits; int16: activations of 16, weights of 8; auto: "
+                            "the fastest that the accuracy check passes, of int8 and int16 in several ways (with a "
+                            "calibration set) and fp16")
     calibrate_method: Literal["MinMax", "Entropy", "Percentile"] = Field(
         "MinMax", description="how ranges are found; all but MinMax hold every activation of the set in memory")
     per_channel: bool = Field(True, description="a scale for each channel of a convolution's weights, or one for all")
@@ -54,6 +68,8 @@ class QualcommParameters(Preprocessing, Quantized, CommonParameters):
     @model_validator(mode="after")
     def _options_have_an_effect(self) -> Self:
         """What the compiler would ignore without a word."""
+        if self.precision == AUTO:  # each candidate is held to it
+            return self
         if self.precision == "fp16":
             for name, default in (("calibrate_method", "MinMax"), ("per_channel", True), ("weight_type", "QInt8"),
                                   ("offload_graph_io_quantization", False)):

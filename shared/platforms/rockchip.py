@@ -6,11 +6,12 @@ for every one of them: its documents promise more.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from shared.platforms.base import CommonParameters, Platform, Preprocessing, Quantized, TensorName
+from shared.platforms.base import Automatic, Platform, Preprocessing, Quantized, TensorName
+from shared.platforms.candidates import AUTO, Candidate
 from shared.schema import wrong
 
 # The quantized types of each precision (weights and activations), the tool's default first.
@@ -45,11 +46,27 @@ CHIPS = {
 Cut = Annotated[list[TensorName], Field(min_length=2, max_length=2)]
 
 
-class RockchipParameters(Preprocessing, Quantized, CommonParameters):
+class RockchipParameters(Preprocessing, Quantized, Automatic):
     """RKNN for one chip. Names and values of the options are rknn-toolkit2's own."""
 
+    only_quantized: ClassVar[tuple[str, ...]] = (
+        "quantized_dtype", "quantized_algorithm", "quantized_method", "auto_hybrid", "auto_hybrid_cos_thresh",
+        "auto_hybrid_euc_thresh", "custom_hybrid")
+    candidates: ClassVar[tuple[Candidate, ...]] = (
+        Candidate("int8", "int8"),
+        Candidate("int8-kl", "int8", {"quantized_algorithm": "kl_divergence"}),
+        Candidate("int8-mmse", "int8", {"quantized_algorithm": "mmse"}),
+        Candidate("int8-hybrid", "int8", {"auto_hybrid": True, "auto_hybrid_cos_thresh": 0.999}),
+        Candidate("w8a16", "int8", {"quantized_dtype": "w8a16"}),
+        Candidate("int16", "int16"),
+        Candidate("fp16", "fp16"),
+    )
+
     chip: Literal[tuple(CHIPS)] = Field(description="of the board", examples=["rk3588"])  # type: ignore[valid-type]
-    precision: Literal["fp16", "int8", "int16"] = Field("fp16", description="what the chip computes in")
+    precision: Literal["auto", "fp16", "int8", "int16"] = Field(
+        "fp16", description="what the chip computes in. auto: the fastest that the accuracy check passes, of int8 in "
+                            "several ways, also with layers in floating point, int16 (these with a calibration set) "
+                            "and fp16")
     float_dtype: Literal["float16", "bfloat16"] = Field("float16", description="of what is not quantized")
     quantized_dtype: Literal["w8a8", "w8a16", "w4a16", "w16a16i_dfp"] | None = Field(
         None, description="bits of weights and activations; w8a8 for int8, w16a16i_dfp for int16 where left out")
@@ -85,6 +102,8 @@ class RockchipParameters(Preprocessing, Quantized, CommonParameters):
     @model_validator(mode="after")
     def _quantization_fits(self) -> Self:
         """What rknn-toolkit2 2.5.0 refuses in `config`."""
+        if self.precision == AUTO:  # each candidate is held to it
+            return self
         dtype = self.tool_dtype()
         if dtype is None:
             for name in ("quantized_dtype", "auto_hybrid", "custom_hybrid"):
@@ -108,6 +127,8 @@ class RockchipParameters(Preprocessing, Quantized, CommonParameters):
 
     @model_validator(mode="after")
     def _chip_takes_it(self) -> Self:
+        if self.precision == AUTO:
+            return self
         chip, dtype = CHIPS[self.chip], self.tool_dtype()
         if dtype is None and not chip.float_dtypes:
             raise wrong(f"{self.chip} 只运行量化模型: 请使用 precision int8",

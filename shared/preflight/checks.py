@@ -1,6 +1,7 @@
 """The whole check of tasks that are not stored yet: the model once, each target's demands on it, calibration sets."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,9 +12,17 @@ from shared.files import FileInfo, Files
 from shared.outputs import overwritten_input
 from shared.platforms import get_platforms
 from shared.platforms.base import get_parameter
+from shared.platforms.candidates import conversions_of
 from shared.platforms.shapes import parse_input_shape
 from shared.preflight import reasons
-from shared.preflight.demands import judge_operators, judge_opset, judge_quantized, judge_reference, judge_types
+from shared.preflight.demands import (
+    judge_operators,
+    judge_opset,
+    judge_quantized,
+    judge_reference,
+    judge_types,
+    shared_problems,
+)
 from shared.preflight.headers import get_headers
 from shared.preflight.judge import judge_model, judge_shapes, warn_of_model
 from shared.preflight.sets import check_set
@@ -164,25 +173,32 @@ def _companions(model: CheckedModel) -> list[str]:
 
 def _check_operators(facts: dict[str, Any], task: Task, findings: Findings) -> None:
     platform = get_platforms()[task.platform]
-    if opset := judge_opset(facts, platform.newest_opset, task.parameters):
+    conversions = conversions_of(platform.parameters, task.parameters)
+    for opset in _of_all(conversions, lambda each: judge_opset(facts, platform.newest_opset, each)):
         findings.add(opset, _MODEL)
     operators = platform.operators
     if operators is None:
         findings.warn("operators_not_checked", reasons.NO_LIST, _TARGET)
         return
-    problems, warnings = judge_operators(facts, operators, task.parameters)
-    for problem in problems:
+    judged = [judge_operators(facts, operators, each) for each in conversions]
+    for problem in shared_problems([problems for problems, _ in judged]):
         findings.add(problem, _MODEL)
-    for warning in warnings:
+    for warning in dict.fromkeys(warning for _, warnings in judged for warning in warnings):
         findings.warn("operator_uncertain", warning, _MODEL)
+
+
+def _of_all(conversions: list[dict[str, Any]], judge: Callable[[dict[str, Any]], Refusal | None]) -> list[Refusal]:
+    """The problem that a task has in whichever of its conversions."""
+    return shared_problems([[found for found in [judge(each)] if found] for each in conversions])
 
 
 def _check_types(facts: dict[str, Any], task: Task, findings: Findings) -> None:
     platform = get_platforms()[task.platform]
-    for problem in judge_types(facts, platform, task.parameters):
+    conversions = conversions_of(platform.parameters, task.parameters)
+    for problem in shared_problems([list(judge_types(facts, platform, each)) for each in conversions]):
         findings.add(problem, _MODEL)
-    if quantized := judge_quantized(facts, platform, task.parameters):
-        findings.add(quantized, "parameters.precision")
+    for problem in _of_all(conversions, lambda each: judge_quantized(facts, platform, each)):
+        findings.add(problem, "parameters.precision")
 
 
 def _check_shapes(facts: dict[str, Any], task: Task, findings: Findings) -> list[dict[str, Any]] | None:

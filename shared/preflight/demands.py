@@ -123,6 +123,13 @@ def judge_reference(facts: dict[str, Any], parameters: dict[str, Any]) -> Refusa
     return reasons.NO_REFERENCE(names=", ".join(missing[:_MAX_NAMED])) if missing else None
 
 
+def shared_problems(problems: list[list[Refusal]]) -> list[Refusal]:
+    """Of the problems of each conversion the first one's that all have: precision auto goes on to the next one where
+    one conversion is refused."""
+    codes = [{problem.code for problem in each} for each in problems]
+    return [problem for problem in problems[0] if all(problem.code in each for each in codes)]
+
+
 def _tell(cut: Cut) -> str:
     """As it is sent."""
     return f"{cut.parameter} = {json.dumps(cut.tensors, ensure_ascii=False)}"

@@ -26,6 +26,8 @@ class Refusal(Exception):
         self.message, self.message_zh = without_addresses(message.en), without_addresses(message.zh)
         self.hint, self.hint_zh = hint.en, hint.zh
         self.vendor_code = vendor_code
+        # What the stage had found out all the same, as plain JSON: for a table of attempts, and no part of the message.
+        self.found: dict[str, Any] = {}
 
     @property
     def text(self) -> Bilingual:
@@ -34,6 +36,10 @@ class Refusal(Exception):
     @property
     def advice(self) -> Bilingual:
         return Bilingual(self.hint_zh, self.hint)
+
+    def told_as(self, message: Bilingual) -> Refusal:
+        """The same, with another message around its own."""
+        return type(self)(self.code, message, self.advice, self.vendor_code)
 
     def to_json(self) -> dict[str, Any]:
         """All of it, to be carried from one process to another; of the texts at most `MAX_CHARS` each."""

@@ -23,7 +23,7 @@ def test_every_target_is_listed_with_the_schema_that_validates_its_parameters(ca
     assert intel["task_types"] == ["onnx_to_openvino"]
     assert (intel["input_suffixes"], intel["artefact_suffixes"]) == ([".onnx"], [".xml", ".bin"])
     assert intel["parameters"]["additionalProperties"] is False
-    assert intel["parameters"]["properties"]["precision"]["enum"] == ["fp32", "fp16", "int8"]
+    assert intel["parameters"]["properties"]["precision"]["enum"] == ["auto", "fp32", "fp16", "int8"]
     assert (intel["tools"], intel["workers"]) == ({}, [])
 
 

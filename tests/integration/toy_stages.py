@@ -46,11 +46,15 @@ def prepare(job):
 def compile_model(job):
     count(job, "compile")
     wait_at_gate(job, "compile")
+    write_artefact(job)
+    return {}
+
+
+def write_artefact(job):
     with open(os.path.join(job["inputs"]["prepare"]["dir"], "prepared"), "rb") as file:
         data = file.read()
     for suffix in job["parameters"]["suffixes"]:
         _write(job, "model" + suffix, suffix.encode() + data)
-    return {}
 
 
 def verify(job):

@@ -55,7 +55,8 @@ def run(context: CoreContext) -> dict[str, Any]:
     return {"path": context.task.output_path, "files": list(names), "sha256": report.artefact[0].sha256,
             "size_bytes": sum(file.size_bytes for file in report.artefact), "manifest_path": beside[MANIFEST],
             "report_path": beside[REPORT], "report_page_path": beside[REPORT_PAGE], "toolchain": artefact.tools,
-            "accuracy": verify.facts if verify else None}
+            "accuracy": verify.facts if verify else None,
+            "attempts": context.attempts and [row.model_dump(mode="json") for row in context.attempts]}
 
 
 def _companions(context: CoreContext) -> list[str]:
