@@ -151,7 +151,7 @@ def test_what_candidates_agree_in_runs_once_under_the_stages_own_name() -> None:
 
 def test_with_one_candidate_the_stages_have_their_own_names() -> None:
     assert [step.name for step in attempts("rockchip").steps] == [
-        "fetch", "inspect", "optimize", "reference", "compile", "verify", "publish"]
+        "fetch", "inspect", "optimize", "reference", "prepare", "compile", "verify", "publish"]
 
 
 @every_automatic

@@ -22,13 +22,18 @@ def judge(figures, parameters):
     verdicts = [_Verdict(entry, bounds) for entry in outputs]
     failures = [verdict.told for verdict in verdicts if verdict.told] + [
         told for entry in seeded for told in [_judge_seeded(entry, bounds)] if told]
-    if failures and not parameters["accept_accuracy"]:
-        raise reasons.TOO_FAR(failed=len(failures), total=len(outputs) + len(seeded),
-                              outputs=join("; ", failures[:_MOST_TOLD]), advice=_advise(verdicts, bounds))
+    accepted = bool(failures) and parameters["accept_accuracy"]
     facts = {"skipped": False, "samples": figures["samples"], "min_cosine": bounds.cosine, "bounds": bounds.to_json(),
-             "passed": not failures, "accepted": bool(failures), "outputs": [verdict.shown() for verdict in verdicts],
+             "passed": not failures, "accepted": accepted, "outputs": [verdict.shown() for verdict in verdicts],
              "failures": [text.en for text in failures], "failures_zh": [text.zh for text in failures]}
-    return dict(facts, seeded_outputs=[_without_slices(entry) for entry in seeded]) if seeded else facts
+    if seeded:
+        facts["seeded_outputs"] = [_without_slices(entry) for entry in seeded]
+    if failures and not accepted:
+        refusal = reasons.TOO_FAR(failed=len(failures), total=len(outputs) + len(seeded),
+                                  outputs=join("; ", failures[:_MOST_TOLD]), advice=_advise(verdicts, bounds))
+        refusal.found = facts
+        raise refusal
+    return facts
 
 
 class _Verdict:
