@@ -64,6 +64,13 @@ class StageRecord(Document):
     refused: str | None = Field(None, exclude_if=lambda value: value is None)
 
 
+MAX_MESSAGE_CHARS = 600  # of one attempt; a task has ten at most
+
+
+def _cut(value: Any) -> Any:
+    return value[:MAX_MESSAGE_CHARS - 1] + "…" if isinstance(value, str) and len(value) > MAX_MESSAGE_CHARS else value
+
+
 class Attempted(Document):
     """One conversion that `precision: "auto"` has tried, or why it has not.
 
@@ -75,16 +82,16 @@ class Attempted(Document):
 
     name: str
     precision: str
-    parameters: dict[str, Any]
+    parameters: Annotated[dict[str, Any], BeforeValidator(shorten)]
     status: str
     chosen: bool = False
     seconds: float | None = None  # of the stages that no earlier attempt has run; from the cache or not
     size_bytes: int | None = None
-    accuracy: dict[str, Any] | None = None
+    accuracy: Annotated[dict[str, Any] | None, BeforeValidator(shorten)] = None
     code: str | None = None  # why it failed
     stage: str | None = None  # where
-    message: str = ""
-    message_zh: str = ""
+    message: Annotated[str, BeforeValidator(_cut)] = ""
+    message_zh: Annotated[str, BeforeValidator(_cut)] = ""
 
 
 class StoredFailure(Document):
@@ -100,8 +107,7 @@ class StoredFailure(Document):
     message_zh: str = ""
     hint_zh: str = ""
     # What was tried for `precision: "auto"`; not written for other tasks.
-    attempts: Annotated[list[Attempted] | None, BeforeValidator(shorten)] = Field(
-        None, exclude_if=lambda value: value is None)
+    attempts: list[Attempted] | None = Field(None, exclude_if=lambda value: value is None)
 
     @classmethod
     def of(cls, refusal: Refusal, stage: str | None = None, log_tail: str = "",
@@ -124,8 +130,7 @@ class TaskResult(Document):
     toolchain: dict[str, str] = Field({})
     accuracy: Annotated[dict[str, Any] | None, BeforeValidator(shorten)] = None  # the report has all of it
     # What was tried for `precision: "auto"`; not written for other tasks.
-    attempts: Annotated[list[Attempted] | None, BeforeValidator(shorten)] = Field(
-        None, exclude_if=lambda value: value is None)
+    attempts: list[Attempted] | None = Field(None, exclude_if=lambda value: value is None)
 
     def objects(self) -> list[str]:
         """The paths of all published objects: the artefact's, the manifest and the reports."""

@@ -94,6 +94,19 @@ def uneven(shape: Shape = (1, 3, 32, 32)) -> onnx.ModelProto:
     return model(nodes[:-1], [value("x", list(shape))], [value("c5", [shape[0], 4, *shape[2:]])], tensors)
 
 
+def cancelling(scale: float = 400.0, shape: Shape = (1, 3, 16, 16)) -> onnx.ModelProto:
+    """A small signal is added to one that is `scale` times greater, which is then taken away: what eight bits lose of
+    the sum is most of the output."""
+    large = weights("large", 4, 3, 3, 3, seed=1)
+    tensors = [weights("small", 4, 3, 3, 3), numpy_helper.from_array(numpy_helper.to_array(large) * scale, "large")]
+    nodes = [node for name in ("small", "large") for node in (
+        helper.make_node("Conv", ["x", name], [f"{name}_c"], pads=[1] * 4),
+        helper.make_node("Relu", [f"{name}_c"], [f"{name}_r"]))]
+    nodes += [helper.make_node("Add", ["small_r", "large_r"], ["sum"]),
+              helper.make_node("Sub", ["sum", "large_r"], ["y"])]
+    return model(nodes, [value("x", list(shape))], [value("y", [shape[0], 4, *shape[2:]])], tensors)
+
+
 def unary(operator: str, shape: Shape | None = (1, 4), *, dtype: int = TensorProto.FLOAT, opset: int = OPSET,
           ir: int = IR, domain: str = "", out_shape: Shape | None = (1, 4), **attributes: Any) -> onnx.ModelProto:
     """One operator between x and y."""

@@ -19,8 +19,8 @@ MAX_LISTED_BYTES = 16 << 10  # of a task in a list, so that a page of 100 stays 
 # What may be long, in the order in which it is left out.
 _LONG: dict[str, Callable[[Any], Any]] = {
     "parameters": lambda _: {},
-    "result": lambda result: result.model_copy(update={"accuracy": None}),
-    "error": lambda error: error.model_copy(update={"log_tail": ""}),
+    "result": lambda result: result.model_copy(update={"accuracy": None, "attempts": None}),
+    "error": lambda error: error.model_copy(update={"log_tail": "", "attempts": None}),
     "log_lines": lambda _: [],
 }
 

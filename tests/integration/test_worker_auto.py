@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic_core import to_json
 
 from shared import transitions
 from shared.api.views import view_task
@@ -60,6 +61,9 @@ def test_where_the_first_fails_the_gate_the_second_is_taken(bench: Bench) -> Non
     assert names(done) == ["fetch", "prepare", "compile-fast", "verify-fast", "compile-middle", "verify-middle",
                            "publish"]
     assert [(record.name, record.refused) for record in done.stages if record.refused] == [("verify-fast", GATE)]
+    shown = view_task(done)
+    assert [stage.refused for stage in shown.stages][3:5] == [GATE, None]
+    assert [row.message.zh for row in shown.result.attempts] == ["fast 不行", ""]
     assert told(done.result.attempts) == [("fast", "failed"), ("middle", "passed")]
     failed, _ = done.result.attempts
     assert (failed.code, failed.stage, failed.message, failed.message_zh) == (
@@ -83,8 +87,10 @@ def test_if_none_passes_the_task_fails_by_the_gate_and_tells_what_it_has_tried(b
         assert part in failed.error.message
     assert told(failed.error.attempts) == [("fast", "failed"), ("middle", "failed"), ("exact", "failed")]
     assert bench.outputs() == []
-    shown = view_task(failed).error.attempts
-    assert [row.message.zh for row in shown] == ["fast 不行", "middle 不行", "exact 不行"]
+    for language, words in (("zh", "不行"), ("en", "does not do")):
+        shown = json.loads(to_json(view_task(failed), context={"language": language}))["error"]["attempts"]
+        assert [row["message"] for row in shown] == [f"{name} {words}" for name in ("fast", "middle", "exact")]
+        assert "message_zh" not in shown[0]
 
 
 def test_without_the_gate_among_the_reasons_it_fails_by_the_most_exact_one(bench: Bench) -> None:

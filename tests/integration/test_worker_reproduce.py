@@ -16,10 +16,10 @@ import pytest
 
 from shared.documents import Status, Task
 from shared.settings import get_settings
-from tests.fixtures.calibration import npy
+from tests.fixtures.calibration import npy, pictures
 from tests.fixtures.common import missing
 from tests.integration.worker_kit import COVERAGE, TARGET, Bench, claim
-from tests.models import convolution
+from tests.models import cancelling, convolution
 from worker import reproduce
 from worker.main import served_plans
 from worker.plan import get_plans
@@ -204,6 +204,23 @@ def test_own_test_inputs_stand_in_the_manifest_and_are_needed_again(make_bench: 
     again = bench.convert(precision="fp16", verify={"inputs": "models/own"})
     keys = {entry["name"]: entry["key"] for entry in again.manifest["stages"]}
     assert keys["reference"] != stages["reference"]["key"] and keys["compile"] == stages["compile"]["key"]
+
+
+def test_what_auto_has_chosen_is_made_again_from_the_manifest_without_any_other_try(
+        make_bench: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bench = make_bench()
+    bench.upload("in/model.onnx", cancelling().SerializeToString())
+    for name, content in pictures(12, 1, 3, 16, 16).items():
+        bench.upload(f"models/set/{name}", content)
+    made = bench.convert(precision="auto", calibration="models/set", verify={"min_cosine": 0.98, "samples": 2},
+                         quantization={"accuracy_control": {"max_drop": 0.5}})
+    chosen = made.task.result.attempts[-1]
+    assert (chosen.name, chosen.status, made.manifest["parameters"]["precision"]) == ("fp16", "passed", "fp16")
+    assert made.manifest["parameters"]["calibration"] is None and len(made.task.result.attempts) > 2
+    assert run(made, tmp_path / "out") == 0, capsys.readouterr()
+    told = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in told[3:-2]] == [
+        "fetch", "inspect", "optimize", "reference", "compile", "verify"]
 
 
 def test_a_model_with_data_beside_it_is_made_again(make_bench: Any, tmp_path: Path) -> None:

@@ -104,6 +104,24 @@ def test_a_worker_with_a_card_quantizes_and_compares(make: MakeService) -> None:
     assert about["inputs"][0]["shape"] == [1, 32, 32, 3]
 
 
+def test_auto_without_a_card_takes_floating_point_since_nothing_can_be_compared(make: MakeService) -> None:
+    service = make()
+    task = finish(service, {"precision": "auto", "calibration": calibration_zip(service)})
+    assert task["status"] == "completed", task["error"]
+    rows = task["result"]["attempts"]
+    assert [(row["name"], row["status"], row["code"]) for row in rows] == [
+        *((name, "failed", "calibration_needs_device") for name in ("int8", "int8-eqnm", "int8-axis", "int16")),
+        ("fp16", "not_compared", None)]
+    assert rows[-1]["chosen"] and "no MLU" in rows[-1]["message"]
+
+
+def test_auto_with_a_card_takes_the_fastest_that_passes(make: MakeService) -> None:
+    service = make(mlus=1)
+    task = finish(service, {"precision": "auto", "calibration": calibration_zip(service)})
+    assert task["status"] == "completed", task["error"]
+    assert [(row["name"], row["status"]) for row in task["result"]["attempts"]] == [("int8", "passed")]
+
+
 def test_what_a_worker_without_a_card_left_out_is_made_up_for_by_one_that_has_it(make: MakeService) -> None:
     without = make()
     assert finish(without, {"precision": "fp32"})["result"]["accuracy"]["skipped"] is True

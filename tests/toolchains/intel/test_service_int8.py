@@ -12,6 +12,7 @@ import pytest
 from tests.fixtures.calibration import npy, pictures, zipped
 from tests.fixtures.services import Service
 from tests.fixtures.toolhosts import installed
+from tests.models import cancelling
 from worker.platforms.intel.toolkit import ov
 
 # With the preprocessing that the networks were trained with, and what a camera delivers: bytes, channels last, BGR.
@@ -124,3 +125,22 @@ def test_one_constant_sample_is_refused_and_may_be_accepted_with_what_comes_of_i
     report = json.loads(get(service, task["result"]["report_path"]))
     assert report["parameters"]["accept_accuracy"] is True
     assert any("calibration" in warning for warning in report["warnings"])
+
+
+def test_auto_passes_over_int8_where_the_gate_fails_it_and_ends_with_mixed_precision(service):
+    model = service.data_dir / "cancelling.onnx"
+    model.write_bytes(cancelling().SerializeToString())
+    task_id = start(service, model, zipped(pictures(12, 1, 3, 16, 16)), "auto", precision="auto",
+                    verify={"min_cosine": 0.98, "samples": 2})
+    task = service.finish([task_id])[0]
+    assert task["status"] == "completed", task["error"]
+    rows = task["result"]["attempts"]
+    assert [(row["name"], row["status"], row["code"]) for row in rows] == [
+        ("int8", "failed", "accuracy_too_low"), ("int8-minmax", "failed", "accuracy_too_low"),
+        ("int8-mixed", "passed", None)]
+    assert rows[0]["accuracy"]["cosine"] < 0.95 < 0.98 < rows[2]["accuracy"]["cosine"]
+    assert task["result"]["accuracy"]["passed"] and task["parameters"]["precision"] == "auto"
+    manifest, report = (json.loads(get(service, task["result"][name])) for name in ("manifest_path", "report_path"))
+    assert manifest["parameters"]["quantization"]["accuracy_control"]["max_drop"] == 0.005
+    assert report["precision"] == "int8" and report["details"]["in_floating_point"]
+    assert [stage["name"] for stage in task["stages"] if stage["refused"]] == ["verify-int8", "verify-int8-minmax"]

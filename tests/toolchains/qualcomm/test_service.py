@@ -160,3 +160,19 @@ def test_a_collapsed_accuracy_fails_and_retries_from_the_gate_when_accepted(
     taken = convert(service, models["cls"], parameters={**parameters, "accept_accuracy": True})
     assert taken["status"] == "completed" and taken["result"]["accuracy"]["accepted"]
     assert {stage["name"] for stage in taken["stages"] if not stage["cached"]} == {"verify", "package", "publish"}
+
+
+def test_auto_passes_over_int8_where_the_gate_fails_it_and_ends_with_more_bits(service: Service) -> None:
+    shape = [1, 3, 16, 16]
+    task = convert(service, tiny.cancelling().SerializeToString(), parameters={
+        "precision": "auto", "calibration": calibrate(service, shape), "calibrate_method": "Percentile",
+        "verify": {"min_cosine": 0.98, "samples": 2}})
+    assert task["status"] == "completed", task["error"]
+    rows = task["result"]["attempts"]
+    assert [(row["name"], row["status"], row["code"]) for row in rows] == [
+        ("int8", "failed", "accuracy_too_low"), ("int16", "passed", None)]
+    assert rows[0]["accuracy"]["cosine"] < 0.95 < 0.98 < rows[-1]["accuracy"]["cosine"]
+    told = report(service, task)
+    assert told["precision"] == "int16" and told["parameters"]["calibrate_method"] == "Percentile"
+    (node,) = onnx.load(published(service, task["result"]["path"])).graph.node
+    assert node.op_type == "EPContext" and published(service, task["result"]["files"][1]).exists()

@@ -167,3 +167,17 @@ def test_the_service_tells_which_chips_there_are(service: Service) -> None:
     assert [worker["tools"]["rknn-toolkit2"] for worker in target["workers"]] == [version]
 
 
+def test_auto_passes_over_int8_where_the_gate_fails_it_and_ends_with_more_bits(service: Service) -> None:
+    parameters = {"chip": "rk3588", "precision": "auto", "calibration": "models/set", "quantized_algorithm":
+                  "kl_divergence", "verify": {"min_cosine": 0.98, "samples": 2}}
+    task = finish(service, toys.cancelling().SerializeToString(), parameters, pictures(12, 1, 3, 16, 16))
+    assert task["status"] == "completed", task["error"]
+    rows = task["result"]["attempts"]
+    assert [(row["name"], row["status"], row["code"]) for row in rows] == [
+        ("int8", "failed", "accuracy_too_low"), ("int8-hybrid", "failed", "accuracy_too_low"),
+        ("int16", "passed", None)]
+    assert rows[0]["accuracy"]["cosine"] < 0.95 < 0.98 < rows[-1]["accuracy"]["cosine"]
+    assert [row["size_bytes"] > 1000 and row["seconds"] > 0.1 for row in rows] == [True] * 3
+    report = json.loads(download(service, task["result"]["report_path"]))
+    assert report["precision"] == "int16" and report["parameters"]["quantized_algorithm"] == "kl_divergence"
+    assert [row["name"] for row in report["attempts"]] == ["int8", "int8-hybrid", "int16"]
