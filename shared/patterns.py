@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import threading
+from collections import deque
 
 from shared.deadlines import check_time, left_s
 from shared.errors import Busy
@@ -32,6 +33,8 @@ else:
 # Without sets, groups, counts and escapes the effort is in proportion to the length.
 _PLAIN = re.compile(r"[^\[({\\]*")
 
+# What a child has found right of late. `precision: "auto"` asks for the same patterns once for each candidate.
+_right: deque[list[str]] = deque(maxlen=16)
 _places = threading.BoundedSemaphore(AT_ONCE)
 
 
@@ -47,7 +50,12 @@ def find_wrong(patterns: list[str]) -> Bilingual | None:
         except re.error as error:
             return _no_pattern(pattern, str(error))
     others = [pattern for pattern in patterns if not _PLAIN.fullmatch(pattern)]
-    return _try(others) if others else None
+    if not others or others in _right:
+        return None
+    wrong = _try(others)
+    if wrong is None:
+        _right.append(others)
+    return wrong
 
 
 def _try(patterns: list[str]) -> Bilingual | None:

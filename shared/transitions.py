@@ -63,7 +63,9 @@ def _event(event_type: str, at: float, **data: Any) -> Event:
 
 
 def _finished(stages: Sequence[StageRecord], at: float) -> tuple[Event, ...]:
-    return tuple(_event("stage_finished", at, stage=s.name, seconds=s.seconds, cached=s.cached) for s in stages)
+    """What has ended an attempt, and not the task, is told by its code."""
+    return tuple(_event("stage_finished", at, stage=s.name, seconds=s.seconds, cached=s.cached,
+                        **{"refused": s.refused} if s.refused else {}) for s in stages)
 
 
 def _owned(owner: str, epoch: int, *statuses: Status) -> dict[str, Any]:

@@ -15,9 +15,11 @@ from functools import cached_property
 from typing import Any
 
 from shared.documents import StageRecord, Task
+from shared.errors import ConversionFailed
 from shared.platforms import get_platforms
 from shared.platforms.base import Automatic
 from shared.platforms.candidates import AUTO, Candidate, choose
+from worker import reasons
 from worker.plan import Plan
 from worker.results import StageResult
 from worker.steps import PUBLISH, VERIFY, Attempt, Step, plain_steps, with_names
@@ -126,11 +128,15 @@ class Attempts:
         return attempt.name == attempt.candidate.name
 
     def _of_candidates(self, plan: Plan) -> tuple[Attempt, ...]:
+        """Raises:
+            ConversionFailed: `version_mismatch`, this version can try nothing with the task's parameters.
+        """
         model = get_platforms()[self.task.platform].parameters
-        if not issubclass(model, Automatic):
-            raise TypeError(f"{model.__name__} has no candidates")
+        choices = choose(model, self.task.parameters) if issubclass(model, Automatic) else []
+        if not any(choice.parameters for choice in choices):
+            raise ConversionFailed(reasons.PARAMETERS_OF_ANOTHER_VERSION(names="precision: auto"))
         named: list[tuple[Candidate, str, dict[str, Any]]] = []
-        for choice in choose(model, self.task.parameters):
+        for choice in choices:
             if choice.parameters is None:
                 self.unavailable.append(choice.candidate)
             else:

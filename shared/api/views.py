@@ -73,7 +73,8 @@ class StageView(Model):
     status: str
     seconds: float | None = None
     cached: bool = False
-    refused: str | None = Field(None, description="precision auto: the code of what has ended the attempt there")
+    refused: str | None = Field(None, description="precision auto: the code of what has ended an attempt there; the "
+                                                  "task goes on")
 
 
 class TaskView(Model):
@@ -126,8 +127,8 @@ def view_result(result: StoredResult | None) -> TaskResult | None:
 
 
 def view_task(task: Task, waits_for: WaitsFor | None = None) -> TaskView:
-    stages = [StageView(name=s.name, status=s.status, seconds=s.seconds, cached=s.cached, refused=s.refused)
-              for s in task.stages]
+    stages = [StageView(name=s.name, status="failed" if s.refused else s.status, seconds=s.seconds, cached=s.cached,
+                        refused=s.refused) for s in task.stages]
     if task.stage and not any(s.name == task.stage for s in task.stages):
         status = {Status.FAILED: "failed", Status.PAUSED: "paused"}.get(task.status, "running")
         stages.append(StageView(name=task.stage, status=status))

@@ -62,7 +62,7 @@ def test_where_the_first_fails_the_gate_the_second_is_taken(bench: Bench) -> Non
                            "publish"]
     assert [(record.name, record.refused) for record in done.stages if record.refused] == [("verify-fast", GATE)]
     shown = view_task(done)
-    assert [stage.refused for stage in shown.stages][3:5] == [GATE, None]
+    assert [(stage.status, stage.refused) for stage in shown.stages][3:5] == [("failed", GATE), ("completed", None)]
     assert [row.message.zh for row in shown.result.attempts] == ["fast 不行", ""]
     assert told(done.result.attempts) == [("fast", "failed"), ("middle", "passed")]
     failed, _ = done.result.attempts
@@ -171,7 +171,10 @@ def test_the_progress_never_goes_back_and_its_events_name_the_attempts(
     task = submit(bench, {"verify-fast": GATE, "compile-middle": "compile_failed"})
     done = bench.run(task)
     assert seen == sorted(seen) and 0.0 < seen[-1] < 100.0 and done.progress == 100.0
-    started = [event.data["stage"] for event in bench.store.events(task.id) if event.type == "stage_started"]
+    events = bench.store.events(task.id)
+    assert {event.data["stage"]: event.data["refused"] for event in events if "refused" in event.data} == {
+        "verify-fast": GATE, "compile-middle": "compile_failed"}
+    started = [event.data["stage"] for event in events if event.type == "stage_started"]
     assert started == ["fetch", "prepare", "compile-fast", "verify-fast", "compile-middle", "compile-exact",
                        "verify-exact", "publish"]
 
@@ -250,3 +253,10 @@ def test_when_the_time_is_over_the_rest_is_skipped_and_the_most_exact_one_is_mad
     fast, middle, _ = done.result.attempts
     assert fast.code == "timeout" and "left of auto_time_s" in fast.message and fast.seconds >= 1.0
     assert "auto_time_s" in middle.message and middle.seconds is None
+
+
+def test_a_version_that_can_try_nothing_says_so(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = submit(bench)
+    monkeypatch.setattr(PLATFORM.parameters, "candidates", ())
+    failed = bench.run(task)
+    assert (failed.error.code, names(failed)) == ("version_mismatch", [])

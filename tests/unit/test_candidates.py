@@ -2,10 +2,12 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from typing import Any
 
 import pytest
 
+from shared import patterns
 from shared.creation.documents import build_tasks
 from shared.creation.requests import CreateTask
 from shared.documents import StageRecord, Task
@@ -184,3 +186,12 @@ def test_the_time_that_cached_stages_took_once_does_not_count() -> None:
     assert tried.is_over and tried.current(found).name == "fp32", "the most exact one"
     last = next(step for step in tried.steps if step.name == "compile-fp32")
     assert tried.seconds_left(last) is None
+
+
+def test_patterns_are_tried_once_for_all_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
+    children: list[Any] = []
+    run = subprocess.run
+    monkeypatch.setattr(patterns.subprocess, "run", lambda *args, **more: children.append(args) or run(*args, **more))
+    scope = {"patterns": [r"/auto/[a-z]+\.once"]}
+    tried, _ = names("intel", quantization={"ignored_scope": scope}, **SET)
+    assert len(tried) == 5 and len(children) == 1
