@@ -36,8 +36,8 @@ from shared.rules.models import shown
 from shared.rules.onnx.bounds import Incomplete
 from shared.rules.quantized import quantizing_operators
 from shared.rules.reasons import model as models
-from shared.rules.reasons.test_inputs import as_test_inputs
 from shared.rules.refusal import Refusal
+from shared.rules.test_inputs import as_test_inputs
 from shared.settings import Settings
 from shared.texts import Text
 

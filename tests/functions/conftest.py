@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
+import onnx
 import pytest
 
 from infra.servers.base import Server
@@ -12,6 +14,7 @@ from shared.documents import Task, new_task_id
 from shared.files import Files
 from shared.store import Store, TaskFilter
 from tests.functions.service import Caller, call_alone, call_over_http, serve_gateway
+from tests.functions.validating import Put
 
 
 @pytest.fixture(scope="package")
@@ -76,3 +79,19 @@ def add(store: Store) -> Callable[..., Task]:
         return task
 
     return add
+
+
+_number = count()
+
+
+@pytest.fixture
+def put(files: Files, tmp_path: Path) -> Put:
+    """Upload bytes or a model; each path is used once, since what was found out is kept."""
+    def put(content: onnx.ModelProto | bytes, name: str = "") -> str:
+        source = tmp_path / "upload"
+        source.write_bytes(content if isinstance(content, bytes) else content.SerializeToString())
+        path = name or f"models/{os.getpid()}-{next(_number)}/m.onnx"
+        files.upload(source, path)
+        return path
+
+    return put

@@ -5,7 +5,6 @@ import io
 import os
 import time
 import zipfile
-from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -13,53 +12,18 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import helper
 
 from shared.deps import close_all
-from shared.files import Files
 from shared.preflight.admission import MAX_MODEL_BYTES
 from shared.store import Store, TaskFilter
 from tests import models
-from tests.functions.service import Answer, Caller
+from tests.functions.service import Caller
 from tests.functions.test_dependencies_down import LIMIT_S, silent_port
+from tests.functions.validating import ENGLISH, TARGET, Put, codes, create, validate
 
-TARGET = {"task_type": "onnx_to_openvino", "platform": "intel"}
 SHAPE = {"input_shape": [1, 3, 32, 32]}
-Put = Callable[..., str]
 _number = count()
-
-
-@pytest.fixture
-def put(files: Files, tmp_path: Path) -> Put:
-    """Upload bytes or a model; each path is used once, since what was found out is kept."""
-    def put(content: onnx.ModelProto | bytes, name: str = "") -> str:
-        source = tmp_path / "upload"
-        source.write_bytes(content if isinstance(content, bytes) else content.SerializeToString())
-        path = name or f"models/{os.getpid()}-{next(_number)}/m.onnx"
-        files.upload(source, path)
-        return path
-
-    return put
-
-
-ENGLISH = {"Accept-Language": "en"}
-
-
-def validate(call: Caller, path: str, headers: dict[str, str] | None = None, **fields: Any) -> dict[str, Any]:
-    answer = call("validate_task", "POST", "/tasks/validate", json=TARGET | {"input_path": path} | fields,
-                  headers=headers)
-    assert answer.status == 200 and (headers or answer.message == "校验完成"), answer.body.decode()
-    return answer.data
-
-
-def codes(data: dict[str, Any], target: int = 0) -> list[str]:
-    return [problem["code"] for problem in data["targets"][target]["problems"]]
-
-
-def create(call: Caller, path: str, headers: dict[str, str] | None = None, **fields: Any) -> Answer:
-    return call("create_task", "POST", "/tasks/create", json=TARGET | {"input_path": path} | fields, headers=headers)
-
-
 def npy(*shape: int, dtype: Any = np.float32) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, np.zeros(shape, dtype), allow_pickle=True)
@@ -157,58 +121,6 @@ def test_an_operator_that_the_target_refuses_is_a_problem_and_one_that_is_folded
     data = validate(call, folded)
     assert data["valid"] and "Det" in data["targets"][0]["warnings"][0]["message"]
     assert create(call, folded).status == 200
-
-
-ROCKCHIP = {"task_type": "onnx_to_rknn", "platform": "rockchip"}
-QUALCOMM = {"task_type": "onnx_to_qnn", "platform": "qualcomm"}
-
-
-@pytest.mark.parametrize(("target", "chip", "model", "precision", "code", "mention"), [
-    (ROCKCHIP, "rk3588", models.choosing_boxes(), "fp16", "unsupported_operator", 'outputs = ["boxes", "scores"]'),
-    (QUALCOMM, "SM8650", models.choosing_boxes(), "fp16", "unsupported_operator", 'outputs = ["boxes", "scores"]'),
-    (ROCKCHIP, "rk3588", models.bytes_then_convolution(), "fp16", "unsupported_type", "x (uint8)"),
-    (ROCKCHIP, "rk3588", models.unary("Gelu", opset=20), "fp16", "opset_unsupported", "Gelu"),
-    (ROCKCHIP, "rk3588", models.unary("Relu", opset=5), "fp16", "reference_failed", "Relu (opset 5)"),
-    (QUALCOMM, "SM8650", models.unary("Abs", dtype=onnx.TensorProto.DOUBLE), "fp16", "", ""),
-    (ROCKCHIP, "rk3588", models.squeezed_if(), "fp16", "", ""),
-    (QUALCOMM, "SM8650", models.squeezed_if(), "fp16", "", ""),
-], ids=lambda value: value if isinstance(value, str) else "")
-def test_validate_and_create_agree_on_what_a_target_does(call: Caller, put: Put, target: dict[str, str], chip: str,
-                                                        model: onnx.ModelProto, precision: str, code: str, mention: str
-                                                        ) -> None:
-    path, asked = put(model), {**target, "parameters": {"chip": chip, "precision": precision}}
-    data = validate(call, path, ENGLISH, **asked)
-    assert codes(data) == ([code] if code else [])
-    if code:
-        problem = data["targets"][0]["problems"][0]
-        assert mention in problem["message"] + problem["hint"]
-        create(call, path, ENGLISH, **asked).assert_error(400, code, mention)
-    else:
-        assert create(call, path, **asked).status == 200
-
-
-def test_a_cut_without_what_is_refused_is_valid(call: Caller, put: Put) -> None:
-    asked = {**ROCKCHIP, "parameters": {"chip": "rk3588", "outputs": ["boxes", "scores"]}}
-    assert validate(call, put(models.choosing_boxes()), **asked)["valid"]
-
-
-def test_what_a_vendor_publishes_warns_and_refuses_nothing(call: Caller, put: Put) -> None:
-    huawei = {"task_type": "onnx_to_om", "platform": "huawei"}
-    data = validate(call, put(models.unary("Mish", opset=18)), ENGLISH, **huawei)
-    (missing, listed) = data["targets"][0]["warnings"]
-    assert data["valid"] and "Mish" in missing["message"] and "CANN 8.0.0" in listed["message"]
-    assert {missing["code"], listed["code"]} == {"operator_uncertain"}
-
-
-def test_what_a_fixed_input_may_take_away_is_no_problem(call: Caller, put: Put) -> None:
-    path = put(models.model(
-        [helper.make_node("Relu", ["x"], ["r"]), helper.make_node("Det", ["r"], ["d"]),
-         helper.make_node("Where", ["flag", "d", "one"], ["y"])],
-        [models.value("x", [4, 4]), models.value("flag", [], TensorProto.BOOL)], [models.value("y", [])],
-        [models.constant("one", 1.0, np.float32)]))
-    assert codes(validate(call, path)) == ["unsupported_operator"]
-    data = validate(call, path, parameters={"fixed_inputs": {"flag": True}})
-    assert data["valid"] and "Det" in data["targets"][0]["warnings"][0]["message"]
 
 
 def test_a_target_whose_operators_are_not_known_says_so(call: Caller, put: Put) -> None:

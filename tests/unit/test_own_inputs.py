@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from shared.rules.reasons import calibration as reasons
-from shared.rules.reasons.test_inputs import as_test_inputs
+from shared.rules.test_inputs import as_test_inputs
 from tests import models
 from tests.fixtures.calibration import npy, pictures, zipped
 from tests.fixtures.stages import Conversion

@@ -45,6 +45,12 @@ def report(**changes: Any) -> Report:
                                  {"name": "ids", **FIGURES, "agreement": 0.98765, "values": 100}],
                      "bounds": {"cosine": 0.98, "agreement": 0.9, "small_slice_error": 0.7, "slice_error": 1.0},
                      "failures": ["y: 3-4 are dead"], "seeded_outputs": [{"name": "y", **FIGURES}], "warnings": []},
+        "attempts": [
+            {"name": "int8", "precision": "int8", "parameters": {}, "status": "failed", "code": "accuracy_too_low",
+             "stage": "verify-int8", "seconds": 7.25, "size_bytes": 3 << 20, "message": "the scores are dead",
+             "accuracy": {"output": "y", "cosine": 0.871234, "min_cosine": 0.95}},
+            {"name": "int8-kl", "precision": "int8", "parameters": {}, "status": "skipped", "message": "no time"},
+            {"name": "fp16", "precision": "fp16", "parameters": {}, "status": "passed", "chosen": True}],
         "details": {"layers": [1, 2]}, "timings": [
             {"stage": "fetch", "seconds": 0.01, "cached": True, "peak_memory_bytes": 0},
             {"stage": "compile", "seconds": 12.5, "cached": False, "peak_memory_bytes": 900 << 20}],
@@ -88,7 +94,9 @@ class Page(html.parser.HTMLParser):
     "On seeded inputs, which the calibration did not see", "[N, 3, ?, 480]", "any",
     "[1, 3, 480, 480]", "npu: 121 operators", "cpu: 2 operators", "/neck/Resize_1", "Det", "it may be slow",
     "from the cache", "12.50", "12.5 s", "ai.onnx", "com.microsoft", "simplified to", '"labels": "检测"', '"layers": [',
-    "tool --model=model.onnx --output='a b'", "weights", "2.0 MiB", "PaddlePaddle"])
+    "tool --model=model.onnx --output='a b'", "weights", "2.0 MiB", "PaddlePaddle", "What precision auto has tried",
+    "int8 failed verify-int8: the scores are dead 0.871234 0.95 3.0 MiB 7.2", "int8-kl skipped no time",
+    "fp16 passed, chosen"])
 def test_the_page_tells_what_the_report_knows(told):
     assert told in re.sub(r"[ \n\u00a0]+", " ", Page(render(report())).text)
 
@@ -125,12 +133,12 @@ def test_a_report_of_before_has_no_slices_and_is_shown():
 
 
 def test_a_target_that_tells_nothing_has_a_page_without_empty_parts():
-    bare = report(precision=None, inputs=[], outputs=[], placement=None, on_cpu=[], unsupported=[], memory={},
-                  accuracy=None, details={}, warnings=[], commands=[], toolchain={})
+    bare = report(attempts=None, precision=None, inputs=[], outputs=[], placement=None, on_cpu=[], unsupported=[],
+                  memory={}, accuracy=None, details={}, warnings=[], commands=[], toolchain={})
     text = Page(render(bare)).text
     assert "no way to run its artefact here" in text and "not compared" in text
-    for absent in ("Warnings", "Placement", "Memory", "Details", "Commands", "Inputs and outputs of the artefact",
-                   "None", "Undefined"):
+    for absent in ("What precision auto", "Warnings", "Placement", "Memory", "Details", "Commands",
+                   "Inputs and outputs of the artefact", "None", "Undefined"):
         assert absent not in text, absent
 
 

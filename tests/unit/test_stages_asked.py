@@ -15,6 +15,7 @@ from tests.fixtures.calibration import pictures
 from tests.fixtures.stages import Conversion
 from worker.stage_api import StageError
 from worker.stages.accuracy import read_samples
+from worker.stages.feeds import raw_inputs
 from worker.stages.samples import make_inputs
 
 SHAPE = [1, 3, 32, 32]
@@ -81,10 +82,8 @@ def test_a_model_that_begins_inside_gets_what_the_whole_computes_there(
         x = (conversion.dir("calibration_files") / "calibration" / f"{sample['seed']:03d}.npy"
              if kind == "calibration" else None)
         raw = np.load(x) if x else None
-        if raw is None:  # stretched to the range of the set
-            least, greatest = conversion.facts["calibration"]["ranges"]["x"]
-            raw = make_inputs(facts["sent_inputs"], kind, sample["seed"])["x"]
-            raw = (least + raw * (greatest - least)).astype(np.float32)
+        if raw is None:  # with the mean and the spread of the set
+            raw = raw_inputs(facts["sent_inputs"], sample, job["parameters"], job["inputs"]["calibration"])["x"]
         whole = answers(conversion, {"x": raw}, "fetch", [*inputs, *(outputs or ["y"])])
         np.testing.assert_allclose(inside, whole[0], rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(expected[0], whole[1], rtol=1e-4, atol=1e-5)

@@ -2,7 +2,7 @@
 
 The set has the form of a calibration set. Of a larger one `verify.samples` are taken, spread over it.
 """
-from shared.rules.reasons.test_inputs import as_test_inputs
+from shared.rules.test_inputs import as_test_inputs
 from worker.stage_api import StageError
 from worker.stages.asked import open_before
 from worker.stages.calibration import find_samples, spread, write_samples

@@ -1,23 +1,4 @@
-"""What is said of a client's own test inputs: the words for a calibration set, of which they have the form."""
-from shared.rules.bilingual import Bilingual
-from shared.rules.refusal import Refusal
+"""What is said of a client's own test inputs: the words for a calibration set, with another name in them."""
+from shared.rules.refusal import Reason
 
-CODE = "test_inputs_invalid"
-_NAMES = (("校准集", "测试输入集"), ("校准样本", "测试样本"))
-_NAMES_EN = (("the calibration set", "the set of test inputs"),)
-
-
-def as_test_inputs(refusal):
-    """A refusal of a calibration set as one of `verify.inputs`; another one as it is."""
-    if refusal.code != "calibration_invalid":
-        return refusal
-    message, hint = (Bilingual(_first(text.zh, _NAMES), _first(text.en, _NAMES_EN))
-                     for text in (refusal.text, refusal.advice))
-    return Refusal(CODE, message, hint, refusal.vendor_code)
-
-
-def _first(text, names):
-    """Only the first place, which is ours: a file's name may have the same words further on."""
-    for old, new in names:
-        text = text.replace(old, new, 1)
-    return text
+INVALID = Reason("test_inputs_invalid", "{said}", "{said}", "{advice}", "{advice}")
