@@ -46,9 +46,9 @@ class _Verdict:
         parts = []
         if self.figures_miss or self.blind:
             parts.append(_tell(as_it_is(entry["name"]), entry, bounds.cosine, bounds.agreement))
-        if self.failing:
+        if self.failing and not (self.figures_miss and self.failing["axis"] is None):  # the whole says it already
             slices = _tell_slices(self.failing, bounds)
-            if not parts and self.failing["axis"] is None:
+            if self.failing["axis"] is None and not self.failing["dead"]:
                 slices = join(", ", [slices, reasons.OFFSET_ONLY])
             parts.append(slices if parts else reasons.NAMED(name=entry["name"], what=slices))
         self.told = join(", ", parts) if parts else None
