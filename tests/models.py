@@ -64,6 +64,15 @@ def detector(size: int = 32) -> onnx.ModelProto:
     return model(nodes, [value("x", [1, 3, size, size])], [value("y", [1, 8, places])], tensors)
 
 
+def class_map() -> onnx.ModelProto:
+    """A segmentation that ends with its ArgMax: a class id (int64) for each pixel."""
+    tensors = [weights("w", 8, 3, 3, 3), weights("w2", 5, 8, 1, 1, seed=1)]
+    nodes = [helper.make_node("Conv", ["x", "w"], ["c"], pads=[1] * 4), helper.make_node("Relu", ["c"], ["r"]),
+             helper.make_node("Conv", ["r", "w2"], ["logits"]),
+             helper.make_node("ArgMax", ["logits"], ["y"], axis=1, keepdims=0)]
+    return model(nodes, [value("x", [1, 3, 32, 32])], [value("y", [1, 32, 32], TensorProto.INT64)], tensors)
+
+
 def laughs(levels: int, *, recursive: bool = False) -> onnx.ModelProto:
     """Functions of which each calls the one below twice: two to the power of `levels` nodes, in a few hundred bytes."""
     def function(name: str, *calls: str) -> onnx.FunctionProto:

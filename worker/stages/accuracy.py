@@ -39,7 +39,8 @@ def read_samples(job):
 
 
 class Gate:
-    """Collects the outputs of all samples, then judges each output by its cosine over all of them.
+    """Collects the outputs of all samples, then judges each output over all of them: by its cosine and its slices', or
+    by the share of whole numbers that agrees.
 
     All, not the worst: a classifier's sample on the edge between two classes falls to the other side by rounding
     alone, while what a conversion breaks shows in most samples. The worst is told beside it. A value that is finite on

@@ -19,7 +19,7 @@ _FEW = 32
 _LARGE_DEAD = 1 / 4  # of the output's magnitude: a slice of no small scale that varies by more cannot be constant
 _FEWEST_VALUES = 4  # of such a slice
 _CONSTANT = 1e-3  # of the slice's variation in the model: what is left in the artefact of a dead one, at most
-_RECTIFIED = 0.05  # the share of exact zeros in a ReLU's output
+_RECTIFIED = 0.05  # the share of exact zeros in a ReLU's output, in idle channels too
 _SATURATED = 0.4  # HardSwish, Mish, SiLU and GELU go no deeper: a channel that is never positive there is an idle one
 _SMALLEST = 2.0**-14  # below it FP16 loses digits
 _ROUNDING = 2.0**-10  # FP16's own, relative to the slice's magnitude: no error of the conversion
@@ -106,8 +106,10 @@ class _Axis:
         probabilities = bool(self._least[0].min() >= 0 and self._most[0].max() <= 1 + 1e-6)
         varies = reach > largest * (_VARIES if self._values >= _FEW else _VARIES_OF_FEW)
         small = varies & (largest > _SMALLEST) & _find_small(largest)
-        if probabilities or (self._least[0].min() >= 0 and zeros[~small].mean() > _RECTIFIED):
+        if probabilities:
             small[:] = False  # of one kind, whatever the samples show
+        if self._least[0].min() >= 0 and zeros[~small].mean() > _RECTIFIED:
+            small &= zeros <= _RECTIFIED  # boxes may be cut at 0; then their scores are not
         if self._least[0].min() >= -_SATURATED:
             small &= self._most[0] > 0
         # Where the artefact shows more than the model does, that are false alarms, and they matter as well.

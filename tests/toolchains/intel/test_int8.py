@@ -87,6 +87,11 @@ def test_scores_beside_pixel_coordinates_live_in_one_output(convert):
     assert max(output["slices"]["error"]) < 0.2
 
 
+def test_class_ids_are_judged_by_the_share_that_agrees(convert):
+    (output,) = convert(models.class_map()).run("verify")["outputs"]
+    assert 0.97 < output["agreement"] < 1 and output["values"] % 1024 == 0 and "slices" not in output
+
+
 @pytest.mark.parametrize(("choice", "kept_as"), [(None, "f16"), (True, "f16"), (False, "f32")])
 def test_what_stays_in_floating_point_is_compressed_unless_it_is_not_wanted(convert, choice, kept_as):
     conversion = convert(compress_to_fp16=choice, quantization={"ignored_scope": {"types": ["Convolution"]}})

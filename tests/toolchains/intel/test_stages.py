@@ -38,6 +38,12 @@ def test_the_precision_shows_in_the_weights(tmp_path, precision, bytes_per_weigh
     assert weights * bytes_per_weight <= size < weights * bytes_per_weight + 200
 
 
+def test_scores_beside_pixel_coordinates_live_in_half_precision(tmp_path):
+    facts = Conversion(tmp_path, models.detector()).run("verify")
+    assert facts["passed"] and max(facts["outputs"][0]["slices"]["error"]) < 0.01
+    assert facts["outputs"][0]["slices"]["small"] == [4, 5, 6, 7]
+
+
 def test_the_same_model_compiles_to_the_same_bytes(tmp_path):
     results = []
     for name in ("first", "second"):

@@ -289,6 +289,13 @@ def test_scores_that_eight_bits_lose_fail_by_their_channels(host: ToolHost, tmp_
     assert convert(host, tmp_path / "fp16", models.detector()).run("verify")["passed"]
 
 
+def test_class_ids_are_judged_by_the_share_that_agrees(host: ToolHost, tmp_path: Path) -> None:
+    conversion = convert(host, tmp_path, models.class_map(), precision="int8",
+                         calibration_files=pictures([1, 3, 32, 32], 8))
+    (output,) = conversion.run("verify")["outputs"]
+    assert 0.97 < output["agreement"] < 1 and output["values"] % 1024 == 0 and "slices" not in output
+
+
 # --- verify -----------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("asked", "simulated"), [(None, 1), (2, 2), (64, 3)])

@@ -293,6 +293,11 @@ def test_scores_that_eight_bits_lose_fail_by_their_channels_and_live_behind_the_
     assert least_cosine(make(models.detector())) > 0.999
 
 
+def test_class_ids_are_judged_by_the_share_that_agrees(make: Make) -> None:
+    (output,) = make(models.class_map(), **INT8).run("verify")["outputs"]
+    assert 0.97 < output["agreement"] < 1 and output["values"] % 1024 == 0 and "slices" not in output
+
+
 # --- what it leaves --------------------------------------------------------------------------------------------------
 
 
