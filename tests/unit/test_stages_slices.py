@@ -88,10 +88,15 @@ def many_absent(generator: np.random.Generator) -> Array:
     return np.concatenate([boxes(generator), scores(generator, 80) * np.logspace(0, -4, 80)[None, :, None]], 1)
 
 
-@pytest.mark.parametrize(("make", "lost"), [
-    (head, {4, 5, 6, 7}), (lambda g: head(g).transpose(0, 2, 1), {4, 5, 6, 7}), (lambda g: head(g)[0], {4, 5, 6, 7}),
-    (lambda g: head(g).reshape(1, 8, 20, 30), {4, 5, 6, 7}), (clipped, {4, 5, 6, 7}), (pose, {4}), (distances, {7, 8, 9}),
-    (many_absent, set(range(4, 84)))], ids=["head", "last", "no batch", "map", "clipped", "pose", "distances", "absent"])
+SCORES = {4, 5, 6, 7}
+LOST = {
+    "head": (head, SCORES), "last": (lambda g: head(g).transpose(0, 2, 1), SCORES),
+    "no batch": (lambda g: head(g)[0], SCORES), "map": (lambda g: head(g).reshape(1, 8, 20, 30), SCORES),
+    "clipped": (clipped, SCORES), "pose": (pose, {4}), "distances": (distances, {7, 8, 9}),
+    "absent": (many_absent, set(range(4, 84)))}
+
+
+@pytest.mark.parametrize(("make", "lost"), LOST.values(), ids=LOST)
 def test_scores_beside_pixel_coordinates_are_lost_in_eight_bits(make: Make, lost: set[int]) -> None:
     told = facts(make, eight_bits)
     (output,) = told["outputs"]
