@@ -151,9 +151,10 @@ ALL_WRONG = Template(
     "its error is {error:.3g} times its own variation ({bound:g} allowed)")
 OFFSET_ONLY = Bilingual("仅靠常数偏移才与模型相近", "only a constant offset makes it look like the model's")
 SHARE_A_SCALE = Template(
-    "其值至 {small:.3g}, 与至 {large:.3g} 的其他切片共用一个量化比例 (例如分数与像素坐标在同一张量中), 因而丢失",
+    "其值至 {small:.3g}, 与至 {large:.3g} 的其他切片共用一个量化比例 (例如分数与像素坐标在同一张量中), "
+    "因而精度不足或全部丢失",
     "their values reach {small:.3g} and share one scale with others that reach {large:.3g} (scores beside pixel "
-    "coordinates in one tensor, for example), which leaves nothing of them")
+    "coordinates in one tensor, for example), which leaves little or nothing of them")
 STAND_BESIDE = Template("其值至 {small:.3g}, 其他切片至 {large:.3g}",
                         "their values reach {small:.3g}, others {large:.3g}")
 ON_SEEDED = Template("{name} (随机输入)", "{name} on seeded inputs")
