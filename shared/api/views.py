@@ -16,6 +16,10 @@ from shared.times import format_time
 WaitsFor = Literal["worker", "slot", "delay", "stage", "files", "store"]
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class TaskRef(StrictModel):
     task_id: TaskIdText
 
@@ -47,7 +51,7 @@ class TaskFailure(Model):
     message: Text
     hint: Text = Field(Text("", ""), json_schema_extra={"default": ""})  # the schema shows what JSON holds
     log_tail: str = ""
-    attempts: list[Attempted] | None = None
+    attempts: list[Attempted] | None = Field(None, exclude_if=_is_none)
 
 
 def _choose_texts(facts: dict[str, Any] | None, info: SerializationInfo) -> dict[str, Any] | None:
@@ -65,7 +69,8 @@ class TaskResult(StoredResult):
     `precision: "auto"` has tried."""
 
     accuracy: Annotated[dict[str, Any] | None, PlainSerializer(_choose_texts)] = None
-    attempts: list[Attempted] | None = None  # type: ignore[assignment]  # with texts in the client's language
+    attempts: list[Attempted] | None = Field(  # type: ignore[assignment]  # with texts in the client's language
+        None, exclude_if=_is_none)
 
 
 class StageView(Model):
@@ -73,8 +78,8 @@ class StageView(Model):
     status: str
     seconds: float | None = None
     cached: bool = False
-    refused: str | None = Field(None, description="precision auto: the code of what has ended an attempt there; the "
-                                                  "task goes on")
+    refused: str | None = Field(None, exclude_if=_is_none, description=(
+        "precision auto: the code of what has ended an attempt there; the task goes on"))
 
 
 class TaskView(Model):

@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from shared.documents import WorkerInfo
 from shared.platforms import get_platforms
 from shared.store import Store
@@ -25,6 +27,18 @@ def test_every_target_is_listed_with_the_schema_that_validates_its_parameters(ca
     assert intel["parameters"]["additionalProperties"] is False
     assert intel["parameters"]["properties"]["precision"]["enum"] == ["auto", "fp32", "fp16", "int8"]
     assert (intel["tools"], intel["workers"]) == ({}, [])
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_auto_is_offered_and_described_where_there_is_a_choice(call: Caller, language: str) -> None:
+    answer = call("list_platforms", "GET", "/platforms", headers={"Accept-Language": language})
+    told = {platform["name"]: platform["parameters"]["properties"] for platform in answer.data["platforms"]}
+    offered = [name for name, fields in told.items() if "auto" in fields["precision"].get("enum", [])]
+    assert offered == ["cambricon", "intel", "qualcomm", "rockchip"] and "auto_time_s" not in told["huawei"]
+    for name in offered:
+        for field in ("precision", "auto_time_s"):
+            described = told[name][field]["description"]
+            assert "auto" in described and (language == "zh") == any("一" <= char <= "鿿" for char in described)
 
 
 def test_only_workers_that_were_seen_lately_are_live(call: Caller, store: Store) -> None:
