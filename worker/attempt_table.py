@@ -86,7 +86,7 @@ def none_passes(attempts: Attempts, found: Mapping[str, StageResult]) -> Convers
     result = found[step.name]
     last = Refusal.from_json(result.facts[REFUSED])
     tried = [_TRIED(name=other.name, code=refusal_of(found[at.name])["code"]) for other, at in failed]
-    message = reasons.NONE_PASSES(count=len(failed), tried=join(", ", tried), name=attempt.name, why=last.text)
+    message = reasons.NONE_PASSES(tried=join(", ", tried), name=attempt.name, why=last.text)
     error = ConversionFailed(last.told_as(message), stage=step.name, log_tail=result.facts["log_tail"])
     error.attempts = make_rows(attempts, found)
     return error

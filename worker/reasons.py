@@ -66,8 +66,8 @@ TOO_SLOW_TO_TRY = Reason(
     "timeout", "该阶段超过 {seconds} 秒, 即 auto_time_s 剩余时间的一半",
     "the stage took longer than {seconds} s, half of what was left of auto_time_s",
     "提高 auto_time_s, 或直接发送此种转换的参数", "raise auto_time_s, or send the parameters of this conversion alone")
-NONE_PASSES = Template("已尝试的 {count} 种转换均未通过 ({tried}); {name}: {why}",
-                       "none of the {count} conversions that were tried passes ({tried}); {name}: {why}")
+NONE_PASSES = Template("尝试过的转换均未通过 ({tried}); {name}: {why}",
+                       "no conversion that was tried passes ({tried}); {name}: {why}")
 TIME_WAS_OVER = Template("未尝试: auto_time_s ({seconds} 秒) 已用完", "not tried: auto_time_s ({seconds} s) was over")
 NEEDS_A_SET = Bilingual(
     "需要校准集: 有校准集时会先尝试此种转换, 其产物更小更快",

@@ -223,6 +223,20 @@ def test_what_auto_has_chosen_is_made_again_from_the_manifest_without_any_other_
         "fetch", "inspect", "optimize", "reference", "compile", "verify"]
 
 
+def test_without_a_calibration_set_auto_tells_what_one_would_bring(make_bench: Any) -> None:
+    bench = make_bench()
+    bench.upload("in/model.onnx", convolution().SerializeToString())
+    made = bench.convert(precision="auto")
+    rows = made.task.result.attempts
+    assert [(row.name, row.status, row.chosen) for row in rows] == [
+        ("int8", "not_available", False), ("int8-minmax", "not_available", False),
+        ("int8-mixed", "not_available", False), ("fp16", "passed", True)]
+    assert "needs a calibration set" in rows[0].message and "校准集" in rows[0].message_zh
+    report = Report.model_validate_json(made.published(made.task.result.report_path))
+    assert any("int8, int8-minmax, int8-mixed" in warning for warning in report.warnings)
+    assert "not available" in made.published(made.task.result.report_page_path).decode()
+
+
 def test_a_model_with_data_beside_it_is_made_again(make_bench: Any, tmp_path: Path) -> None:
     bench = make_bench()
     onnx.save_model(convolution(), tmp_path / "model.onnx", save_as_external_data=True, location="weights.bin",
