@@ -64,8 +64,9 @@ def _accuracy(facts: dict[str, Any]) -> dict[str, Any] | None:
     outputs = [entry for entry in facts.get("outputs", []) if isinstance(entry.get("cosine"), float)]
     if not outputs:
         return None
-    worst = min(outputs, key=lambda entry: float(entry["cosine"]))
-    return {"output": worst["name"], "cosine": worst["cosine"], "min_cosine": facts.get("min_cosine")}
+    worst = min(outputs, key=lambda entry: float(entry.get("agreement", entry["cosine"])))
+    told = {name: worst[name] for name in ("cosine", "agreement") if name in worst}  # the latter of whole numbers
+    return {"output": worst["name"], **told, "min_cosine": facts.get("min_cosine")}
 
 
 def _size_bytes(attempt: Attempt, found: Mapping[str, StageResult]) -> int | None:

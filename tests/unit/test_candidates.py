@@ -5,6 +5,7 @@ import re
 import subprocess
 from typing import Any
 
+import numpy as np
 import pytest
 
 from shared import patterns
@@ -21,6 +22,8 @@ from shared.validation_messages import validate
 from worker.attempts import Attempts
 from worker.plan import get_plans
 from worker.results import StageResult
+from worker.stage_api import StageError
+from worker.stages.accuracy import Gate
 
 AUTOMATIC = [name for name, platform in get_platforms().items() if issubclass(platform.parameters, Automatic)]
 SET = {"calibration": "models/set"}
@@ -195,3 +198,12 @@ def test_patterns_are_tried_once_for_all_candidates(monkeypatch: pytest.MonkeyPa
     scope = {"patterns": [r"/auto/[a-z]+\.once"]}
     tried, _ = names("intel", quantization={"ignored_scope": scope}, **SET)
     assert len(tried) == 5 and len(children) == 1
+
+
+def test_what_the_gate_refuses_has_the_figures_that_the_table_tells() -> None:
+    gate = Gate([{"name": "y", "dtype": "float", "max_abs": 3.0}])
+    gate.add("picture", [np.arange(4.0)], [-np.arange(4.0)])
+    with pytest.raises(StageError) as refused:
+        gate.judge({"precision": "int8", "verify": {"min_cosine": None}, "accept_accuracy": False})
+    assert refused.value.found["min_cosine"] == 0.95
+    assert [(entry["name"], entry["cosine"]) for entry in refused.value.found["outputs"]] == [("y", -1.0)]
