@@ -184,3 +184,31 @@ def test_a_model_that_onnx_runtime_refuses_is_invalid(tmp_path):
     error = refusal(tmp_path, model)
     assert error.code == "model_invalid" and "Add" in error.message
     assert str(tmp_path) not in error.message
+
+
+def test_an_operator_that_onnx_runtime_spells_out_leaves_nothing_to_be_computed_at_run_time(tmp_path):
+    model = models.model([helper.make_node("GroupNormalization", ["x", "s", "b"], ["y"], num_groups=2)],
+                         [models.value("x", [1, 4, 6, 6])], [models.value("y", [1, 4, 6, 6])],
+                         [models.weights("s", 4), models.weights("b", 4, seed=1)], opset=21, ir=10)
+    conversion = Conversion(tmp_path, model)
+    assert conversion.run("optimize")["simplified"] is True
+    assert {"GroupNormalization", "Cast", "CastLike", "Shape"}.isdisjoint(
+        node.op_type for node in optimized(conversion).graph.node)
+    assert conversion.run("verify")["passed"]
+
+
+def test_a_model_on_which_only_the_passes_fail_is_converted_without_them(tmp_path, monkeypatch):
+    from onnxruntime.capi.onnxruntime_pybind11_state import Fail
+
+    opened = onnxruntime.InferenceSession
+
+    def fail_to_optimize(model, options=None, **others):
+        if options and options.graph_optimization_level == onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC:
+            raise Fail("InlineIfSubgraph")
+        return opened(model, options, **others)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", fail_to_optimize)
+    conversion = Conversion(tmp_path, models.convolution())
+    facts = conversion.run("optimize")
+    assert facts["simplified"] is False and "InlineIfSubgraph" in facts["warnings"][0]
+    assert conversion.run("verify")["passed"]
