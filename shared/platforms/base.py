@@ -137,6 +137,8 @@ class CommonParameters(StrictModel):
         "single value fills the whole input", examples=[{"sr": 16000}, {"training": False}])
     inputs: Names | None = Field(None, description="convert only from these tensors on")
     outputs: Names | None = Field(None, description="convert only up to these tensors")
+    simplify: bool = Field(True, description="false gives the compiler the operators as they were sent: constants are "
+                           "not computed before, and normalisations not fused")
     verify: Verify = Verify()
     accept_accuracy: bool = Field(False, description="complete although the accuracy gate failed; recorded")
     limits: Limits = Limits()

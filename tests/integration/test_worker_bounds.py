@@ -53,7 +53,7 @@ def refusal_of_optimize(host: ToolHost, entry: str, folder: Path, model: onnx.Mo
     (run_folder / "out").mkdir(parents=True)
     job = {"output_dir": str(run_folder / "out"), "threads": 1,
            "parameters": {"input_shape": {}, "auto_input_shape": True, "fixed_inputs": None, "inputs": None,
-                          "outputs": None},
+                          "outputs": None, "simplify": True},
            "inputs": {"fetch": {"dir": str(fetched), "facts": {}}, "inspect": {"dir": str(fetched), "facts": facts}}}
     with pytest.raises(ConversionFailed) as caught:
         run(host, entry, run_folder, job)

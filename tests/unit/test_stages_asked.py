@@ -91,6 +91,13 @@ def test_a_model_that_begins_inside_gets_what_the_whole_computes_there(
     assert kinds == {"calibration", "picture"}
 
 
+def test_a_cut_of_what_cannot_be_simplified_has_its_own_outputs(tmp_path: Path) -> None:
+    conversion = Conversion(tmp_path, models.convolution(dtype=np.float16), outputs=["p"])
+    facts = conversion.run("optimize")
+    assert facts["simplified"] is False and facts["nodes_after"] == 4
+    assert facts["outputs"] == [{"name": "p", "dtype": "float16", "shape": [1, 8, 1, 1]}]
+
+
 def test_external_data_comes_along(tmp_path: Path) -> None:
     (tmp_path / "upload").mkdir()
     path = models.external(tmp_path / "upload", "sub/weights.bin")

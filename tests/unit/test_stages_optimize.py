@@ -212,3 +212,12 @@ def test_a_model_on_which_only_the_passes_fail_is_converted_without_them(tmp_pat
     facts = conversion.run("optimize")
     assert facts["simplified"] is False and "InlineIfSubgraph" in facts["warnings"][0]
     assert conversion.run("verify")["passed"]
+
+
+def test_a_model_that_is_not_to_be_simplified_keeps_its_operators(tmp_path):
+    conversion = Conversion(tmp_path, models.convolution(["n", 3, 32, 32]), simplify=False)
+    facts = conversion.run("optimize")
+    assert facts["simplified"] is False and facts["nodes_after"] == 6
+    assert [node.op_type for node in optimized(conversion).graph.node] == [
+        node.op_type for node in models.convolution().graph.node]
+    assert input_shape(optimized(conversion)) == [1, 3, 32, 32] and conversion.run("verify")["passed"]

@@ -10,8 +10,8 @@ FETCH = Stage("fetch", "worker.stages.fetch:run", CORE, parameters=("input_path"
               origin="worker.stages.fetch:versions", renewed="worker.stages.fetch:renewed_versions")
 INSPECT = Stage("inspect", "worker.stages.inspect:run", ONNX.name, inputs=("fetch",), common=True)
 OPTIMIZE = Stage("optimize", "worker.stages.optimize:run", ONNX.name, inputs=("fetch", "inspect"),
-                 parameters=("input_shape", "auto_input_shape", "fixed_inputs", "inputs", "outputs"), common=True,
-                 weight=2)
+                 parameters=("input_shape", "auto_input_shape", "fixed_inputs", "inputs", "outputs", "simplify"),
+                 common=True, weight=2)
 
 BEGIN = (FETCH, INSPECT, OPTIMIZE)  # of every target: a stage that is added here is one that all have
 

@@ -83,8 +83,9 @@ class _Work:
     def simplify(self):
         report(20, "simplifying")
         inspected, target = self._inspected, os.path.join(self._out, MODEL)
-        problem, model, self._outputs = simplify(self._data, self._before, target, self._job)
-        zeros = {}
+        problem, model, zeros = "the client does not want it", None, {}
+        if self._job["parameters"]["simplify"]:
+            problem, model, self._outputs = simplify(self._data, self._before, target, self._job)
         if problem is None and self._request.constants:
             zeros = self._drop_unreached(model, target)
         if problem is not None:
@@ -118,10 +119,16 @@ class _Work:
     def facts(self):
         warnings = self._warnings + [f"output {entry['name']!r} keeps a dimension that depends on the data"
                                      for entry in self._outputs if None in entry["shape"]]
-        facts = {"inputs": self._inputs, "outputs": self._outputs or self._inspected["outputs"],
+        facts = {"inputs": self._inputs, "outputs": self._outputs or self._declared_outputs(),
                  "nodes_before": sum(self._before.values()), "nodes_after": self._nodes_after,
                  "simplified": self.simplified, "warnings": warnings}
         return dict(facts, sent_inputs=self._sent_inputs) if self._sent_inputs else facts
+
+    def _declared_outputs(self):
+        """For a model that ONNX Runtime has not simplified, and whose outputs it has not described then."""
+        if self._request.new_outputs is None:
+            return self._inspected["outputs"]
+        return [describe(value) for value in self._request.new_outputs]
 
     def _drop_unreached(self, model, target):
         """Remove the inputs that folding by fixed inputs has left without a reader; `{input: zeros}`."""
