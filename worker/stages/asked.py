@@ -11,10 +11,9 @@ import shutil
 
 from shared.rules import models as rules
 from worker.stages import reasons
-from worker.stages.bounds import inferring
 from worker.stages.graph_edits import cut, fix_input, prune, reads
+from worker.stages.inferred import infer_values
 from worker.stages.inspect import describe
-from worker.stages.onnx_model import drop_weights
 
 FOLDER, BEFORE = "asked", "before.onnx"
 _MAX_NEAR = 5
@@ -49,7 +48,7 @@ class Request:
         given = [value.name for value in model.graph.input]
         _check_names(self.outputs or [], made)
         _check_names(self.inputs or [], [*made, *given])
-        values = _infer(model)
+        values = infer_values(model)
         if self.inputs:
             self.new_inputs = [_static(name, values) for name in self.inputs]
         if self.outputs:
@@ -149,21 +148,6 @@ def _check_names(names, known):
         if name not in known:
             near = difflib.get_close_matches(name, known, _MAX_NEAR, 0.5) or known[-_MAX_NEAR:]
             raise reasons.NO_TENSOR(name=name, near=", ".join(near))
-
-
-def _infer(model):
-    """`{name: ValueInfoProto}` of what shape inference knows."""
-    import onnx
-
-    slim = onnx.ModelProto()
-    slim.CopyFrom(model)
-    drop_weights(slim)
-    try:
-        with inferring(slim.ByteSize()):
-            graph = onnx.shape_inference.infer_shapes(slim, data_prop=True).graph
-    except Exception:  # C++ exceptions of its own and of the standard library
-        graph = slim.graph
-    return {value.name: value for value in [*graph.value_info, *graph.output, *graph.input]}
 
 
 def _static(name, values):

@@ -1,4 +1,4 @@
-"""ONNX Runtime's portable passes over a model of static shapes: constants folded, normalisations fused."""
+"""Portable passes over a model of static shapes: ONNX Runtime's, which fold and fuse; and `moments`."""
 import os
 import shutil
 from collections import Counter
@@ -8,6 +8,7 @@ from worker.stages import reasons
 from worker.stages.bounds import loading
 from worker.stages.graph_edits import name_nodes
 from worker.stages.messages import raise_if_out_of_memory, tidy
+from worker.stages.moments import settle
 from worker.stages.onnx_model import walk_nodes
 
 _DATA = MODEL + ".data"
@@ -112,6 +113,7 @@ def _make_portable(target, before):
     kept = [entry for entry in model.opset_import if entry.domain in used]
     del model.opset_import[:]
     model.opset_import.extend(kept)
+    settle(model)
     name_nodes(model)
     write(model, target)
     return None, model
