@@ -8,7 +8,7 @@ from worker.stages.samples import make_inputs
 _SAMPLES = (("picture", 0), ("noise", 1))
 # What rounding in another order may do to a value: a share of itself and of the output's greatest magnitude. Values
 # beside a class's or an index's edge may fall to the other side.
-_OF_ITSELF, _OF_GREATEST, _NEGLIGIBLE = 1e-2, 1e-5, 1e-7
+_OF_ITSELF, _OF_GREATEST, _NEGLIGIBLE = 5e-2, 1e-5, 1e-7
 _MAX_SHARE = 0.01
 
 
