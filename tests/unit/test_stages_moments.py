@@ -88,7 +88,8 @@ def mean_of(share: float) -> onnx.ModelProto:
 @pytest.mark.parametrize("model", [
     mean_of(1 / 511), mean_of(1.0),
     models.model([helper.make_node("Max", ["x", "bound"], ["y"])],
-                 [models.value("x", SHAPE)], [models.value("y", SHAPE)], [models.constant("bound", np.inf, np.float32)]),
+                 [models.value("x", SHAPE)], [models.value("y", SHAPE)],
+                 [models.constant("bound", np.inf, np.float32)]),
     models.model([helper.make_node("Max", ["x", "bound"], ["m"]), helper.make_node("Neg", ["m"], ["y"])],
                  [models.value("x", [2])], [models.value("y", [1, 2])],
                  [models.constant("bound", np.full((1, 1), -np.inf), np.float32)]),
