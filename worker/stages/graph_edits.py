@@ -76,16 +76,17 @@ def reads(node):
     return [name for name in names if name]
 
 
-def name_nodes(model):
-    """Give each node a name of its own: ONNX Runtime refuses two of one name in a graph, quantizers and compilers tell
-    nodes apart by their names. Whether there were two."""
+def part_names(model):
+    """Let no two nodes have one name: ONNX Runtime refuses that, and quantizers and compilers tell nodes apart by their
+    names. Those without any stay so: tools call them by what they write, and so do clients. Whether there were two."""
     taken = {node.name for node in walk_nodes(model)}
-    seen, doubled = {""}, False
+    seen, doubled = set(), False
     for node in walk_nodes(model):
         if node.name in seen:
-            doubled = doubled or bool(node.name)
-            node.name = unique(node.name or f"{node.op_type}_{next(filter(None, node.output), '')}", taken)
-        seen.add(node.name)
+            doubled = True
+            node.name = unique(node.name, taken)
+        if node.name:
+            seen.add(node.name)
     return doubled
 
 

@@ -12,7 +12,7 @@ from worker.stage_api import report
 from worker.stages import asked, reasons
 from worker.stages.bounds import computing, loading
 from worker.stages.control_flow import fold_control_flow
-from worker.stages.graph_edits import fix_input, name_nodes, reads, unlist_constants
+from worker.stages.graph_edits import fix_input, part_names, reads, unlist_constants
 from worker.stages.inspect import check_inferred_shapes, describe
 from worker.stages.onnx_model import model_inputs, walk_nodes
 from worker.stages.proof import find_difference
@@ -77,7 +77,7 @@ class _Work:
 
         model = onnx.load(os.path.join(self._source, MODEL), load_external_data=False)
         unlist_constants(model)
-        self._renamed = name_nodes(model)
+        self._renamed = part_names(model)
         return model
 
     def simplify(self):

@@ -6,7 +6,7 @@ from collections import Counter
 from shared.rules.models import MODEL, shown
 from worker.stages import reasons
 from worker.stages.bounds import loading
-from worker.stages.graph_edits import name_nodes
+from worker.stages.graph_edits import part_names
 from worker.stages.messages import raise_if_out_of_memory, tidy
 from worker.stages.moments import settle
 from worker.stages.onnx_model import walk_nodes
@@ -114,7 +114,7 @@ def _make_portable(target, before):
     del model.opset_import[:]
     model.opset_import.extend(kept)
     settle(model)
-    name_nodes(model)
+    part_names(model)
     write(model, target)
     return None, model
 

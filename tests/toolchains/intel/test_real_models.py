@@ -4,6 +4,7 @@ from __future__ import annotations
 import ast
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
@@ -36,6 +37,16 @@ def test_a_real_network_converts_and_its_artefact_answers_like_the_network(tmp_p
     assert actual.shape == expected.shape
     cosine = np.vdot(expected, actual) / np.linalg.norm(expected) / np.linalg.norm(actual)
     assert cosine > (0.9999 if precision == "fp32" else 0.99)
+
+
+def test_silero_vad_with_a_fixed_sampling_rate_is_one_network_without_control_flow(tmp_path):
+    conversion = Conversion(tmp_path, real_model("vad"), input_shape="input:1,512;state:2,1,128",
+                            fixed_inputs={"sr": 16000}, precision="fp32")
+    assert conversion.run("verify")["passed"] is True
+    assert [entry["name"] for entry in conversion.facts["optimize"]["inputs"]] == ["input", "state"]
+    operators = {node.op_type for node in onnx.load(conversion.dir("optimize") / "model.onnx").graph.node}
+    assert conversion.facts["optimize"]["simplified"] is True and operators.isdisjoint({"If", "Loop"})
+
 
 
 @pytest.mark.parametrize("name", SHAPES)
