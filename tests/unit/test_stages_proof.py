@@ -47,6 +47,15 @@ def test_a_small_channel_beside_a_large_one_counts(tmp_path: Path) -> None:
     assert difference(tmp_path, head(1.0), head(0.0), inputs)
 
 
+def test_one_channel_of_256_counts(tmp_path: Path) -> None:
+    def gains(last: float) -> onnx.ModelProto:
+        return models.model([helper.make_node("Mul", ["x", "gains"], ["y"])], [models.value("x", [1, 256, 4])],
+                            [models.value("y", [1, 256, 4])],
+                            [models.constant("gains", [[[1.0]] * 255 + [[last]]], np.float32)])
+    inputs = [{"name": "x", "dtype": "float", "shape": [1, 256, 4]}]
+    assert "0.4%" in (difference(tmp_path, gains(1.0), gains(1.1), inputs) or "")
+
+
 def test_a_model_that_no_longer_runs_or_has_another_shape_differs(tmp_path: Path) -> None:
     inputs = [{"name": "x", "dtype": "float", "shape": [1, 4]}]
     relu = models.unary("Relu")

@@ -6,10 +6,12 @@ from worker.stage_api import is_out_of_memory, log
 from worker.stages.samples import make_inputs
 
 _SAMPLES = (("picture", 0), ("noise", 1))
-# What rounding in another order may do to a value: a share of itself and of the output's greatest magnitude. Values
-# beside a class's or an index's edge may fall to the other side.
+# What rounding in another order may do to a value: a share of itself and of the output's greatest magnitude. A softmax
+# behind a normalisation of nearly equal values moves by 3 %.
 _OF_ITSELF, _OF_GREATEST, _NEGLIGIBLE = 5e-2, 1e-5, 1e-7
-_MAX_SHARE = 0.01
+# The share of values that may differ by more: PP-OCRv4's detector has 0.0002 on noise, other networks and samples none.
+# One channel of 256 is twice as many as are allowed. Classes and indices beside an edge fall to the other side.
+_MAX_SHARE, _MAX_SHARE_OF_WHOLE_NUMBERS = 0.002, 0.01
 
 
 def find_difference(before, after, inputs, threads, adapt=lambda entry, array: array):
@@ -64,7 +66,7 @@ def _compare(names, expected, given):
         if a.shape != b.shape or a.dtype != b.dtype:
             return f"output {name!r} is {b.dtype} {list(b.shape)} instead of {a.dtype} {list(a.shape)}"
         share = _share_of_others(a.ravel(), b.ravel())
-        if share > _MAX_SHARE:
+        if share > (_MAX_SHARE if a.dtype.kind in "fc" else _MAX_SHARE_OF_WHOLE_NUMBERS):
             return f"output {name!r}: {share:.1%} of its values differ"
     return None
 
