@@ -1,9 +1,9 @@
 """The model as the client asked for it: inputs that are fixed are constants, and it is cut where it is to be cut.
 
-`optimize` makes it, beside its own result, if anything of this was asked for, or if ONNX Runtime would not load the
-model for nodes of one name; else it is the model as it was sent. No pass has touched it. So the reference runs it, and
-what is simplified is compared with it. A model that begins inside has another beside it, which computes what its inputs
-get from what the whole model takes.
+`optimize` makes it, beside its own result, if anything of this was asked for, or if constants were listed as inputs or
+nodes had one name, which not every tool reads; else it is the model as it was sent. No pass has touched it. So the
+reference runs it, and what is simplified is compared with it. A model that begins inside has another beside it, which
+computes what its inputs get from what the whole model takes.
 """
 import difflib
 import os

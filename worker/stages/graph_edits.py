@@ -6,13 +6,15 @@ _IR_WITH_PLAIN_CONSTANTS = 4  # before it each initialiser had to be listed amon
 
 def unlist_constants(model):
     """Take initialisers out of the graph's inputs: listed there they are defaults, which a caller may replace. Nobody
-    does so in an artefact, and compilers take them for inputs."""
+    does so in an artefact, and compilers take them for inputs. Whether there were any."""
     constants = {tensor.name for tensor in model.graph.initializer}
     constants.update(sparse.values.name for sparse in model.graph.sparse_initializer)
     kept = [value for value in model.graph.input if value.name not in constants]
-    if len(kept) != len(model.graph.input):
+    listed = len(kept) != len(model.graph.input)
+    if listed:
         _replace(model.graph.input, kept)
     model.ir_version = max(model.ir_version, _IR_WITH_PLAIN_CONSTANTS)
+    return listed
 
 
 def fix_input(model, name, array):

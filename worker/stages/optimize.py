@@ -54,7 +54,7 @@ class _Work:
         types = {entry["name"]: entry["dtype"] for entry in inspected["inputs"]}
         self._request = asked.Request(parameters, {name: _array(value, fixed_shapes[name], types[name])
                                                    for name, value in fixed.items()})
-        self._renamed = False
+        self._mended = False  # what ONNX Runtime or a compiler could not read as it was sent
         model = self._read()  # inspect found it within all limits
         self._read_inputs = {name for node in model.graph.node for name in reads(node)}
         self._changed = _fix_inputs(model, {**self._shapes, **fixed_shapes})
@@ -76,8 +76,8 @@ class _Work:
         import onnx
 
         model = onnx.load(os.path.join(self._source, MODEL), load_external_data=False)
-        unlist_constants(model)
-        self._renamed = part_names(model)
+        listed, doubled = unlist_constants(model), part_names(model)
+        self._mended = listed or doubled
         return model
 
     def simplify(self):
@@ -92,7 +92,7 @@ class _Work:
             model = self._keep_unsimplified(problem)
         self.simplified = problem is None
         self._nodes_after = sum(1 for _ in walk_nodes(model))
-        if self._request or self._renamed:
+        if self._request or self._mended:
             names = asked.write(self._request, self._read, self._source, self._out, inspected["external_data"], zeros)
             if names:
                 self._sent_inputs = [dict(entry, shape=self._shapes[entry["name"]])

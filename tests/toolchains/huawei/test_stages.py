@@ -11,12 +11,13 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import onnx
 import psutil
 import pytest
 from onnx import helper
 
 from shared.errors import ConversionFailed
-from tests import models
+from tests import awkward, models
 from tests.integration.worker_kit import alive, wait_until
 from tests.standins.atc import commands, install, tell
 from tests.standins.atc.stages import LIMITS, AtcStages, start_host
@@ -143,6 +144,21 @@ def test_open_dimensions_are_what_the_model_leaves_open_and_the_original_is_comp
     assert facts["inputs"][0]["shape"] == told and (stages.dir("compile") / "model.om").exists()
     (option, value), = extra.items()
     assert sent.get(option) == (None if option == "input_shape_range" else value)
+
+
+@pytest.mark.parametrize("parameters", [{"fixed_inputs": {"sr": 16000}}, {"outputs": ["z"]}])
+def test_what_is_compiled_with_open_dimensions_is_the_model_as_it_was_asked_for(
+        make: Make, toolkit: Path, parameters: dict[str, Any]) -> None:
+    stages = make(awkward.switched(), extra_params={"dynamic_batch_size": "1,2"}, **parameters)
+    stages.run("compile")
+    given = onnx.load(stages.dir("optimize") / "asked" / "model.onnx").graph
+    assert options(toolkit, 0)["model"] == "fetch/model.onnx"
+    assert options(toolkit, 0)["input_shape"].startswith("x:-1,4")
+    assert [value.name for value in given.input] == [
+        name for name in ("x", "sr", "state", "other") if name not in parameters.get("fixed_inputs", {})
+        and (name != "other" or "outputs" in parameters)]
+    assert given.output[0].name == parameters.get("outputs", ["y"])[0]
+    assert given.input[0].type.tensor_type.shape.dim[0].dim_param == "batch"
 
 
 @pytest.mark.parametrize(("extra", "says"), [
