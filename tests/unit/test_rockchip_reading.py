@@ -10,9 +10,9 @@ import pytest
 from shared.rules.bilingual import as_it_is
 from worker.platforms.rockchip import compile as compile_stage
 from worker.platforms.rockchip.artefact import MAGIC, read_description
-from worker.platforms.rockchip.isolate import Outcome
 from worker.platforms.rockchip.tool_log import ToolLog
 from worker.stage_api import StageError
+from worker.stages.apart import Outcome
 
 LOG = """\
 I rknn-toolkit2 version: 2.5.0

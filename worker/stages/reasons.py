@@ -176,6 +176,12 @@ OVERFLOWS = Reason(
     "scale; or compute in bfloat16 or int16 where the target has them; accept_accuracy = true takes the artefact as it "
     "is")
 
+# --- how a vendor's tool ended, behind its name
+TOOL_CRASHED = Template("因信号 {signal} 崩溃", "crashed with {signal}")
+TOOL_ENDED = Template("以退出码 {code} 结束了进程", "ended its process with exit code {code}")
+TOOL_RAISED = Template("抛出 {said}", "raised {said}")
+TOOL_MISTAKEN = Template("因其自身的错误未能处理该模型 ({said})", "broke on the model by a mistake of its own ({said})")
+
 # --- publish
 NO_ARTEFACT = Reason(
     "artefact_missing", "阶段 {stage} 没有留下 {suffix} 文件, 只有: {files}",

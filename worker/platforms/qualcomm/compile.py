@@ -11,6 +11,7 @@ from worker.platforms.qualcomm.artefact import Artefact
 from worker.platforms.qualcomm.chips import CHIPS
 from worker.platforms.qualcomm.explain import NO_CONTEXT, explain
 from worker.platforms.qualcomm.told import read_precision
+from worker.stages.apart import run_apart
 from worker.stages.messages import raise_if_out_of_memory, said_by, tidy
 
 CONTEXT, BINARY = "model_ctx.onnx", "model_ctx_qnn.bin"  # the compiler derives the second name from the first
@@ -26,18 +27,14 @@ def run(job):
     Raises:
         StageError: `unsupported_operator`, `dynamic_shape`, `compile_failed`.
     """
-    from worker.platforms.qualcomm.toolkit import open_session
-
     parameters = job["parameters"]
     source = job["inputs"].get("quantize") or job["inputs"]["prepare"]
     _bring(source["dir"])
-    try:
-        _, commands = open_session(
-            parameters["chip"], parameters["allow_cpu"], MODEL, job["threads"], _provider_options(parameters),
-            {"ep.context_enable": 1, "ep.context_file_path": CONTEXT, "ep.context_embed_mode": 0})
-    except Exception as error:  # ONNX Runtime's errors share no base class
-        raise_if_out_of_memory(error)
-        raise explain(tidy(error, job), _read_log(), MODEL) from error
+    outcome = run_apart(lambda: _compile(job))
+    if outcome.failure:
+        raise reasons.NOT_SURVIVED(end=outcome.failure)
+    if "error" in outcome.value:
+        raise explain(outcome.value["error"], _read_log(), MODEL)
     # With a chip that it does not know, or no operator that it takes, the compiler succeeds and writes nothing.
     if not os.path.exists(CONTEXT):
         raise explain(NO_CONTEXT, _read_log(), MODEL)
@@ -54,8 +51,23 @@ def run(job):
         "warnings": _warnings(on_cpu, artefact),
         "details": {"chip": parameters["chip"], "soc_model": soc_model, "htp_arch": f"V{htp_arch}",
                     "npu_graphs": len(artefact.contexts)},
-        "commands": commands,
+        "commands": outcome.value["commands"],
     }
+
+
+def _compile(job):
+    """`{"commands"}`, or `{"error"}`: what the compiler raised."""
+    from worker.platforms.qualcomm.toolkit import open_session
+
+    parameters = job["parameters"]
+    try:
+        _, commands = open_session(
+            parameters["chip"], parameters["allow_cpu"], MODEL, job["threads"], _provider_options(parameters),
+            {"ep.context_enable": 1, "ep.context_file_path": CONTEXT, "ep.context_embed_mode": 0})
+    except Exception as error:  # ONNX Runtime's errors share no base class
+        raise_if_out_of_memory(error)
+        return {"error": tidy(error, job)}
+    return {"commands": commands}
 
 
 def _bring(folder):

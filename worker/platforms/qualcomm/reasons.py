@@ -9,6 +9,11 @@ NOT_BUILT = Reason(
     "(limits.stage_memory_bytes)",
     "the log has the whole story; try another precision or a smaller input_shape; where a code in it names memory "
     "(MEM), give it more (limits.stage_memory_bytes)")
+NOT_SURVIVED = Reason(
+    "compile_failed", "QNN 编译器 {end}", "the QNN compiler {end}",
+    "这是编译器自身的错误, 日志中有最后一步; 用 outputs 或 inputs 只转换模型的一部分可以找到它无法处理的算子",
+    "the fault is the compiler's own, and the log shows its last step; converting a part of the model (outputs, "
+    "inputs) shows which operator it cannot take")
 NO_STATIC_SHAPE = Reason(
     "dynamic_shape", "NPU 仅接受静态形状; 以下值没有静态形状: {names}",
     "the NPU takes static shapes only; these values have none: {names}",

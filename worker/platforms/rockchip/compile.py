@@ -4,10 +4,10 @@ import os
 from worker.platforms.rockchip import arguments, reasons
 from worker.platforms.rockchip.artefact import read_description
 from worker.platforms.rockchip.convert import ARTEFACT, convert
-from worker.platforms.rockchip.isolate import run_apart
 from worker.platforms.rockchip.prepare import folder_of
 from worker.platforms.rockchip.told import read_precision, with_types
 from worker.platforms.rockchip.tool_log import ToolLog
+from worker.stages.apart import run_apart
 from worker.stages.messages import said_by, tidy
 from worker.stages.phases import following
 

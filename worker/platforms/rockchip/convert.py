@@ -1,4 +1,4 @@
-"""The toolkit's calls, from config to the simulator; runs in a process of its own (see `isolate`)."""
+"""The toolkit's calls, from config to the simulator; runs in a process of its own (see `apart`)."""
 import os
 import re
 

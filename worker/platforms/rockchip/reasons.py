@@ -2,11 +2,6 @@
 from shared.rules.bilingual import Bilingual, Template
 from shared.rules.refusal import Reason
 
-# --- how the toolkit's process ended, behind its name
-CRASHED = Template("因信号 {signal} 崩溃", "crashed with {signal}")
-ENDED = Template("以退出码 {code} 结束了进程", "ended its process with exit code {code}")
-RAISED = Template("抛出 {said}", "raised {said}")
-
 # --- what came of it
 NOT_TAKEN = Reason(
     "unsupported_operator", "NPU 的编译器不支持: {kinds} ({names})",

@@ -14,8 +14,8 @@ from typing import Any, NoReturn
 import pytest
 
 from shared.rules.bilingual import Bilingual
-from worker.platforms.rockchip.isolate import run_apart
 from worker.stage_api import StageError
+from worker.stages.apart import run_apart
 from worker.toolchains import ROOT
 
 
@@ -44,9 +44,13 @@ def test_what_the_function_returns_comes_back() -> None:
     (lambda: crash(signal.SIGSEGV), "crashed with SIGSEGV"), (lambda: crash(signal.SIGABRT), "crashed with SIGABRT"),
     (lambda: os._exit(1), "ended its process with exit code 1"),
     (lambda: os._exit(0), "ended its process with exit code 0"),
-    (raising(KeyError("flag")), "raised KeyError: 'flag'"),
+    (raising(OSError("no disk")), "raised OSError: no disk"),
+    (raising(KeyError("flag")), "broke on the model by a mistake of its own ('flag')"),
+    (raising(IndexError("list index out of range")),
+     "broke on the model by a mistake of its own (list index out of range)"),
+    (raising(AssertionError()), "broke on the model by a mistake of its own (-)"),
     (raising(ValueError("Traceback (most recent call last):\n  File \"rknn/api\"\nTypeError: no way\n\n")),
-     "raised TypeError: no way")])
+     "broke on the model by a mistake of its own (no way)")])
 def test_each_end_has_its_words(function: Callable[[], Any], failure: str) -> None:
     outcome = run_apart(function)
     assert (outcome.value, str(outcome.failure)) == (None, failure)
@@ -81,7 +85,7 @@ def test_what_c_code_printed_is_not_lost_with_the_process(tmp_path: Path) -> Non
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGXCPU])
 def test_what_came_from_outside_ends_the_stage_the_same_way(tmp_path: Path, number: int) -> None:
     """So the worker's own rules for a killed stage and for its limits apply."""
-    code = ("import os; from worker.platforms.rockchip.isolate import run_apart; "
+    code = ("import os; from worker.stages.apart import run_apart; "
             f"print(run_apart(lambda: os.kill(os.getpid(), {int(number)})))")
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
                           capture_output=True, text=True)

@@ -1,22 +1,25 @@
-"""Runs the toolkit in a fork of the stage's process, since it ends its process in ways of its own.
+"""Runs a vendor's tool in a fork of the stage's process, since it ends its process in ways of its own.
 
 Seen with rknn-toolkit2 2.5.0: abort() for a layer that a chip cannot do, `exit(1)` from C++, a segmentation fault for
-INT8 inputs, "free(): invalid size". The parent goes on and tells what happened from the log. What the C++ side prints
-through C's stdout, "No lowering found for" among it, is lost where a process ends without flushing it: so the fork
-writes it out line by line.
+INT8 inputs, "free(): invalid size"; with onnxruntime-qnn 2.7.0: a segmentation fault for STFT. The parent goes on and
+tells what happened from the log. What the C++ side prints through C's stdout, "No lowering found for" among it, is lost
+where a process ends without flushing it: so the fork writes it out line by line.
 """
 import ctypes
 import json
 import os
+import re
 import signal
 import sys
 import traceback
 
-from worker.platforms.rockchip import reasons
 from worker.stage_api import StageError, is_out_of_memory
+from worker.stages import reasons
 
 _RESULT = "toolkit.json"
 _LINE_BUFFERED = 1  # _IOLBF of glibc
+# Exceptions by which Python code tells of a mistake in itself: their names say nothing of the model.
+_OWN_MISTAKE = re.compile(r"(Index|Key|Attribute|Type|Name|UnboundLocal|Assertion|ZeroDivision|Recursion)Error\b(: )?")
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGXCPU)  # the kernel and the limits, not the toolkit
 
 
@@ -45,9 +48,9 @@ def run_apart(function):
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) in _FROM_OUTSIDE:
         os.kill(os.getpid(), os.WTERMSIG(status))  # the worker tells these apart by the stage's own end
     if os.WIFSIGNALED(status):
-        return Outcome(failure=reasons.CRASHED(signal=signal.Signals(os.WTERMSIG(status)).name))
+        return Outcome(failure=reasons.TOOL_CRASHED(signal=signal.Signals(os.WTERMSIG(status)).name))
     if not os.path.exists(_RESULT):
-        return Outcome(failure=reasons.ENDED(code=os.WEXITSTATUS(status)))
+        return Outcome(failure=reasons.TOOL_ENDED(code=os.WEXITSTATUS(status)))
     with open(_RESULT, encoding="utf-8") as file:
         result = json.load(file)
     if "stage_error" in result:
@@ -55,8 +58,13 @@ def run_apart(function):
     if "memory" in result:
         raise MemoryError(result["memory"])
     if "failure" in result:
-        return Outcome(failure=reasons.RAISED(said=result["failure"]))
+        return Outcome(failure=_told(result["failure"]))
     return Outcome(result["value"])
+
+
+def _told(line):
+    mistake = _OWN_MISTAKE.match(line)
+    return reasons.TOOL_MISTAKEN(said=line[mistake.end():] or "-") if mistake else reasons.TOOL_RAISED(said=line)
 
 
 def _run_child(function):

@@ -1,0 +1,29 @@
+"""A few of onnx's own node tests; all of them: python -m tests.backend_nodes --target intel."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from infra.operators.probe import Hosts, tool_hosts
+from tests.backend_nodes.cases import collect
+from tests.backend_nodes.outcome import run_case
+from tests.fixtures.toolhosts import installed
+
+
+@pytest.fixture(scope="module")
+def hosts() -> Iterator[Hosts]:
+    installed("intel")
+    with tool_hosts("intel") as (hosts, _):
+        yield hosts
+
+
+@pytest.mark.parametrize(("name", "said", "happened"), [
+    ("test_add", "valid", "right"), ("test_nonmaxsuppression_identical_boxes", "valid", "right"),
+    ("test_det_2d", "unsupported_operator", "unsupported_operator"),
+    ("test_string_concat", "unsupported_type", "unsupported_type"),
+])
+def test_a_node_comes_out_right_or_is_refused_as_the_pre_flight_said(hosts: Hosts, name: str, said: str, happened: str
+                                                                    ) -> None:
+    outcome = run_case(hosts, "intel", next(case for case in collect(pattern=name) if case.name == name))
+    assert (outcome.said, outcome.happened, outcome.fault) == (said, happened, ""), outcome.why

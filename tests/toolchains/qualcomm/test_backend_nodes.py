@@ -1,0 +1,28 @@
+"""A few of onnx's own node tests; all of them: python -m tests.backend_nodes --target qualcomm."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from infra.operators.probe import Hosts, tool_hosts
+from tests.backend_nodes.cases import collect
+from tests.backend_nodes.outcome import run_case
+from tests.fixtures.toolhosts import installed
+
+
+@pytest.fixture(scope="module")
+def hosts() -> Iterator[Hosts]:
+    installed("qualcomm")
+    with tool_hosts("qualcomm") as (hosts, _):
+        yield hosts
+
+
+@pytest.mark.parametrize(("name", "said", "happened"), [
+    ("test_add", "valid", "right"), ("test_add_uint8", "unsupported_operator", "unsupported_operator"),
+    ("test_slice", "unsupported_operator", "unsupported_operator"), ("test_stft", "valid", "compile_failed"),
+])
+def test_a_node_comes_out_right_or_is_refused_as_the_pre_flight_said(hosts: Hosts, name: str, said: str, happened: str
+                                                                    ) -> None:
+    outcome = run_case(hosts, "qualcomm", next(case for case in collect(pattern=name) if case.name == name))
+    assert (outcome.said, outcome.happened, outcome.fault) == (said, happened, ""), outcome.why
