@@ -117,7 +117,8 @@ def _with_one_output(model: onnx.ModelProto) -> onnx.ModelProto:
     reduced = onnx.ModelProto.FromString(model.SerializeToString())
     graph = reduced.graph
     schema = onnx.defs.get_schema(graph.node[0].op_type, model.opset_import[0].version)
-    del graph.node[0].output[max(1, schema.min_output):]
+    if schema.outputs[-1].option != onnx.defs.OpSchema.FormalParameterOption.Variadic:  # all of a Split are wanted
+        del graph.node[0].output[max(1, schema.min_output):]
     for output in [output for output in graph.output if output.name not in graph.node[0].output]:
         graph.output.remove(output)
     return reduced if graph.output else model

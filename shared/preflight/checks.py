@@ -22,6 +22,7 @@ from shared.preflight.demands import (
     judge_reference,
     judge_types,
     shared_problems,
+    warn_of_values,
 )
 from shared.preflight.headers import get_headers
 from shared.preflight.judge import judge_model, judge_shapes, warn_of_model
@@ -197,6 +198,8 @@ def _check_types(facts: dict[str, Any], task: Task, findings: Findings) -> None:
     conversions = conversions_of(platform.parameters, task.parameters)
     for problem in shared_problems([list(judge_types(facts, platform, each)) for each in conversions]):
         findings.add(problem, _MODEL)
+    for code, warning in dict.fromkeys(found for each in conversions for found in warn_of_values(facts, platform, each)):
+        findings.warn(code, warning, _MODEL)
     for problem in _of_all(conversions, lambda each: judge_quantized(facts, platform, each)):
         findings.add(problem, "parameters.precision")
 

@@ -99,6 +99,22 @@ def judge_types(facts: dict[str, Any], platform: Platform, parameters: dict[str,
             yield reasons.OPERATORS_OF_TYPE(names=", ".join(list(found)[:_MAX_NAMED]))
 
 
+def warn_of_values(facts: dict[str, Any], platform: Platform, parameters: dict[str, Any]
+                   ) -> Iterator[tuple[str, Bilingual]]:
+    """`(code, text)`: where values decide what becomes of the model, and the check does not know them."""
+    if facts["graph"] is None:
+        return
+    part = Part(facts, parameters)
+    deciding = part.deciding_inputs()
+    if deciding:
+        yield "input_decides_shape", reasons.INPUTS_DECIDE(names=", ".join(deciding[:_MAX_NAMED]))
+    quantized = getattr(platform.parameters, "quantized_precisions", ())
+    joined = part.joined_scores() if parameters.get("precision") in quantized else None
+    if joined:
+        cut = Cut("outputs", tuple(part.instead_of(*joined)))
+        yield "scales_joined", reasons.SCALES_JOINED(output=joined[0], names=", ".join(joined[1]), cut=_tell(cut))
+
+
 def judge_quantized(facts: dict[str, Any], platform: Platform, parameters: dict[str, Any]) -> Refusal | None:
     """A problem with an integer precision for a model that holds quantized layers already."""
     if parameters.get("precision") not in platform.never_again or facts["graph"] is None:

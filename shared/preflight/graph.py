@@ -1,24 +1,15 @@
 """What a target's compiler meets of a model, where a request cuts it or fixes inputs, and which cut would help."""
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from shared.platforms.base import Operators
+from shared.preflight.kinds import DECIDING, HEAVY, MOVING, OTHER_TYPES, SCORES
 from shared.rules.models import shown
 from shared.rules.onnx.remaining import Node, computing_nodes, needed_nodes
 
-# What makes a network one: a cut that leaves little of it is no advice.
-_HEAVY = {"Conv", "ConvTranspose", "ConvInteger", "QLinearConv", "MatMul", "MatMulInteger", "QLinearMatMul", "Gemm",
-          "LSTM", "GRU", "RNN", "Attention", "Einsum"}
-# They move values about. Behind a cut whoever reads it does the same at no cost.
-_MOVING = {"Squeeze", "Unsqueeze", "Reshape", "Flatten", "Transpose", "Identity", "Cast", "Slice", "Gather", "Split"}
-# What they make is of another type than what they read, or may be.
-_OTHER_TYPES = {"Cast", "CastLike", "ArgMax", "ArgMin", "NonZero", "IsNaN", "IsInf", "Equal", "Greater",
-                "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or", "Xor", "Not", "Where", "OneHot", "QuantizeLinear",
-                "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul", "If", "Loop", "Scan", "EyeLike", "Multinomial",
-                "Bernoulli", "RandomNormalLike", "RandomUniformLike", "NonMaxSuppression"}
 _MAX_ENDS = 16  # tensors of a suggested cut
 
 
@@ -68,7 +59,7 @@ class Part:
         for node in self._nodes:
             if node.inputs and (dtype := known.get(node.inputs[0])):
                 found.append((shown(*node.operator), node.inputs[0], dtype))
-                if node.operator[1] not in _OTHER_TYPES and node.outputs[0]:
+                if node.operator[1] not in OTHER_TYPES and node.outputs[0]:
                     known[node.outputs[0]] = dtype
         return found
 
@@ -80,6 +71,29 @@ class Part:
             return []
         return [name for name in self.inputs if name in self.read and name not in inputs] + [
             node.outputs[0] for node in readers]
+
+    def deciding_inputs(self) -> list[str]:
+        """Those of its inputs whose values decide shapes or axes inside."""
+        return [name for name in self.inputs if any(
+            index < len(node.inputs) and node.inputs[index] == name
+            for node in self._nodes for index in DECIDING.get(node.operator[1], ()))]
+
+    def joined_scores(self) -> tuple[str, list[str]] | None:
+        """`(output, what is joined in it)` of an output that joins scores with what is none: values of a scale of
+        their own."""
+        made = {name: node for node in self._nodes for name in node.outputs if name}
+        for output in self.outputs:
+            name = _origin(output, made)
+            if name in made and made[name].operator[1] == "Concat":
+                parts = list(dict.fromkeys(filter(None, made[name].inputs)))
+                scores = [part for part in parts if _makes_scores(part, made)]
+                if scores and len(scores) < len(parts):
+                    return output, parts
+        return None
+
+    def instead_of(self, output: str, parts: list[str]) -> list[str]:
+        """The outputs, with these tensors in the place of one of them."""
+        return list(dict.fromkeys(part for name in self.outputs for part in (parts if name == output else [name])))
 
     def cut_around(self, operators: Operators) -> Cut | None:
         """Where the part could end (or else begin) so that nothing is in it that is refused, if most of the network is
@@ -99,8 +113,8 @@ class Part:
         return refused or bool(_computed(node, operators))
 
     def _weight(self, nodes: list[Node]) -> int:
-        heavy = any(node.operator[1] in _HEAVY for node in self._nodes)
-        return sum(1 for node in nodes if not heavy or node.operator[1] in _HEAVY)
+        heavy = any(node.operator[1] in HEAVY for node in self._nodes)
+        return sum(1 for node in nodes if not heavy or node.operator[1] in HEAVY)
 
     def _before(self, blocked: list[bool]) -> list[Node]:
         """The nodes that depend on no blocked one."""
@@ -143,10 +157,23 @@ def _computed(node: Node, operators: Operators) -> list[str]:
     return [node.inputs[index] for index in indices if index < len(node.inputs) and node.inputs[index]]
 
 
+def _origin(name: str, made: dict[str, Node]) -> str:
+    """The tensor whose values it holds, before they were moved."""
+    return [name, *_moved_from(name, made)][-1]
+
+
+def _moved_from(name: str, made: dict[str, Node]) -> Iterator[str]:
+    """The tensors that hold its values, from it up."""
+    while name in made and made[name].operator[1] in MOVING and len(list(filter(None, made[name].inputs))) == 1:
+        name = next(filter(None, made[name].inputs))
+        yield name
+
+
+def _makes_scores(name: str, made: dict[str, Node]) -> bool:
+    origin = _origin(name, made)
+    return origin in made and made[origin].operator[1] in SCORES
+
+
 def _is_moved(name: str, made: dict[str, Node], others: set[str]) -> bool:
     """Whether the tensor holds nothing but values of another one."""
-    while name in made and made[name].operator[1] in _MOVING and len(list(filter(None, made[name].inputs))) == 1:
-        name = next(filter(None, made[name].inputs))
-        if name in others:
-            return True
-    return False
+    return any(moved in others for moved in _moved_from(name, made))

@@ -54,6 +54,14 @@ NOT_CONSTANT_AT_THE_END = Reason(
 FIX_THE_INPUT = Reason(
     "unsupported_operator", *_TO_BE_CONSTANT, "用 fixed_inputs 给出模型输入的值: {inputs}",
     "send the values of the model's inputs in fixed_inputs: {inputs}")
+INPUTS_DECIDE = Template(
+    "这些输入的值决定形状或轴, 而检查所用的值是随机的: {names}; 用 fixed_inputs 给出它们的值",
+    "the values of these inputs decide shapes or axes, and the check makes them at random: {names}; send them in "
+    "fixed_inputs")
+SCALES_JOINED = Template(
+    "输出 {output} 把分数与其他范围的值合并在一起: {names}; 整数精度下它们可能共用一个比例, 分数会丢失. 发送 {cut}",
+    "output {output} joins scores with values of another range: {names}; in an integer precision they may share one "
+    "scale, and the scores are lost. Send {cut}")
 MAY_BE_REFUSED = Template("目标平台的编译器遇到时可能拒绝: {names}",
                           "the target's compiler may refuse, where it meets them: {names}")
 NOT_KNOWN = Template("尚不清楚目标平台的编译器是否支持: {names}",

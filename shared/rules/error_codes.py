@@ -218,6 +218,12 @@ WARNINGS: dict[str, ErrorCode] = {
         (PREFLIGHT,), "模型已经量化", "the model is quantised already",
         "产物沿用模型自带的整数比例; 需要其他比例时发送浮点模型",
         "the artefact keeps the model's own integer scales; send the floating-point model for others"),
+    "input_decides_shape": ErrorCode(
+        (PREFLIGHT,), "某个输入的值决定形状或轴", "the values of an input decide shapes or axes",
+        "用 fixed_inputs 给出该输入的值", "send the input's value in fixed_inputs"),
+    "scales_joined": ErrorCode(
+        (PREFLIGHT,), "某个输出合并了不同范围的值", "an output joins values of different ranges",
+        "用 outputs 在合并之前结束模型", "end the model before they are joined, with outputs"),
     "shape_chosen": ErrorCode(
         (PREFLIGHT,),
         "某个未固定的维度已自动取值",

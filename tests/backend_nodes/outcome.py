@@ -83,7 +83,7 @@ def ask_preflight(target: str, data: bytes, parameters: dict[str, Any]) -> str:
     verdict = check_target(CheckedModel(None, facts, findings), task, None, 0.0)
     if verdict.problems:
         return verdict.problems[0].code
-    uncertain = {"operator_uncertain", "operator_not_standard", "type_uncertain"}
+    uncertain = {"operator_uncertain", "operator_not_standard", "input_decides_shape"}
     return "uncertain" if uncertain & {warning.code for warning in verdict.warnings} else "valid"
 
 

@@ -14,7 +14,14 @@ from infra.operators.standard import table
 from shared.platforms import get_platforms
 from shared.platforms.base import Operators
 from shared.preflight import onnx_operators
-from shared.preflight.demands import judge_operators, judge_opset, judge_quantized, judge_reference, judge_types
+from shared.preflight.demands import (
+    judge_operators,
+    judge_opset,
+    judge_quantized,
+    judge_reference,
+    judge_types,
+    warn_of_values,
+)
 from shared.preflight.onnx_operators import is_runtimes_own, is_standard
 from tests import models
 from tests.fixtures.preflight import read_here
@@ -94,6 +101,35 @@ def test_what_a_compiler_does_not_take_of_a_type_is_named_with_operator_and_tens
     assert problem.code == "unsupported_operator" and "Neg (r: int8)" in problem.message
     cast = [helper.make_node("Cast", ["x"], ["r"], to=1), helper.make_node("Neg", ["r"], ["y"])]
     assert not list(judge_types(read_here(models.model(cast, ends[0], [models.value("y", [4])])), platform, {}))
+
+
+def warnings_of(model: onnx.ModelProto, target: str = "qualcomm", **parameters: object) -> dict[str, str]:
+    return {code: text.en for code, text in warn_of_values(read_here(model), get_platforms()[target], parameters)}
+
+
+def test_scores_that_are_joined_with_pixels_are_warned_of_in_integer_precisions_alone() -> None:
+    nodes = [helper.make_node("Conv", ["x", "w"], ["boxes"]), helper.make_node("Conv", ["x", "v"], ["logits"]),
+             helper.make_node("Sigmoid", ["logits"], ["s"]), helper.make_node("Reshape", ["s", "flat"], ["scores"]),
+             helper.make_node("Reshape", ["boxes", "flat"], ["corners"]),
+             helper.make_node("Concat", ["corners", "scores"], ["all"], axis=1),
+             helper.make_node("Transpose", ["all"], ["y"], perm=[0, 2, 1])]
+    ends = [models.value("x", [1, 3, 8, 8])], [models.value("y", [1, 64, 8])]
+    tensors = [models.weights("w", 4, 3, 1, 1), models.weights("v", 4, 3, 1, 1), models.constant("flat", [1, 4, 64])]
+    head = models.model(nodes, *ends, tensors)
+    said = warnings_of(head, precision="int8")["scales_joined"]
+    assert "output y joins" in said and 'outputs = ["corners", "scores"]' in said
+    assert not warnings_of(head, precision="fp16")
+    assert not warnings_of(head, precision="int8", outputs=["corners", "scores"])
+    nodes[4] = helper.make_node("Sigmoid", ["boxes"], ["corners"])  # all of one range
+    assert not warnings_of(models.model(nodes, *ends, tensors), precision="int8")
+
+
+def test_an_input_that_decides_a_shape_is_to_be_fixed() -> None:
+    model = models.model([helper.make_node("Tile", ["x", "times"], ["y"])],
+                         [models.value("x", [2, 2]), models.value("times", [2], onnx.TensorProto.INT64)],
+                         [models.value("y", [None, None])])
+    assert "times; send them in fixed_inputs" in warnings_of(model, "intel", precision="fp16")["input_decides_shape"]
+    assert not warnings_of(model, "intel", precision="fp16", fixed_inputs={"times": [1, 2]})
 
 
 def test_an_integer_precision_is_not_for_what_is_quantized_already_where_the_tool_says_so() -> None:

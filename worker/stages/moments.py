@@ -2,8 +2,8 @@
 
 Exporters write a mean as a sum times 1/n, and a variance as E[x²] - E[x]²: flax and TensorFlow do so for each
 normalisation. In half precision the sum of squares passes 65504, and the difference of two nearly equal numbers keeps
-no digits. Here the same mean is ReduceMean(x), and the same variance ReduceMean((x - mean)²). What only infinity decides,
-such as Max(x, -inf), is left out: a quantizer finds no scale for it.
+no digits. Here the same mean is ReduceMean(x), and the same variance ReduceMean((x - mean)²). What only infinity
+decides, such as Max(x, -inf), is left out: a quantizer finds no scale for it.
 """
 import math
 
