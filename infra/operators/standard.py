@@ -1,6 +1,7 @@
 """The operators that the locked onnx and onnxruntime define, as the pre-flight keeps them."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import onnx
@@ -11,6 +12,8 @@ from infra.operators.cases import collect_own
 from infra.operators.kernels import missing_kernels
 from shared.platforms import get_platforms
 from worker.stages.operators import is_usable
+
+_CONTROL_FLOW = ("If", "Loop", "Scan")  # what is inside decides
 
 
 def standard_operators() -> dict[str, dict[str, list[int]]]:
@@ -35,10 +38,13 @@ def runtime_operators() -> dict[str, list[str]]:
 
 
 def no_way_down(newest: int) -> dict[str, int]:
-    """`{operator: version}`: from that version of the standard domain on no model of the operator can be converted down
-    to the opset `newest` by onnx's version converter."""
+    """`{operator: version}`: from that version of the standard domain on no model of the operator can be written in the
+    opset `newest`: not by onnx's version converter, not as it is under the older number, and not spelled out in other
+    operators as ONNX defines it."""
     found = {}
     for schema in sorted(onnx.defs.get_all_schemas(), key=lambda schema: schema.name):
+        if schema.name in _CONTROL_FLOW:
+            continue
         versions = sorted({entry.since_version for entry in onnx.defs.get_all_schemas_with_history()
                            if entry.name == schema.name and not entry.domain and entry.since_version > newest})
         models = collect_own().get(schema.name, [])
@@ -50,11 +56,19 @@ def no_way_down(newest: int) -> dict[str, int]:
 
 
 def _goes_down(model: onnx.ModelProto, version: int, newest: int) -> bool:
+    schema = onnx.defs.get_schema(model.graph.node[0].op_type, version)
+    if schema.has_function or schema.has_context_dependent_function:
+        return True
+    return any(_is_right(way, model, number) for way, number in (
+        (lambda made: onnx.version_converter.convert_version(made, newest), version), (lambda made: made, newest)))
+
+
+def _is_right(way: Callable[[onnx.ModelProto], onnx.ModelProto], model: onnx.ModelProto, number: int) -> bool:
     made = onnx.ModelProto.FromString(model.SerializeToString())
-    made.opset_import[0].version = version
+    made.opset_import[0].version = number
     try:
-        onnx.version_converter.convert_version(made, newest)
-    except Exception:  # its C++ errors share no base class
+        onnx.checker.check_model(way(made))
+    except Exception:  # the converter's C++ errors share no base class
         return False
     return True
 

@@ -198,7 +198,8 @@ def _check_types(facts: dict[str, Any], task: Task, findings: Findings) -> None:
     conversions = conversions_of(platform.parameters, task.parameters)
     for problem in shared_problems([list(judge_types(facts, platform, each)) for each in conversions]):
         findings.add(problem, _MODEL)
-    for code, warning in dict.fromkeys(found for each in conversions for found in warn_of_values(facts, platform, each)):
+    values = (found for each in conversions for found in warn_of_values(facts, platform, each))
+    for code, warning in dict.fromkeys(values):
         findings.warn(code, warning, _MODEL)
     for problem in _of_all(conversions, lambda each: judge_quantized(facts, platform, each)):
         findings.add(problem, "parameters.precision")

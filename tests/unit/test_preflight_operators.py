@@ -52,10 +52,12 @@ def test_what_cannot_be_converted_down_is_refused_only_where_the_model_is_newer_
         problem = judge_opset(read_here(models.unary(operator, opset=opset)), 19, parameters)
         return problem.code if problem else None
 
-    assert code("Gelu", 20) == "opset_unsupported" and code("Relu", 22) is None and code("Relu", 19) is None
-    assert code("GlobalMaxPool", 22) == "opset_unsupported" and code("GlobalMaxPool", 21) is None
-    nodes = [helper.make_node("Relu", ["x"], ["r"]), helper.make_node("Gelu", ["r"], ["y"])]
-    model = read_here(models.model(nodes, [models.value("x", [4])], [models.value("y", [4])], opset=20))
+    assert code("CumProd", 26) == "opset_unsupported" and code("Relu", 22) is None and code("Relu", 19) is None
+    # The converter has no adapter for the first; ONNX spells the second one out in others.
+    assert code("GlobalMaxPool", 22) is None and code("Gelu", 20) is None
+    nodes = [helper.make_node("Relu", ["x"], ["r"]), helper.make_node("CumProd", ["r", "axis"], ["y"])]
+    model = read_here(models.model(nodes, [models.value("x", [4])], [models.value("y", [4])],
+                                   [models.constant("axis", 0)], opset=26))
     assert judge_opset(model, 19, {}) and not judge_opset(model, 19, {"outputs": ["r"]})
     assert judge_opset(model, None, {}) is None
 
