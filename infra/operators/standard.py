@@ -11,7 +11,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import get_all_operator_schema
 from infra.operators.cases import collect_own
 from infra.operators.kernels import missing_kernels
 from shared.platforms import get_platforms
-from worker.stages.operators import is_usable
+from worker.stages.operators import is_spelled_out, is_usable
 
 _CONTROL_FLOW = ("If", "Loop", "Scan")  # what is inside decides
 
@@ -57,7 +57,7 @@ def no_way_down(newest: int) -> dict[str, int]:
 
 def _goes_down(model: onnx.ModelProto, version: int, newest: int) -> bool:
     schema = onnx.defs.get_schema(model.graph.node[0].op_type, version)
-    if schema.has_function or schema.has_context_dependent_function:
+    if is_spelled_out(schema):
         return True
     return any(_is_right(way, model, number) for way, number in (
         (lambda made: onnx.version_converter.convert_version(made, newest), version), (lambda made: made, newest)))

@@ -47,7 +47,12 @@ def check_operators(model, opsets):
 def is_usable(schema):
     """Whether ONNX Runtime runs the operator. A deprecated one is gone, unless ONNX spells it out in others
     (GroupNormalization of opset 18)."""
-    return not schema.deprecated or schema.has_function or schema.has_context_dependent_function
+    return not schema.deprecated or is_spelled_out(schema)
+
+
+def is_spelled_out(schema):
+    """Whether ONNX defines the operator by others."""
+    return schema.has_function or schema.has_context_dependent_function
 
 
 def find_deprecated(model, opsets):
