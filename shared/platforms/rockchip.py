@@ -43,6 +43,7 @@ CHIPS = {
     "rk2118": Chip((), ("float16",), sparse_infer=True, mini_rknn=True),  # it aborts on quantized layers
 }
 
+Rule = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{1,128}$")]
 Cut = Annotated[list[TensorName], Field(min_length=2, max_length=2)]
 
 
@@ -97,6 +98,9 @@ class RockchipParameters(Preprocessing, Quantized, Automatic):
         "WidthFirst", description="how operators are ordered")
     op_target: Annotated[dict[TensorName, Literal["cpu", "npu", "gpu"]], Field(max_length=256)] | None = Field(
         None, description="{tensor that an operator writes: where it runs}")
+    disable_rules: Annotated[list[Rule], Field(min_length=1, max_length=64)] | None = Field(
+        None, description="rules of the tool's graph optimiser to leave out, by the names in its log; where it fails "
+        "in one and names this remedy, it is tried without being asked for", examples=[["convert_layernorm_to_exnorm"]])
     custom_string: str | None = Field(None, min_length=1, max_length=1024, description="to be read at runtime")
     error_analysis: bool = Field(False, description="each layer's error on the simulator, for one sample")
 

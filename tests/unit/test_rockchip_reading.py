@@ -10,6 +10,7 @@ import pytest
 from shared.rules.bilingual import as_it_is
 from worker.platforms.rockchip import compile as compile_stage
 from worker.platforms.rockchip.artefact import MAGIC, read_description
+from worker.platforms.rockchip.told import read_precision, with_types
 from worker.platforms.rockchip.tool_log import ToolLog
 from worker.stage_api import StageError
 from worker.stages.apart import Outcome
@@ -73,6 +74,38 @@ def test_warnings_have_no_colours_no_clock_and_nothing_that_every_model_gets() -
     assert ToolLog(LOG).warnings() == ["build: The default input dtype of 'x' is changed from 'float32' to 'int8'!",
                                        "dataconvert type -1 is unsupport in current!"]
     assert ToolLog(LOG).errors() == ["dataconvert type -1 is unsupport in current!"]
+
+
+def test_the_rules_that_it_advises_to_disable_are_found_once() -> None:
+    line = "W You can add disable_rules=['a_b', 'c1'] in rknn.config() to temporarily disable the error rule!"
+    assert ToolLog(f"{line}\n{line}").rules_to_disable() == ["a_b", "c1"] and ToolLog(LOG).rules_to_disable() == []
+
+
+def test_types_are_those_of_the_last_table() -> None:
+    told = ToolLog(LOG)
+    assert told.edges() == {"inputs": ["float16"], "outputs": ["float16"]}
+    assert told.data_types() == {"float16": 2, "int8": 1}
+
+
+@pytest.mark.parametrize("line", ["W RKNN: [10:34:07.241] cast tensor failed",
+                                  "W RKNN: [1:2:3.4] emit dataconvert failed",
+                                  "E RKNN: [10:34:07.241] dataconvert type -1 is unsupport in current!"])
+def test_a_piece_that_failed_is_found(line: str) -> None:
+    assert ToolLog(f"I fine\n{line}\n{line}").failures() == [line.partition("] ")[2]]
+    assert ToolLog(line.replace("W ", "D ").replace("E ", "D ")).failures() == []
+
+
+@pytest.mark.parametrize(("layers", "stored", "precision"), [
+    ({"float16": 3}, ["float16", "int64"], "fp16"), ({"int8": 3, "float16": 1}, ["int8"], "int8"),
+    ({"int16": 3}, ["int16"], "int16"), ({"float16": 2}, ["int4"], "int8"), ({"bfloat16": 2}, ["bfloat16"], "fp16")])
+def test_the_precision_follows_from_the_types(layers: dict[str, int], stored: list[str], precision: str) -> None:
+    assert read_precision(layers, stored) == precision
+
+
+def test_a_table_of_another_length_leaves_the_types_open() -> None:
+    described = {"inputs": [{"name": "a", "dtype": ""}, {"name": "b", "dtype": "int8"}], "outputs": []}
+    assert [entry["dtype"] for entry in with_types(described, {"inputs": ["int64"], "outputs": []})["inputs"]] == [
+        "unknown", "int8"]
 
 
 def test_a_crash_leaves_the_c_librarys_words() -> None:

@@ -41,6 +41,8 @@ def run_apart(function):
     """
     sys.stdout.flush()
     sys.stderr.flush()
+    if os.path.exists(_RESULT):
+        os.remove(_RESULT)  # of an earlier run
     child = os.fork()
     if child == 0:
         _run_child(function)

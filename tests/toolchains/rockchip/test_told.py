@@ -101,3 +101,18 @@ def test_own_test_inputs_are_simulated(make: Make) -> None:
                       test_inputs=pictures(2, 1, 3, 32, 32), verify={"samples": 2})
     facts = conversion.run("verify")
     assert facts["passed"] and facts["samples"] == 2 and "seeded_outputs" not in facts
+
+
+def test_where_the_tool_names_disable_rules_as_the_remedy_it_is_tried_and_told(make: Make) -> None:
+    """Version 2.5.0 looks LayerNormalization's epsilon up without its default."""
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["m"]), helper.make_node("LayerNormalization", ["m", "g"], ["y"])]
+    model = models.model(nodes, [models.value("x", [1, 4, 16])], [models.value("y", [1, 4, 32])],
+                         [models.weights("w", 16, 32), models.weights("g", 32)], opset=17)
+    conversion = make(model)
+    conversion.run("optimize")
+    (conversion.dir("optimize") / "model.onnx").write_bytes(model.SerializeToString())  # as the tool stumbles over it
+    facts = conversion.run("compile")
+    assert "convert_layernorm_to_exnorm" in facts["warnings"][0] and conversion.run("verify")["passed"]
+    assert any("disable_rules=['convert_layernorm_to_exnorm']" in line for line in facts["commands"])
+    asked = make(model, disable_rules=["convert_layernorm_to_exnorm"])
+    assert "run again" not in str(asked.run("compile")["warnings"])

@@ -6,7 +6,7 @@ _DTYPES = {"int8": "w8a8", "int16": "w16a16i_dfp"}
 _AS_THEY_ARE = ("float_dtype", "optimization_level", "model_pruning", "compress_weight", "remove_weight",
                 "remove_reshape", "single_core_mode", "sparse_infer", "enable_flash_attention", "mini_rknn",
                 "memory_plan_strategy", "compute_order")
-_WHERE_GIVEN = ("op_target", "custom_string")
+_WHERE_GIVEN = ("op_target", "custom_string", "disable_rules")
 _HYBRID = ("auto_hybrid_cos_thresh", "auto_hybrid_euc_thresh")
 # What `build` takes as a model's input; it crashes on int8 and uint8, and refuses the other integers.
 INPUT_DTYPES = ("float", "float16", "double", "int32", "int64", "bool")

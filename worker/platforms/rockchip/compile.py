@@ -7,6 +7,7 @@ from worker.platforms.rockchip.convert import ARTEFACT, convert
 from worker.platforms.rockchip.prepare import folder_of
 from worker.platforms.rockchip.told import read_precision, with_types
 from worker.platforms.rockchip.tool_log import ToolLog
+from worker.stage_api import log
 from worker.stages.apart import run_apart
 from worker.stages.messages import said_by, tidy
 from worker.stages.phases import following
@@ -32,8 +33,7 @@ def run(job):
         StageError: `unsupported_operator`, `compile_failed`, and those of `convert`.
     """
     with following(PHASES):
-        outcome = run_apart(lambda: convert(job))
-    told = ToolLog.read(LOG)
+        outcome, told, disabled = _convert(job)
     unsupported = told.unsupported()
     if unsupported:
         raise _unsupported(unsupported)
@@ -51,9 +51,26 @@ def run(job):
     layers = told.data_types()
     value = outcome.value
     return dict(value, precision=read_precision(layers, told.stored_types()), placement=placement,
-                on_cpu=on_cpu[:_MAX_ON_CPU], memory=told.memory(), warnings=value["warnings"] + told.warnings(),
+                on_cpu=on_cpu[:_MAX_ON_CPU], memory=told.memory(),
+                warnings=disabled + value["warnings"] + told.warnings(),
                 details=dict(value["details"], layer_types=layers), inputs=described["inputs"],
                 outputs=described["outputs"])
+
+
+def _convert(job):
+    """`(outcome, log, warnings)`. Where the toolkit fails in a rule of its own optimiser, and names disable_rules as
+    the remedy, that is tried, once."""
+    outcome, told = run_apart(lambda: convert(job)), ToolLog.read(LOG)
+    named = told.rules_to_disable() if outcome.failure else []
+    asked = job["parameters"]["disable_rules"] or [] if named else []
+    rules = [rule for rule in named if rule not in asked]
+    if not rules:
+        return outcome, told, []
+    log(f"rknn-toolkit2 names disable_rules as the remedy, which is tried: {', '.join(rules)}")
+    begin = os.path.getsize(LOG)
+    again = dict(job, parameters=dict(job["parameters"], disable_rules=[*asked, *rules]))
+    outcome = run_apart(lambda: convert(again))
+    return outcome, ToolLog.read(LOG, begin), [reasons.RULES_DISABLED(names=", ".join(rules)).en]
 
 
 def _read_back(job):

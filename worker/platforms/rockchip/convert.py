@@ -104,7 +104,8 @@ def _write_dataset(job, graph):
     names: it splits lines at blanks."""
     entry = job["inputs"]["calibration"]
     samples = entry["facts"]["samples"]
-    os.symlink(entry["dir"], "calibration")
+    if not os.path.islink("calibration"):  # of an earlier run
+        os.symlink(entry["dir"], "calibration")
     with open(_DATASET, "w", encoding="utf-8") as file:
         for index in entry["facts"]["quantize"]:
             file.write(" ".join("calibration/" + name for name in graph.kept(samples[index])) + "\n")

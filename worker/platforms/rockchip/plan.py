@@ -14,7 +14,7 @@ _OPTIONS = (
     "auto_hybrid", "auto_hybrid_cos_thresh", "auto_hybrid_euc_thresh", "custom_hybrid", "optimization_level",
     "model_pruning", "compress_weight", "remove_weight", "remove_reshape", "single_core_mode", "sparse_infer",
     "enable_flash_attention", "mini_rknn", "memory_plan_strategy", "compute_order", "op_target", "custom_string",
-    "error_analysis",
+    "disable_rules", "error_analysis",
 )
 
 PLAN = Plan("rockchip", RKNN, (

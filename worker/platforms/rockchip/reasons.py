@@ -45,6 +45,10 @@ QUANTIZED_ALREADY = Reason(
     "使用 precision int8, 此时采用模型自带的比例; 或发送量化之前的浮点模型",
     "send precision int8, which takes the model's own scales; or send the floating-point model from before it was "
     "quantised")
+RULES_DISABLED = Template(
+    "rknn-toolkit2 在自身的优化规则中失败, 已按其建议停用后重新运行 (disable_rules): {names}",
+    "rknn-toolkit2 failed in a rule of its own optimiser, and was run again without it, as it advises (disable_rules): "
+    "{names}")
 UNUSED_INPUTS = Template("没有算子使用这些输入, 产物中没有它们: {names}",
                          "nothing reads these inputs, and the artefact has none of them: {names}")
 NO_WHOLE_FILE = Reason(

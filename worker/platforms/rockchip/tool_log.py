@@ -12,6 +12,8 @@ _FATAL_OPERATOR = re.compile(r"Meet unsupported operator: *([A-Za-z]\w*)(?:\(nam
 _CUSTOM_OPERATOR = re.compile(r"Meet RKNN unsupport Operator: name = '([^']*)', type = (\w+)")
 _NEEDS_CONSTANT = re.compile(r"The input \d+ of (\w+)\('([^']*)'\) need to be constant! It will cause")
 _NO_TENSOR = re.compile(r"The (?:input|output) name (.+) is not exists")
+_DISABLE = re.compile(r"You can add disable_rules=\[([^\]]*)\]")
+_RULE = re.compile(r"'([A-Za-z0-9_]+)'")
 _TABLE = "Network Layer Information Table"
 _ROW = re.compile(r"D (\d+) +(\S+) +\S+ +(NPU|CPU|GPU) .*?(\S+) *$")
 _EDGES = {"InputOperator": "inputs", "OutputOperator": "outputs"}  # they convert layouts
@@ -40,9 +42,11 @@ class ToolLog:
         self._compilers = [_CLOCK.sub("", line).rstrip() for line in lines if _CLOCK.search(line)]
 
     @classmethod
-    def read(cls, path):
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return cls(file.read())
+    def read(cls, path, begin=0):
+        """From the byte `begin` on."""
+        with open(path, "rb") as file:
+            file.seek(begin)
+            return cls(file.read().decode("utf-8", "replace"))
 
     def unsupported(self):
         """`[{"name", "type"}]` of operators that the artefact lacks, although the toolkit may have returned success."""
@@ -54,6 +58,11 @@ class ToolLog:
                 if match:
                     found.append({"name": match.group(name) or "", "type": match.group(kind)})
         return _unique(found)
+
+    def rules_to_disable(self):
+        """The rules of its optimiser in which it says that it failed."""
+        return _unique(rule for line in self.lines for match in [_DISABLE.search(line)] if match
+                       for rule in _RULE.findall(match.group(1)))
 
     def missing_tensors(self):
         """The names that it did not find in the graph."""
