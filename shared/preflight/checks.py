@@ -35,10 +35,11 @@ from shared.rules.error_codes import check_code
 from shared.rules.fixed import split_fixed, unfixed
 from shared.rules.models import shown
 from shared.rules.onnx.bounds import Incomplete
+from shared.rules.own_inputs import as_said_of_test_inputs, is_of_set
 from shared.rules.quantized import quantizing_operators
+from shared.rules.reasons import calibration as sets
 from shared.rules.reasons import model as models
 from shared.rules.refusal import Refusal
-from shared.rules.test_inputs import as_test_inputs
 from shared.settings import Settings
 from shared.texts import Text
 
@@ -153,7 +154,9 @@ def _check_set(parameter: str, path: str, inputs: list[dict[str, Any]], files: F
     try:
         check_set(path, inputs, files, deadline, parameter)
     except Refusal as problem:
-        findings.add(problem if parameter == _CALIBRATION else as_test_inputs(problem), where)
+        if parameter != _CALIBRATION and is_of_set(problem):
+            problem = sets.OF_TEST_INPUTS(**as_said_of_test_inputs(problem))
+        findings.add(problem, where)
     except Incomplete as error:
         findings.not_all(error, _SETS[parameter], where)
     except OutOfTime:

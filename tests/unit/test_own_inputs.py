@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from shared.rules.own_inputs import as_said_of_test_inputs
 from shared.rules.reasons import calibration as reasons
-from shared.rules.test_inputs import as_test_inputs
 from tests import models
 from tests.fixtures.calibration import npy, pictures, zipped
 from tests.fixtures.stages import Conversion
@@ -71,5 +71,5 @@ def test_what_is_wrong_with_them_is_told_as_of_them(tmp_path: Path, files: dict[
 
 
 def test_a_files_own_name_stays_as_it_is() -> None:
-    refusal = as_test_inputs(reasons.BAD_FILE(name="校准集/1.npy", problem=reasons.OBJECTS))
-    assert "校准集/1.npy" in refusal.message_zh and refusal.message_zh.startswith("测试输入集")
+    said = as_said_of_test_inputs(reasons.BAD_FILE(name="校准集/1.npy", problem=reasons.OBJECTS))["said"]
+    assert "校准集/1.npy" in said.zh and said.zh.startswith("测试输入集")

@@ -73,10 +73,9 @@ def test_seeded_pictures_have_the_sets_mean_and_spread_and_stay_in_its_range(tmp
 
 
 def test_what_lies_beyond_is_measured_by_the_tensors_own_span() -> None:
-    known = Distribution()
-    known.learn({"a": (0.0, 1.0), "b": (-1000.0, 1000.0)}, {"y": np.array([0.0, 1.0])})
-    alive = {"y": np.array([0.0, 1.0])}
-    assert known.find_beyond({"a": (0.0, 1.4), "b": (-1900.0, 5.0)}, alive) is None
-    assert known.find_beyond({"a": (-0.6, 1.0), "b": (-1900.0, 5.0)}, alive) == {
+    known = Distribution(["y"])
+    known.learn({"a": (0.0, 1.0), "b": (-1000.0, 1000.0), "y": (0.0, 1.0)})
+    assert known.find_beyond({"a": (0.0, 1.4), "b": (-1900.0, 5.0), "y": (0.0, 1.0)}) is None
+    assert known.find_beyond({"a": (-0.6, 1.0), "b": (-1900.0, 5.0), "y": (0.0, 1.0)}) == {
         "name": "a", "value": -0.6, "range": [0.0, 1.0]}
-    assert known.find_beyond({"a": (-9.0, 1.0)}, {"y": np.array([0.0, 30.0])}) is None  # the set is silent
+    assert known.find_beyond({"a": (-9.0, 1.0), "y": (0.0, 30.0)}) is None  # the set is silent

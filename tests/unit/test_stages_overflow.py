@@ -66,6 +66,12 @@ def test_the_ranges_are_those_of_the_tensors(tmp_path: Path, dtype: Any) -> None
     assert Inner(str(tmp_path), 1).run({"x": feed}) == {"inner0": (0.5, 8.0), "y": (-8.0, -0.5)}
 
 
+def test_nan_is_no_overflow(tmp_path: Path) -> None:
+    assert overflow(tmp_path, models.ratio()) == []
+    onnx.save(models.ratio(), tmp_path / "model.onnx")
+    assert Inner(str(tmp_path), 1).run({"x": np.zeros((1, 4), np.float32)}) == {}
+
+
 def test_no_more_than_three_tensors_are_named(tmp_path: Path) -> None:
     text = describe_overflow([{"name": f"t{number}", "value": 1e5 + number} for number in range(5)])
     assert "t2 (1e+05) and 2 more tensors" in text.en and "另有 2 个张量" in text.zh

@@ -4,30 +4,27 @@ A quantised artefact cuts values off at the ranges that the set has shown. A see
 them tells nothing of the artefact.
 """
 
-_MARGIN = 0.5  # of a tensor's range; the few samples that are learned do not show all of it
+_MARGIN = 0.5  # of a tensor's range; the samples that are learned do not show all of it
 # A set on which the outputs hardly move, against a seeded picture, shows no ranges that anything could be beyond.
 _ALIVE = 0.05
 
 
 class Distribution:
-    """Learns from samples of the set."""
+    """Learns from samples of the set. `outputs` are the names of the model's outputs; ranges are those of
+    `Inner.run`."""
 
-    def __init__(self):
-        self._ranges, self._spans = {}, {}
+    def __init__(self, outputs):
+        self._outputs, self._ranges = outputs, {}
 
-    def learn(self, ranges, outputs):
-        """`ranges` are those of `Inner.run`, `outputs` {name: array}."""
+    def learn(self, ranges):
         for name, (least, greatest) in ranges.items():
             before = self._ranges.get(name, (least, greatest))
             self._ranges[name] = (min(least, before[0]), max(greatest, before[1]))
-        for name, span in _spans(outputs).items():
-            before = self._spans.get(name, span)
-            self._spans[name] = (min(span[0], before[0]), max(span[1], before[1]))
 
-    def find_beyond(self, ranges, outputs):
+    def find_beyond(self, ranges):
         """The tensor that the sample drives furthest beyond the set, as `{"name", "value", "range"}`; None where it
         stays within, and where the set shows nothing of the model."""
-        if not self._is_alive(outputs):
+        if not self._is_alive(ranges):
             return None
         furthest, found = _MARGIN, None
         for name, ends in ranges.items():
@@ -39,19 +36,8 @@ class Distribution:
                     found = {"name": name, "value": value, "range": [least, greatest]}
         return found
 
-    def _is_alive(self, outputs):
-        return bool(self._spans) and all(
-            self._spans[name][1] - self._spans[name][0] >= _ALIVE * (span[1] - span[0])
-            for name, span in _spans(outputs).items() if name in self._spans)
-
-
-def _spans(outputs):
-    """`{name: (least, greatest)}` of those of floating-point numbers."""
-    import numpy as np
-
-    found = {}
-    for name, array in outputs.items():
-        finite = array[np.isfinite(array)] if array.dtype.kind == "f" else array[:0]
-        if finite.size:
-            found[name] = (float(finite.min()), float(finite.max()))
-    return found
+    def _is_alive(self, ranges):
+        known = [(self._ranges[name], ranges[name]) for name in self._outputs
+                 if name in self._ranges and name in ranges]
+        return bool(self._ranges) and all(
+            greatest - least >= _ALIVE * (ends[1] - ends[0]) for (least, greatest), ends in known)

@@ -4,6 +4,7 @@ Two reductions behind each tensor make its least and its greatest value outputs 
 memory than the model itself, however large its tensors are.
 """
 import os
+from math import isnan
 
 from shared.rules.models import MODEL
 from worker.stage_api import is_out_of_memory, log
@@ -36,10 +37,12 @@ class Inner:
         self._outputs = [value.name for value in self._session.get_outputs()][-2 * len(self._names):]
 
     def run(self, feed):
-        """`{tensor: (least, greatest)}` for `{input: array}`, in the order in which they are computed."""
-        ends = self._session.run(self._outputs, feed) if self._names else []
-        values = [max(-_LARGEST, min(_LARGEST, float(end))) for end in ends]
-        return dict(zip(self._names, zip(values[::2], values[1::2])))
+        """`{tensor: (least, greatest)}` for `{input: array}`, in the order in which they are computed; without those
+        that hold NaN."""
+        ends = [float(end) for end in self._session.run(self._outputs, feed)] if self._names else []
+        return {name: (max(-_LARGEST, least), min(_LARGEST, greatest))
+                for name, least, greatest in zip(self._names, ends[::2], ends[1::2])
+                if not isnan(least) and not isnan(greatest)}
 
 
 def open_inner(folder, threads):

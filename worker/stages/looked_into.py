@@ -18,12 +18,16 @@ class LookedInto:
 
     def __init__(self, job, names, has_set):
         self._folder, self._threads = job["inputs"]["optimize"]["dir"], job["threads"]
-        self._names, self._has_set, self._left = names, has_set, _LOOKED_AT
+        self._has_set, self._left = has_set, _LOOKED_AT
         self._inner, self._is_open = None, False
-        self._overflow, self._distribution = Overflow(), Distribution()
+        self._overflow, self._distribution = Overflow(), Distribution(names)
         self._left_out = []
 
-    def is_to_be_judged(self, kind, feed, outputs):
+    def learn(self, feed):
+        """A sample of the set; most are not judged, but the quantizer has seen them."""
+        self._distribution.learn(self._look(feed))
+
+    def is_to_be_judged(self, kind, feed):
         """Whether the sample tells anything of an artefact. Those of a set come first; a seeded one that drives the
         model beyond what they do is left out."""
         if kind in EDGES or not (self._has_set or self._left):
@@ -32,10 +36,9 @@ class LookedInto:
         if not ranges:
             return True
         self._overflow.add(ranges)
-        named = dict(zip(self._names, outputs))
         if kind == CALIBRATION:
-            self._distribution.learn(ranges, named)
-        beyond = self._distribution.find_beyond(ranges, named) if self._has_set and kind != CALIBRATION else None
+            self._distribution.learn(ranges)
+        beyond = self._distribution.find_beyond(ranges) if self._has_set and kind != CALIBRATION else None
         if beyond:
             self._left_out.append(beyond)
         return beyond is None

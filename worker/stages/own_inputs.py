@@ -2,7 +2,8 @@
 
 The set has the form of a calibration set. Of a larger one `verify.samples` are taken, spread over it.
 """
-from shared.rules.test_inputs import as_test_inputs
+from shared.rules.own_inputs import as_said_of_test_inputs, is_of_set
+from shared.rules.reasons import calibration as reasons
 from worker.stage_api import StageError
 from worker.stages.asked import open_before
 from worker.stages.calibration import find_samples, spread, write_samples
@@ -23,5 +24,7 @@ def run(job):
         taken = [samples[index] for index in spread(len(samples), job["parameters"]["verify"]["samples"])]
         written = write_samples(job, root, taken)
     except StageError as error:
-        raise as_test_inputs(error) from error
+        if not is_of_set(error):
+            raise
+        raise reasons.OF_TEST_INPUTS(**as_said_of_test_inputs(error)) from error
     return {"samples": written, "verify": list(range(len(written)))}

@@ -10,6 +10,7 @@ from shared.rules.models import MODEL
 from worker.stage_api import report
 from worker.stages import reasons
 from worker.stages.asked import model_folder, open_before
+from worker.stages.calibration import spread
 from worker.stages.feeds import CALIBRATION, OWN, OWN_INPUTS, describe_sample, raw_inputs
 from worker.stages.joins import find_joined
 from worker.stages.looked_into import LookedInto
@@ -19,6 +20,7 @@ from worker.stages.samples import EDGES, OUTPUTS, input_name, inputs_digest, mak
 
 _SEEDED = ("picture", "noise")  # in turn
 _MAX_BYTES = 1 << 30  # of all samples together
+_LEARNED = 8  # samples of a set whose inner values are looked at, beside those that the gate judges by
 
 
 def run(job):
@@ -46,21 +48,24 @@ def run(job):
     warnings = _warn_of_images(job, sent, calibration)
     plan = _plan(verify["samples"], calibration, own)
     looked_into = LookedInto(job, names, has_set=calibration is not None and own is None)
+    if calibration is not None and own is None:
+        for index in _learned(calibration["facts"]):
+            raw = raw_inputs(inputs, {"kind": CALIBRATION, "seed": index}, job["parameters"], calibration)
+            looked_into.learn(_feed(job, inputs, raw))
     with zipfile.ZipFile(os.path.join(job["output_dir"], OUTPUTS), "w") as archive:
         answers = _Answers(archive, len(names))
         for number, (kind, seed) in enumerate(plan):
             of_a_set = kind in (CALIBRATION, OWN)
-            made_for = inputs if of_a_set else sent
-            sample = describe_sample(made_for, kind, seed, calibration)
-            raw = raw_inputs(made_for, sample, job["parameters"], calibration, own)
-            stored = before is not None and not of_a_set
-            if stored:
-                raw = dict(zip((entry["name"] for entry in inputs), before.run(raw)))
+            sample = describe_sample(inputs if of_a_set else sent, kind, seed, calibration)
+            if before is not None and not of_a_set:
                 sample["stored"] = True
-            feed = {entry["name"]: to_model(job["parameters"], entry, raw[entry["name"]]) for entry in inputs}
-            _check_finite(feed)
+                raw = raw_inputs(sent, sample, job["parameters"], calibration)
+                raw = dict(zip((entry["name"] for entry in inputs), before.run(raw)))
+            else:
+                raw = raw_inputs(inputs, sample, job["parameters"], calibration, own)
+            feed = _feed(job, inputs, raw)
             outputs = _run(session, names, feed, kind, job, warnings)
-            if outputs is None or not looked_into.is_to_be_judged(kind, feed, outputs):
+            if outputs is None or not looked_into.is_to_be_judged(kind, feed):
                 continue
             if not answers.take([*feed.values(), *outputs]):
                 warnings.append(f"{len(answers.samples)} of {len(plan)} samples fit into {_MAX_BYTES} bytes")
@@ -80,6 +85,19 @@ def run(job):
                         "mean, std and the calibration set's values")
     return {"skipped": False, "samples": samples, "inputs": inputs, "outputs": described,
             "overflow": looked_into.overflow(), "warnings": warnings}
+
+
+def _feed(job, inputs, raw):
+    """What the model gets of the artefact's inputs."""
+    feed = {entry["name"]: to_model(job["parameters"], entry, raw[entry["name"]]) for entry in inputs}
+    _check_finite(feed)
+    return feed
+
+
+def _learned(facts):
+    """The indices of samples that show what the quantizer has seen."""
+    others = [index for index in facts["quantize"] if index not in facts["verify"]]
+    return [others[index] for index in spread(len(others), _LEARNED)] if others else []
 
 
 def _run(session, names, feed, kind, job, warnings):

@@ -91,6 +91,9 @@ IMAGE_EXPANDS = Template("有 {width} x {height} 像素, 超过文件大小的 {
 NOT_AN_IMAGE = Template("无法作为图像读取: {said}", "it cannot be read as an image: {said}")
 NO_KNOWN_FORMAT = Template("不是 {formats}, 或已损坏", "it is none of {formats}, or damaged")
 
+# --- a set of test inputs, in the words for a calibration set (`shared.rules.own_inputs`)
+OF_TEST_INPUTS = Reason("test_inputs_invalid", "{said}", "{said}", "{advice}", "{advice}")
+
 # --- the objects that a parameter names
 TOO_MANY_OBJECTS = Reason(
     "too_many_files", "{path} 下的对象超过 {limit} 个", "more than {limit} objects lie below {path}",
