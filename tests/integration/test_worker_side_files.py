@@ -99,7 +99,14 @@ def test_the_same_set_at_another_place_is_downloaded_and_nothing_else_runs_again
 def test_a_parameter_that_the_stage_does_not_read_changes_no_key(bench: CalibratedBench) -> None:
     bench.put("models/set", SET)
     bench.convert("models/set")
-    assert computed(bench.convert("models/set", accept_accuracy=True, mean=None)) == {"publish"}
+    assert computed(bench.convert("models/set", mean=None, limits={"stage_time_s": 600.0})) == {"publish"}
+
+
+def test_a_set_that_is_taken_whatever_comes_of_it_is_read_again_and_nothing_else_runs_again(
+        bench: CalibratedBench) -> None:
+    bench.put("models/set", SET)
+    bench.convert("models/set")
+    assert computed(bench.convert("models/set", accept_accuracy=True)) == {"calibration", "publish"}
 
 
 def test_an_object_is_itself_and_not_what_lies_below_its_name_elsewhere(bench: CalibratedBench) -> None:
