@@ -44,6 +44,8 @@ class QualcommParameters(Preprocessing, Quantized, Automatic):
     per_channel: bool = Field(True, description="a scale for each channel of a convolution's weights, or one for all")
     weight_type: Literal["QUInt8", "QInt8", "QInt16"] = Field(
         "QInt8", description="QInt16, for int16: twice the size, slower, closer to the model")
+    mixed_precision: bool = Field(
+        True, description="for int8: activations that cost most accuracy get 16 bits; false: none, which is faster")
     htp_graph_finalization_optimization_mode: Literal[0, 1, 2, 3] = Field(
         3, description="0: the compiler's default; 1: fastest to compile; 3: the best graph")
     vtcm_mb: int | None = Field(None, ge=1, description="MiB of the chip's VTCM to plan with; all where left out")
@@ -72,7 +74,7 @@ class QualcommParameters(Preprocessing, Quantized, Automatic):
             return self
         if self.precision == "fp16":
             for name, default in (("calibrate_method", "MinMax"), ("per_channel", True), ("weight_type", "QInt8"),
-                                  ("offload_graph_io_quantization", False)):
+                                  ("mixed_precision", True), ("offload_graph_io_quantization", False)):
                 if getattr(self, name) != default:
                     raise wrong(f"{name} 需要 precision int8 或 int16", f"{name} needs precision int8 or int16")
         if self.weight_type == "QInt16" and self.precision != "int16":

@@ -65,7 +65,7 @@ def test_no_more_vtcm_than_the_chip_has(chip: str) -> None:
 
 
 @pytest.mark.parametrize("given", [
-    {"calibrate_method": "Entropy"}, {"per_channel": False}, {"weight_type": "QInt8"},
+    {"calibrate_method": "Entropy"}, {"per_channel": False}, {"weight_type": "QUInt8"}, {"mixed_precision": False},
     {"offload_graph_io_quantization": True, "allow_cpu": True}])
 def test_what_only_quantized_models_read_is_refused_for_others(given: dict[str, Any]) -> None:
     name = next(iter(given))

@@ -226,7 +226,7 @@ def test_a_quantized_network_is_one_graph_with_no_normalisation_left_over(
 
 
 @pytest.mark.parametrize(("options", "samples", "bound"), [
-    ({"precision": "int8"}, 3, 0.98), ({"precision": "int16"}, 3, 0.999),
+    ({"precision": "int8"}, 3, 0.999), ({"precision": "int16"}, 3, 0.999),
     ({"precision": "int16", "weight_type": "QInt16"}, 1, 0.97)], ids=["w8a8", "w8a16", "w16a16"])
 def test_the_classifiers_integer_precisions_keep_their_bounds(
         host: ToolHost, tmp_path: Path, options: dict[str, str], samples: int, bound: float) -> None:
@@ -237,16 +237,34 @@ def test_the_classifiers_integer_precisions_keep_their_bounds(
     assert facts["passed"] and facts["samples"] == 2 * samples and facts["min_cosine"] == bound
 
 
+def test_activations_of_8_bits_alone_are_had_on_request(host: ToolHost, tmp_path: Path) -> None:
+    types = []
+    for mixed in (True, False):
+        conversion = convert(host, tmp_path / str(mixed), models.uneven(), precision="int8", mixed_precision=mixed,
+                             calibration_files=pictures([1, 3, 32, 32], 8))
+        conversion.run("compile")
+        graph = onnx.load(conversion.dir("quantize") / "model.onnx").graph
+        tensors = {tensor.name: tensor.data_type for tensor in graph.initializer}
+        found = {tensors[node.input[2]] for node in graph.node if node.op_type == "QuantizeLinear"}
+        types.append((found, bool(conversion.facts["quantize"]["details"]["activations_of_16_bits"])))
+    eight, sixteen = onnx.TensorProto.UINT8, onnx.TensorProto.UINT16
+    assert types == [({eight, sixteen}, True), ({eight}, False)]
+
+
 def test_a_model_of_half_precision_is_quantized_and_keeps_the_types_of_its_inputs_and_outputs(
         host: ToolHost, tmp_path: Path) -> None:
     halves = {name: npy(np.load(io.BytesIO(data)).astype(np.float16)) for name, data in
               pictures([1, 3, 32, 32], 8).items()}
-    conversion = convert(host, tmp_path, models.convolution(dtype=np.float16), precision="int8",
-                         calibration_files=halves)
+    model = models.convolution(dtype=np.float16)
+    weights = model.graph.initializer.pop(0)  # as some exporters write it
+    model.graph.node.insert(0, helper.make_node("Constant", [], [weights.name], value=weights))
+    conversion = convert(host, tmp_path, model, precision="int8", calibration_files=halves)
     assert conversion.run("verify")["outputs"][0]["cosine"] > 0.999
     facts = conversion.facts["compile"]
     assert [value["dtype"] for value in facts["inputs"] + facts["outputs"]] == ["float16", "float16"]
     assert facts["placement"]["npu"]["Conv2d"] == 1 and facts["on_cpu"] == []
+    tensors = onnx.load(conversion.dir("quantize") / "model.onnx").graph.initializer
+    assert [8, 3, 3, 3] in [list(tensor.dims) for tensor in tensors if tensor.data_type == onnx.TensorProto.INT8]
 
 
 def test_inputs_may_be_quantized_on_the_cpu(host: ToolHost, tmp_path: Path) -> None:

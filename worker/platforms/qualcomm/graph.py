@@ -80,6 +80,18 @@ class Graph:
                     node.input[index] = new
         self._reads[new] += self._reads.pop(name, 0)
 
+    def lift_constants(self):
+        """Make initialisers of the tensors of Constant nodes."""
+        for node in [node for node in self.graph.node if node.op_type == "Constant"]:
+            for attribute in node.attribute:
+                name = node.output[0]
+                if attribute.name == "value" and name not in self.outputs:
+                    self.remove(node)
+                    self.constants[name] = self.graph.initializer.add()
+                    self.constants[name].CopyFrom(attribute.t)
+                    self.constants[name].name = name
+                    break
+
     def drop_unused_constants(self):
         kept = [tensor for tensor in self.graph.initializer
                 if self.count_reads(tensor.name) or tensor.name in self.outputs]

@@ -44,7 +44,7 @@ def _prepare(before, after, parameters, inputs, passes):
     import onnx
 
     model = onnx.load(before)
-    graph = Graph(_raise_opset(model) if passes else model)
+    graph = Graph(raise_opset(model, _OPSET) if passes else model)
     for entry in inputs:
         _put_in_preprocessing(graph, parameters, entry)
     facts = {"opset": graph.opset(), "folded": fold_affine(graph) if passes else 0,
@@ -55,14 +55,14 @@ def _prepare(before, after, parameters, inputs, passes):
     return facts
 
 
-def _raise_opset(model):
+def raise_opset(model, wanted):
     """The model in the opset that is wanted, or as it is where it cannot be converted."""
     from onnx import version_converter
 
-    if Graph(model).opset() >= _OPSET:
+    if Graph(model).opset() >= wanted:
         return model
     try:
-        return version_converter.convert_version(model, _OPSET)
+        return version_converter.convert_version(model, wanted)
     except Exception as error:  # its C++ errors share no base class; most models do as they are
         log(f"the model stays in its opset: {error}")
         return model

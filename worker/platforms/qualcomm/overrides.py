@@ -1,0 +1,23 @@
+"""What gives single activations 16 bits, as ONNX Runtime's quantizer takes it and as one would type it."""
+from worker.platforms.qualcomm.ranges import bounds
+
+_FIXED = ("Sigmoid", "Tanh")  # the NPU wants scales of its own for what these write; the quantizer knows them
+
+
+def overrides_16(model, names, ranges):
+    """`{tensor: [override]}` for the quantizer; `ranges` are those for 16 bits."""
+    import numpy as np
+    from onnxruntime.quantization import QuantType
+
+    fixed = {node.output[0] for node in model.graph.node if node.op_type in _FIXED}
+    return {name: [{"quant_type": QuantType.QUInt16, **({} if name in fixed else dict(
+        zip(("rmin", "rmax"), map(np.float32, bounds(ranges[name])))))}] for name in names}
+
+
+def tell(overrides):
+    """The same as Python text."""
+    told = []
+    for name, (entry,) in overrides.items():
+        ends = "".join(f", {key!r}: numpy.float32({float(entry[key])!r})" for key in ("rmin", "rmax") if key in entry)
+        told.append(f"{name!r}: [{{'quant_type': quantization.QuantType.QUInt16{ends}}}]")
+    return "{" + ", ".join(told) + "}"
