@@ -106,7 +106,8 @@ def test_integers(service: Service, models: dict[str, Path], network: str, shape
     assert task["status"] == "completed", task["error"]
     assert task["result"]["accuracy"]["passed"] and task["result"]["accuracy"]["samples"] == 6
     told = report(service, task)
-    assert told["precision"] == precision and told["on_cpu"] == [] and told["placement"]["npu"]["Quantize"] == 1
+    assert told["precision"] == precision and told["on_cpu"] == []
+    assert told["placement"]["npu"]["Quantize"] == 1 or precision == "int8", "INT8 changes between 8 and 16 bits"
     sixteen = told["details"].get("activations_of_16_bits", [])
     assert bool(sixteen) == (precision == "int8"), "the report names the activations of INT8 that have 16 bits"
     assert [stage["name"] for stage in task["stages"]] == [

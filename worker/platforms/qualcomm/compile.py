@@ -21,8 +21,8 @@ _MAX_ON_CPU = 200
 
 
 def run(job):
-    """Writes model_ctx.onnx and model_ctx_qnn.bin. Facts: see docs/new-target.md; `details`: the chip's numbers, and
-    how many graphs the NPU gets.
+    """Writes model_ctx.onnx and model_ctx_qnn.bin. Facts: see docs/new-target.md; `details`: the chip's numbers, how
+    many graphs the NPU gets, and what `quantize` tells there.
 
     Raises:
         StageError: `unsupported_operator`, `dynamic_shape`, `compile_failed`.
@@ -49,8 +49,8 @@ def run(job):
         "placement": {"npu": _on_npu(graphs), "cpu": dict(Counter(node["type"] for node in on_cpu))},
         "on_cpu": on_cpu[:_MAX_ON_CPU],
         "warnings": _warnings(on_cpu, artefact),
-        "details": {"chip": parameters["chip"], "soc_model": soc_model, "htp_arch": f"V{htp_arch}",
-                    "npu_graphs": len(artefact.contexts)},
+        "details": {**source["facts"].get("details", {}), "chip": parameters["chip"], "soc_model": soc_model,
+                    "htp_arch": f"V{htp_arch}", "npu_graphs": len(artefact.contexts)},
         "commands": outcome.value["commands"],
     }
 
