@@ -17,6 +17,7 @@ from worker.stage_api import report
 from worker.stages import calibration
 from worker.stages.calls import File, Name, Script, Shown
 from worker.stages.messages import raise_if_out_of_memory, tidy
+from worker.stages.onnx_model import model_inputs
 
 _WIDENED, _PREPROCESSED, _CORRECTED = "widened.onnx", "preprocessed.onnx", "corrected.onnx"
 _DRAFT, _MEASURING = "draft.onnx", "measuring.onnx"
@@ -60,7 +61,7 @@ class _Quantizing:
 
         source = self._prepare()
         model = onnx.load(source)
-        self.names = [value.name for value in model.graph.input]
+        self.names = [value.name for value in model_inputs(model)]
         takes_16 = Graph(model).opset() >= _OPSET_16 or self.parameters["precision"] == "int16"
         limits = ranges.find_limits(model)
         self._measure(source, limits)
