@@ -84,6 +84,9 @@ def judge_types(facts: dict[str, Any], platform: Platform, parameters: dict[str,
     dtypes = {entry["name"]: entry["dtype"] for entry in facts["inputs"]}
     read = part.read_types(dtypes)
     own = [name for name in part.inputs if name in dtypes and name in part.read]
+    scalars = [entry["name"] for entry in facts["inputs"] if entry["shape"] == [] and entry["name"] in own]
+    if scalars and not platform.scalar_inputs:
+        yield reasons.NO_SCALARS(inputs=", ".join(scalars[:_MAX_NAMED]))
     wrong = [name for name in own if platform.input_dtypes and dtypes[name] not in platform.input_dtypes]
     if wrong:
         told = ", ".join(f"{name} ({dtypes[name]})" for name in wrong[:_MAX_NAMED])

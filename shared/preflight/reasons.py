@@ -23,6 +23,11 @@ _TYPES = ("目标平台的工具不接受这些类型的输入: {inputs}", "the 
 TYPES_NOT_TAKEN = Reason(
     "unsupported_type", *_TYPES, "用 float32 输入导出模型; 量化由 precision 选择",
     "export the model with inputs of float32; quantization is chosen by precision")
+NO_SCALARS = Reason(
+    "unsupported_type", "目标平台的工具不接受没有维度的输入 (标量): {inputs}",
+    "the target's tool takes no inputs without dimensions: {inputs}",
+    "用 fixed_inputs 固定其值, 或以形状 [1] 导出该输入",
+    "fix its value with fixed_inputs, or export it with the shape [1]")
 TYPES_BEHIND_CASTS = Reason(
     "unsupported_type", *_TYPES, "从类型转换之后开始: parameters.{cut}; 或用 float32 输入导出模型",
     "begin behind the Cast: parameters.{cut}; or export the model with inputs of float32")

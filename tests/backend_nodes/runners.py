@@ -33,12 +33,15 @@ def qualcomm(job):
 
 def rockchip(job):
     """A loaded `.rknn` cannot be simulated: the calls that the report tells are made again."""
-    for name in os.listdir(job["inputs"]["optimize"]["dir"]):
-        shutil.copy(os.path.join(job["inputs"]["optimize"]["dir"], name), name)
-    known = {}
-    exec("\n".join(job["inputs"]["compile"]["facts"]["commands"]), known)
+    folder = next(entry["dir"] for entry in map(job["inputs"].get, ("prepare", "optimize"))
+                  if entry and os.path.exists(os.path.join(entry["dir"], "model.onnx")))
+    shutil.copytree(folder, ".", dirs_exist_ok=True)
+    known, told = {}, job["inputs"]["compile"]["facts"]
+    exec("\n".join(told["commands"]), known)
     known["rknn"].init_runtime()
-    feed = [array.astype(np.float32) if array.dtype == np.float64 else array for array in _feed(job).values()]
+    arrays = _feed(job)
+    given = [arrays[entry["name"]] for entry in told["inputs"] if entry["name"] in arrays]
+    feed = [array.astype(np.float32) if array.dtype == np.float64 else array for array in given]
     return _keep(job, known["rknn"].inference(inputs=feed, data_format=["nchw"] * len(feed)))
 
 

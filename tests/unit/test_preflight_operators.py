@@ -93,6 +93,16 @@ def test_inputs_of_types_that_a_tool_does_not_take_are_named_with_the_way_around
     assert "x (int8)" in hint and "parameters.inputs" not in hint
 
 
+def test_an_input_without_dimensions_is_refused_where_the_tool_takes_none() -> None:
+    nodes = [helper.make_node("Clip", ["x", "least"], ["y"])]
+    inputs = [models.value("x", [4]), models.value("least", [])]
+    model = read_here(models.model(nodes, inputs, [models.value("y", [4])]))
+    (problem,) = judge_types(model, get_platforms()["rockchip"], {"precision": "fp16", "chip": "rk3588"})
+    assert problem.code == "unsupported_type" and "dimensions: least" in problem.message
+    assert not list(judge_types(model, get_platforms()["rockchip"], {"fixed_inputs": {"least": 0.0}}))
+    assert not list(judge_types(model, get_platforms()["intel"], {"precision": "fp16"}))
+
+
 def test_what_a_compiler_does_not_take_of_a_type_is_named_with_operator_and_tensor() -> None:
     listed = Operators("test", frozenset({"Cast", "Neg", "Relu"}), frozenset(), {}, (), types={"Neg": ["int8"]})
     platform = replace(get_platforms()["intel"])
