@@ -24,11 +24,12 @@ class QualcommParameters(Preprocessing, Quantized, Automatic):
     """A context binary for one chip. Floating point is FP16: the tensor processor has no other."""
 
     only_quantized: ClassVar[tuple[str, ...]] = (
-        "calibrate_method", "per_channel", "weight_type", "offload_graph_io_quantization")
+        "calibrate_method", "per_channel", "weight_type", "mixed_precision", "offload_graph_io_quantization")
     candidates: ClassVar[tuple[Candidate, ...]] = (
-        Candidate("int8", "int8"),
-        Candidate("int8-percentile", "int8", {"calibrate_method": "Percentile"}),
-        Candidate("int8-entropy", "int8", {"calibrate_method": "Entropy"}),
+        Candidate("int8", "int8", {"mixed_precision": False}),
+        Candidate("int8-percentile", "int8", {"mixed_precision": False, "calibrate_method": "Percentile"}),
+        Candidate("int8-entropy", "int8", {"mixed_precision": False, "calibrate_method": "Entropy"}),
+        Candidate("int8-mixed", "int8"),
         Candidate("int16", "int16"),
         Candidate("int16-w16", "int16", {"weight_type": "QInt16"}),
         Candidate("fp16", "fp16"),

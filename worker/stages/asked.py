@@ -143,6 +143,13 @@ def open_before(job):
     return (sent, Before(entry, job["threads"])) if sent else (entry["facts"]["inputs"], None)
 
 
+def set_inputs(job):
+    """The inputs that the samples of a client's set have: those of the whole model. What a cut leaves unread is among
+    them, for whoever made the set knew nothing of the cut."""
+    facts = job["inputs"]["optimize"]["facts"]
+    return facts.get("set_inputs") or facts["inputs"]
+
+
 def _check_names(names, known):
     for name in names:
         if name not in known:

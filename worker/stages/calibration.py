@@ -12,7 +12,7 @@ from shared.rules.bilingual import as_it_is
 from shared.rules.reasons import calibration as reasons
 from shared.rules.refusal import Unusable
 from worker.stage_api import report
-from worker.stages.asked import open_before
+from worker.stages.asked import open_before, set_inputs
 from worker.stages.calibration_files import load_array, load_image, unpack
 from worker.stages.set_values import SetValues
 
@@ -31,7 +31,7 @@ def run(job):
         StageError: `calibration_invalid`: names the file and what is wrong with it; or the set tells a quantizer
             nothing, which a client may accept with what comes of it (`accept_accuracy`).
     """
-    inputs, before = open_before(job)
+    inputs, before = set_inputs(job), open_before(job)[1]
     root, samples = find_samples(job["inputs"]["calibration_files"], "calibration", inputs)
     values, inside = SetValues(inputs), SetValues(job["inputs"]["optimize"]["facts"]["inputs"] if before else [])
 
@@ -79,11 +79,12 @@ def write_samples(job, root, samples, look=lambda arrays, from_images, reached: 
     """
     import numpy as np
 
-    inputs, before = open_before(job)
+    inputs, before = set_inputs(job), open_before(job)[1]
     own, written = [item["name"] for item in inputs], []
+    kept = [own.index(item["name"]) for item in job["inputs"]["optimize"]["facts"]["inputs"]] if not before else []
     for number, sample in enumerate(samples):
         arrays = [_load(root, name, item, job["parameters"]["channel_order"]) for name, item in zip(sample, inputs)]
-        reached = before.run(dict(zip(own, arrays))) if before else arrays
+        reached = before.run(dict(zip(own, arrays))) if before else [arrays[index] for index in kept]
         look(arrays, [rules.suffix(name) in rules.IMAGES for name in sample], reached)
         written.append([f"{number:05d}_{index}.npy" for index in range(len(reached))])
         for file, array in zip(written[-1], reached):

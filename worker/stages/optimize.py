@@ -26,7 +26,8 @@ def run(job):
     asked for changes of the model.
 
     Facts: `inputs` and `outputs` with their shapes now, node counts before and after, `simplified`, warnings. If the
-    model begins inside: `sent_inputs`, those of the part before it.
+    model begins inside: `sent_inputs`, those of the part before it. Where a client's samples have other inputs, namely
+    all that the model was sent with and that are not fixed: `set_inputs`.
 
     Raises:
         StageError: see `shared.rules.shapes` and `shared.rules.fixed`; `input_shape_mismatch`, `tensor_not_found`,
@@ -122,7 +123,13 @@ class _Work:
         facts = {"inputs": self._inputs, "outputs": self._outputs or self._declared_outputs(),
                  "nodes_before": sum(self._before.values()), "nodes_after": self._nodes_after,
                  "simplified": self.simplified, "warnings": warnings}
-        return dict(facts, sent_inputs=self._sent_inputs) if self._sent_inputs else facts
+        if self._sent_inputs:
+            facts["sent_inputs"] = self._sent_inputs
+        own = [dict(entry, shape=self._shapes[entry["name"]]) for entry in self._inspected["inputs"]
+               if entry["name"] in self._shapes]
+        if [entry["name"] for entry in own] != [entry["name"] for entry in self._inputs]:
+            facts["set_inputs"] = own
+        return facts
 
     def _declared_outputs(self):
         """For a model that ONNX Runtime has not simplified, and whose outputs it has not described then."""

@@ -5,7 +5,7 @@ The set has the form of a calibration set. Of a larger one `verify.samples` are 
 from shared.rules.own_inputs import as_said_of_test_inputs, is_of_set
 from shared.rules.reasons import calibration as reasons
 from worker.stage_api import StageError
-from worker.stages.asked import open_before
+from worker.stages.asked import set_inputs
 from worker.stages.calibration import find_samples, spread, write_samples
 
 PARAMETER = "verify.inputs"
@@ -18,7 +18,7 @@ def run(job):
     Raises:
         StageError: `test_inputs_invalid`: names the file and what is wrong with it.
     """
-    inputs, _ = open_before(job)
+    inputs = set_inputs(job)
     try:
         root, samples = find_samples(job["inputs"]["verify_files"], PARAMETER, inputs)
         taken = [samples[index] for index in spread(len(samples), job["parameters"]["verify"]["samples"])]

@@ -63,7 +63,8 @@ class _Verdict:
 
 
 def _judge_seeded(entry, bounds):
-    cosine, agreement = (min(bound, accuracy_bounds.COLLAPSED) for bound in (bounds.cosine, bounds.agreement))
+    cosine, agreement = (min(bounds.cosine, accuracy_bounds.COLLAPSED),
+                         min(bounds.agreement, accuracy_bounds.COLLAPSED_AGREEMENT))
     return _tell(reasons.ON_SEEDED(name=entry["name"]), entry, cosine, agreement) if _misses(
         entry, bounds, cosine, agreement) else None
 

@@ -173,9 +173,10 @@ def test_auto_passes_over_int8_where_the_gate_fails_it_and_ends_with_more_bits(s
     assert task["status"] == "completed", task["error"]
     rows = task["result"]["attempts"]
     assert [(row["name"], row["status"], row["code"]) for row in rows] == [
-        ("int8", "failed", "accuracy_too_low"), ("int16", "passed", None)]
+        ("int8", "failed", "accuracy_too_low"), ("int8-mixed", "passed", None)]
     assert rows[0]["accuracy"]["cosine"] < 0.95 < 0.98 < rows[-1]["accuracy"]["cosine"]
     told = report(service, task)
-    assert told["precision"] == "int16" and told["parameters"]["calibrate_method"] == "Percentile"
+    assert told["precision"] == "int8" and told["details"]["activations_of_16_bits"]
+    assert told["parameters"]["calibrate_method"] == "Percentile"
     (node,) = onnx.load(published(service, task["result"]["path"])).graph.node
     assert node.op_type == "EPContext" and published(service, task["result"]["files"][1]).exists()

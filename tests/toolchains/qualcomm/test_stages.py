@@ -311,7 +311,7 @@ def test_class_ids_are_judged_by_the_share_that_agrees(host: ToolHost, tmp_path:
     conversion = convert(host, tmp_path, models.class_map(), precision="int8",
                          calibration_files=pictures([1, 3, 32, 32], 8))
     (output,) = conversion.run("verify")["outputs"]
-    assert 0.97 < output["agreement"] < 1 and output["values"] % 1024 == 0 and "slices" not in output
+    assert 0.9 < output["agreement"] < 1 and output["values"] % 1024 == 0 and "slices" not in output
 
 
 # --- verify -----------------------------------------------------------------------------------------------------------

@@ -109,8 +109,8 @@ def test_where_the_tool_names_disable_rules_as_the_remedy_it_is_tried_and_told(m
     model = models.model(nodes, [models.value("x", [1, 4, 16])], [models.value("y", [1, 4, 32])],
                          [models.weights("w", 16, 32), models.weights("g", 32)], opset=17)
     conversion = make(model)
-    conversion.run("optimize")
-    (conversion.dir("optimize") / "model.onnx").write_bytes(model.SerializeToString())  # as the tool stumbles over it
+    conversion.run("prepare")
+    (conversion.dir("prepare") / "model.onnx").write_bytes(model.SerializeToString())  # as the tool stumbles over it
     facts = conversion.run("compile")
     assert "convert_layernorm_to_exnorm" in facts["warnings"][0] and conversion.run("verify")["passed"]
     assert any("disable_rules=['convert_layernorm_to_exnorm']" in line for line in facts["commands"])
