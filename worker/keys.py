@@ -4,6 +4,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import re
+import threading
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +19,8 @@ SHARED_CODE = ("worker.stages", "worker.stage_api", "shared.rules")
 # With one of these a module may run code that its imports do not name.
 UNCERTAIN = {"import_module", "__import__", "exec", "eval", "run_module", "run_path"}
 
+# Python 3.11 counts the depth of a tree for all threads together: two that parse at once raise SystemError.
+_PARSING = threading.Lock()
 _KEY = re.compile("[0-9a-f]{64}(?:-([1-9][0-9]{0,8}))?")
 
 
@@ -51,7 +54,9 @@ def _closure(first: list[Path]) -> set[Path]:
 @lru_cache(maxsize=512)
 def _imported(source: Path) -> tuple[Path, ...]:
     """The sources of shared code that a module imports, at its top or inside a function, with their packages' own."""
-    tree = ast.parse(source.read_text(encoding="utf-8"), str(source))
+    text = source.read_text(encoding="utf-8")
+    with _PARSING:
+        tree = ast.parse(text, str(source))
     called = {node.id if isinstance(node, ast.Name) else node.attr for node in ast.walk(tree)
               if isinstance(node, (ast.Name, ast.Attribute))}
     if called & UNCERTAIN:

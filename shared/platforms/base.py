@@ -47,9 +47,9 @@ class Platform:
     `artefact_suffix` ends the name of the artefact's first file (`.xml`), `also` are the suffixes of the files that
     belong to it and lie beside it under the same stem. `example` are parameters as a first user would send them. The
     API's examples show the `featured` one. A model of an opset above `newest_opset` is converted down to it.
-    `input_dtypes` are the types of inputs that the tool takes, where it does not take all; `scalar_inputs` is whether
-    it takes any without dimensions. `never_again` are the precisions that the tool does not make of a model that is
-    quantized already.
+    `input_dtypes` are the types of inputs that the tool takes, where it does not take all; `no_casts_of` those that it
+    takes and does not cast to floating point, by precision; `scalar_inputs` is whether it takes any without dimensions.
+    `never_again` are the precisions that the tool does not make of a model that is quantized already.
     """
 
     name: str
@@ -62,6 +62,7 @@ class Platform:
     featured: bool = False
     newest_opset: int | None = None
     input_dtypes: tuple[str, ...] = ()
+    no_casts_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     scalar_inputs: bool = True
     never_again: tuple[str, ...] = ()
     input_suffixes: tuple[str, ...] = (".onnx",)

@@ -172,6 +172,8 @@ PLATFORM = Platform(
     parameters=RockchipParameters,
     artefact_suffix=".rknn",
     newest_opset=19,  # "Unsupport onnx opset 21, need <= 19!"
+    # "dataconvert type -1 is unsupport in current!", beside a success.
+    no_casts_of={"int8": ("int32",), "int16": ("int32",)},
     input_dtypes=("float", "float16", "double", "int32", "int64", "bool"),
     scalar_inputs=False,  # "list index out of range" in `build`
     never_again=("int16",),  # "If a quantized model has been import, please set do_quantization = False."

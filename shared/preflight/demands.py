@@ -95,6 +95,12 @@ def judge_types(facts: dict[str, Any], platform: Platform, parameters: dict[str,
                reasons.TYPES_NOT_TAKEN(inputs=told))
         return
     operators = platform.operators
+    not_cast = platform.no_casts_of.get(parameters.get("precision") or "", ())
+    if not (operators and any(parameters.get(name) for name in operators.unless)):
+        for name in [name for name in own if dtypes[name] in not_cast]:
+            if begins := part.behind_casts([name]):
+                yield reasons.TYPES_BEHIND_CASTS(inputs=f"{name} ({dtypes[name]})",
+                                                 cut=_tell(Cut("inputs", tuple(begins))))
     if operators and operators.is_certain(parameters):
         found = dict.fromkeys(f"{operator} ({tensor}: {dtype})" for operator, tensor, dtype in read
                               if dtype in operators.types.get(operator, ()))

@@ -4,9 +4,10 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -80,6 +81,15 @@ class Run:
         self.workers.append(worker)
         self.killed = self.killed and "work_dir" in settings
         return worker.wait_ready() if wait else worker
+
+    def freeze(self, worker: WorkerProcess) -> None:
+        """Until a SIGCONT, and not in the middle of a transaction: SQLite's lock stays with whoever sleeps."""
+        kind, _, path = self.settings.store_url.get_secret_value().partition(":")
+        worker.process.send_signal(signal.SIGSTOP)
+        while kind == "sqlite" and not _can_write(path):
+            worker.process.send_signal(signal.SIGCONT)
+            time.sleep(0.01)
+            worker.process.send_signal(signal.SIGSTOP)
 
     def kill(self, worker: WorkerProcess) -> None:
         worker.kill()
@@ -222,3 +232,13 @@ def _kill(server: WorkerProcess) -> None:
     with suppress(ProcessLookupError):
         os.killpg(server.process.pid, signal.SIGKILL)
     server.process.wait()
+
+
+def _can_write(path: str) -> bool:
+    with closing(sqlite3.connect(path, timeout=1.0, isolation_level=None)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        connection.execute("ROLLBACK")
+        return True

@@ -88,7 +88,7 @@ def test_row_01_a_task_whose_function_died_before_its_publish_is_announced_by_th
     with busy_worker(run) as worker:
         run.start_gateway(queue_url=line[1])
         line[0].judge = lambda _: Verdict.SWALLOW
-        worker.process.send_signal(signal.SIGSTOP)  # else its sweep may ring before the function is dead
+        run.freeze(worker)  # else its sweep may ring before the function is dead
         task, thread = create_unanswered(run)
         run.kill_gateway()
         thread.join(10)
@@ -110,7 +110,7 @@ def test_row_02_a_function_that_died_after_the_confirm_leaves_a_doubled_doorbell
     with busy_worker(run) as worker:
         run.start_gateway(store_url=line[1])
         line[0].judge = lambda chunk: Verdict.SWALLOW if b"findAndModify" in chunk else Verdict.PASS
-        worker.process.send_signal(signal.SIGSTOP)  # else its sweep may ring before the function does
+        run.freeze(worker)  # else its sweep may ring before the function does
         task, thread = create_unanswered(run)
         wait_until(lambda: doorbells(url) == 1, 60)
         run.kill_gateway()
@@ -240,7 +240,7 @@ def test_row_07_a_worker_whose_channel_the_broker_closed_consumes_again_within_a
     run.wait_for(first)
     time.sleep(0.5)  # it consumes again by now
     before = closed_channels(impatient_broker)
-    worker.process.send_signal(signal.SIGSTOP)
+    run.freeze(worker)
     held = run.create()
     wait_until(lambda: closed_channels(impatient_broker) > before, 60)
     worker.process.send_signal(signal.SIGCONT)

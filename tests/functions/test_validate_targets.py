@@ -18,6 +18,7 @@ QUALCOMM = {"task_type": "onnx_to_qnn", "platform": "qualcomm"}
     (ROCKCHIP, "rk3588", models.choosing_boxes(), "fp16", "unsupported_operator", 'outputs = ["boxes", "scores"]'),
     (QUALCOMM, "SM8650", models.choosing_boxes(), "fp16", "unsupported_operator", 'outputs = ["boxes", "scores"]'),
     (ROCKCHIP, "rk3588", models.bytes_then_convolution(), "fp16", "unsupported_type", "x (uint8)"),
+    (QUALCOMM, "SM8650", models.bytes_then_convolution(), "fp16", "unsupported_type", "x (uint8)"),
     (ROCKCHIP, "rk3588", models.unary("CumProd", opset=26), "fp16", "opset_unsupported", "CumProd"),
     (ROCKCHIP, "rk3588", models.unary("Relu", opset=5), "fp16", "reference_failed", "Relu (opset 5)"),
     (QUALCOMM, "SM8650", models.unary("Abs", dtype=onnx.TensorProto.DOUBLE), "fp16", "", ""),

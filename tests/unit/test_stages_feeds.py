@@ -14,7 +14,7 @@ from tests.unit.test_stages_calibration_images import encoded
 from worker.stage_api import StageError
 from worker.stages import calibration, reference
 from worker.stages.accuracy import Gate, read_samples
-from worker.stages.feeds import CALIBRATION, raw_inputs
+from worker.stages.feeds import CALIBRATION, describe_sample, raw_inputs
 from worker.stages.preprocess import to_model
 from worker.stages.samples import inputs_digest, make_inputs
 
@@ -48,10 +48,12 @@ def test_a_constant_set_says_nothing_of_the_range(tmp_path):
     assert np.array_equal(raw, make_inputs([PICTURE], "noise", 1)["x"])
 
 
-def test_integers_stay_what_they_are_with_a_set_too(tmp_path):
+def test_integers_have_the_range_of_the_set_and_are_0_and_1_without_one(tmp_path):
     item = {"name": "ids", "dtype": "int64", "shape": [1, 6]}
     entry = Calibrated(tmp_path, {"0.npy": npy([[5, 6, 7, 8, 9, 900]])}, inputs=[item]).entry
-    assert set(raw_inputs([item], {"kind": "noise", "seed": 1}, {}, entry)["ids"].ravel().tolist()) <= {0, 1}
+    ids = raw_inputs([item], describe_sample([item], "noise", 1, entry), {}, entry)["ids"]
+    assert ids.dtype == np.int64 and 5 <= ids.min() < ids.max() <= 900
+    assert set(raw_inputs([item], {"kind": "noise", "seed": 1}, {})["ids"].ravel().tolist()) <= {0, 1}
 
 
 def test_a_calibration_sample_is_fed_as_it_is(tmp_path):

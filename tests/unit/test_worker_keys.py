@@ -1,8 +1,11 @@
 """A stage's key: equal exactly where nothing that goes into its result differs."""
 from __future__ import annotations
 
+import gc
 import math
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -129,3 +132,21 @@ def test_every_stages_code_has_a_digest_of_its_own_sources(name: str) -> None:
 def test_what_is_no_json_has_no_digest() -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         canonical_digest({"x": math.nan})
+
+
+def test_threads_read_sources_at_once() -> None:
+    """Python 3.11's parser has one count of its depth for all of them, which is wrong where a garbage collection in the
+    middle lets another thread parse."""
+    sources = sorted((keys.ROOT / "worker").glob("*.py"))
+    gc.callbacks.append(_let_others_run)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            for _ in range(30):
+                keys._imported.cache_clear()
+                assert len(list(pool.map(keys._imported, sources))) == len(sources)
+    finally:
+        gc.callbacks.remove(_let_others_run)
+
+
+def _let_others_run(*_: object) -> None:
+    time.sleep(0)

@@ -1,6 +1,6 @@
 """The inputs of the accuracy check: seeded ones, samples of the calibration set, or the client's own."""
 from worker.stages import calibration, preprocess
-from worker.stages.samples import make_inputs
+from worker.stages.samples import make_inputs, numpy_dtype
 
 CALIBRATION = "calibration"  # the kind of a sample that is one of the calibration set's
 OWN = "own"  # and of one that is the client's test input
@@ -9,7 +9,7 @@ OWN_INPUTS = "verify_inputs"  # the stage that has these
 
 def describe_sample(inputs, kind, seed, calibration_entry=None):
     """`{kind, seed}`, and for a seeded sample beside a calibration set `affine`: {input: [scale, offset]}, which gives
-    an input of floating-point numbers the set's mean and spread.
+    an input of numbers the set's mean and spread.
 
     They are told, and not computed again where the sample is made again: another NumPy adds up in another order.
     """
@@ -17,7 +17,7 @@ def describe_sample(inputs, kind, seed, calibration_entry=None):
     moments = calibration_entry["facts"].get("moments", {}) if calibration_entry else {}
     if kind in (CALIBRATION, OWN) or not moments:
         return sample
-    made, affine = make_inputs(inputs, kind, seed), {}
+    made, affine = _make(inputs, kind, seed, calibration_entry), {}
     for entry in inputs:
         mean, deviation = moments.get(entry["name"], (0.0, 0.0))
         values = made[entry["name"]]
@@ -37,13 +37,29 @@ def raw_inputs(inputs, sample, parameters, calibration_entry=None, own_entry=Non
     if sample["kind"] in (CALIBRATION, OWN):
         arrays = calibration.read(own_entry if sample["kind"] == OWN else calibration_entry, sample["seed"])
         return {entry["name"]: array for entry, array in zip(inputs, arrays)}
-    feed = make_inputs(inputs, sample["kind"], sample["seed"])
-    ranges = calibration_entry["facts"]["ranges"] if calibration_entry else {}
+    feed = _make(inputs, sample["kind"], sample["seed"], calibration_entry)
     for entry in inputs:
-        name, (least, greatest) = entry["name"], ranges.get(entry["name"], (0.0, 0.0))
+        name, (least, greatest), dtype = entry["name"], _range(entry, calibration_entry), numpy_dtype(entry["dtype"])
         if greatest <= least:  # no set, or one that says nothing
             feed[name] = preprocess.to_raw(parameters, entry, feed[name])
-        elif feed[name].dtype.kind == "f":
+        elif dtype.kind in "fiu":
             scale, offset = sample.get("affine", {}).get(name, (greatest - least, least))
-            feed[name] = (offset + feed[name] * scale).clip(least, greatest).astype(feed[name].dtype)
+            values = (offset + feed[name] * scale).clip(least, greatest)
+            feed[name] = (values if dtype.kind == "f" else values.round()).astype(dtype)
     return feed
+
+
+def _make(inputs, kind, seed, calibration_entry):
+    """The seeded arrays. Where a set tells the range of whole numbers, they are numbers from 0 to 1 for now: without it
+    whole numbers are 0 and 1, which are valid anywhere and, of 0 to 255, show nothing."""
+    feed = make_inputs(inputs, kind, seed)
+    for entry in inputs:
+        least, greatest = _range(entry, calibration_entry)
+        if greatest > least and numpy_dtype(entry["dtype"]).kind in "iu":
+            feed.update(make_inputs([dict(entry, dtype="float")], kind, seed))
+    return feed
+
+
+def _range(entry, calibration_entry):
+    ranges = calibration_entry["facts"]["ranges"] if calibration_entry else {}
+    return ranges.get(entry["name"], (0.0, 0.0))
