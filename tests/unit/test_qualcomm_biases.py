@@ -10,7 +10,8 @@ import pytest
 from onnx import helper, numpy_helper
 
 from tests import models
-from worker.platforms.qualcomm.biases import correct
+from worker.platforms.qualcomm.biases import correct, flatten
+from worker.platforms.qualcomm.graph import Graph
 
 SHAPE = [1, 4, 8, 8]
 
@@ -90,3 +91,13 @@ def test_two_operators_with_one_bias_get_one_each(tmp_path: Path) -> None:
 def test_without_weights_there_is_nothing_to_correct(tmp_path: Path) -> None:
     model = models.unary("Relu", SHAPE)
     assert correct(model, model, str(tmp_path / "m.onnx"), samples(), 1) == 0
+
+
+def test_a_bias_of_one_row_has_one_dimension_and_says_the_same() -> None:
+    model = models.model([helper.make_node("Gemm", ["x", "w", "b"], ["y"])], [models.value("x", [1, 6])],
+                         [models.value("y", [1, 5])], [models.weights("w", 6, 5), models.weights("b", 1, 5)])
+    feed = {"x": np.random.default_rng(0).random((1, 6), np.float32)}
+    before = onnxruntime.InferenceSession(model.SerializeToString()).run(None, feed)
+    flatten(Graph(model))
+    assert {tuple(tensor.dims) for tensor in model.graph.initializer} == {(6, 5), (5,)}
+    np.testing.assert_array_equal(onnxruntime.InferenceSession(model.SerializeToString()).run(None, feed), before)

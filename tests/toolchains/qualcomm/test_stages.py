@@ -307,6 +307,16 @@ def test_scores_that_eight_bits_lose_fail_by_their_channels(host: ToolHost, tmp_
     assert convert(host, tmp_path / "fp16", models.detector()).run("verify")["passed"]
 
 
+def test_metadata_and_a_bias_of_one_row_do_not_stop_the_quantizer(host: ToolHost, tmp_path: Path) -> None:
+    """ONNX Runtime raises TypeError over the first, as in PP-OCR's recogniser, and ValueError over the second."""
+    model = models.model([helper.make_node("Gemm", ["x", "w", "b"], ["y"])], [models.value("x", [1, 16])],
+                         [models.value("y", [1, 8])], [models.weights("w", 16, 8), models.weights("b", 1, 8)])
+    model.metadata_props.add(key="character", value="abc")
+    files = {f"{number}.npy": npy(np.random.default_rng(number).random((1, 16), np.float32)) for number in range(6)}
+    facts = convert(host, tmp_path, model, precision="int8", calibration_files=files).run("verify")
+    assert facts["passed"]
+
+
 def test_class_ids_are_judged_by_the_share_that_agrees(host: ToolHost, tmp_path: Path) -> None:
     conversion = convert(host, tmp_path, models.class_map(), precision="int8",
                          calibration_files=pictures([1, 3, 32, 32], 8))

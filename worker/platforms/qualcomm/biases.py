@@ -32,6 +32,18 @@ def correct(model, draft, path, samples, threads):
     return len(nodes)
 
 
+def flatten(graph):
+    """Give the biases of Gemm one dimension. Over [1, N], beside a scale for each channel, the quantizer raises
+    ValueError. The broadcast is the same."""
+    for node in list(graph.graph.node):
+        if node.op_type == "Gemm" and _bias(node) in graph.constants:
+            dims = list(graph.constants[_bias(node)].dims)
+            if len(dims) == 2 and dims[0] == 1:
+                flat = graph.constant(f"{_bias(node)}_flat", graph.array(_bias(node)).reshape(dims[1]))
+                graph.rewire(node, [*node.input[:2], flat], node.output[0])
+    graph.drop_unused_constants()
+
+
 def _bias(node):
     return node.input[2] if len(node.input) > 2 else ""
 

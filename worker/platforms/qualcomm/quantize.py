@@ -7,7 +7,7 @@ import os
 
 from shared.rules.models import MODEL
 from worker.platforms.qualcomm import overrides, ranges, reasons
-from worker.platforms.qualcomm.biases import correct
+from worker.platforms.qualcomm.biases import correct, flatten
 from worker.platforms.qualcomm.graph import Graph
 from worker.platforms.qualcomm.prepare import raise_opset
 from worker.platforms.qualcomm.saving import save
@@ -94,6 +94,8 @@ class _Quantizing:
         widen(model)
         graph = Graph(raise_opset(model, _OPSET_16))
         graph.lift_constants()  # the quantizer takes initialisers alone for weights
+        flatten(graph)
+        del graph.model.metadata_props[:]  # `qnn_preprocess_model` raises TypeError over any
         source = os.path.abspath(_WIDENED)
         save(graph.model, source)
         self._tell(f"{_WIDENED}: {MODEL} in opset {_OPSET_16}, in single precision inside")
