@@ -11,15 +11,13 @@ from shared.preflight.graph import Cut, Part
 from shared.preflight.onnx_operators import has_no_kernel, runs_in_double, stays_up
 from shared.rules.bilingual import Bilingual
 from shared.rules.models import STANDARD, shown
+from shared.rules.quantized import quantizing_operators
 from shared.rules.refusal import Refusal
 
 # Its value is an initialiser in all but name.
 _NO_OPERATOR = {"Constant"}
 # With these parameters a compiler does not meet all of the model.
 _CHANGES = ("inputs", "outputs", "fixed_inputs")
-# A model that has them was quantized before.
-_QUANTIZED_LAYERS = {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger",
-                     "MatMulInteger"}
 _MAX_NAMED = 10
 
 
@@ -128,8 +126,8 @@ def judge_quantized(facts: dict[str, Any], platform: Platform, parameters: dict[
     """A problem with an integer precision for a model that holds quantized layers already."""
     if parameters.get("precision") not in platform.never_again or facts["graph"] is None:
         return None
-    layers = Part(facts, parameters).operators() & _QUANTIZED_LAYERS
-    return reasons.QUANTIZED_ALREADY(names=", ".join(sorted(layers)), precision=parameters["precision"]
+    layers = quantizing_operators(Part(facts, parameters).operators())
+    return reasons.QUANTIZED_ALREADY(names=", ".join(layers), precision=parameters["precision"]
                                      ) if layers else None
 
 

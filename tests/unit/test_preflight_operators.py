@@ -27,6 +27,7 @@ from tests import models
 from tests.fixtures.preflight import read_here
 from tests.fixtures.stages import Conversion, real_model
 from worker.platforms.rockchip.arguments import INPUT_DTYPES
+from worker.platforms.rockchip.prepare import NEWEST_OPSET
 
 LISTED = {name: platform.operators for name, platform in get_platforms().items() if platform.operators}
 
@@ -79,7 +80,7 @@ def test_what_onnx_runtime_cannot_run_is_told_before_unless_nothing_is_compared(
 
 def test_inputs_of_types_that_a_tool_does_not_take_are_named_with_the_way_around_them() -> None:
     rockchip = get_platforms()["rockchip"]
-    assert rockchip.input_dtypes == INPUT_DTYPES
+    assert (rockchip.input_dtypes, rockchip.newest_opset) == (INPUT_DTYPES, NEWEST_OPSET)
 
     def hints(model: onnx.ModelProto, **parameters: object) -> list[str]:
         return [f"{problem.code} {problem.message} {problem.hint}" for problem in judge_types(
@@ -91,6 +92,19 @@ def test_inputs_of_types_that_a_tool_does_not_take_are_named_with_the_way_around
     assert hints(cast, inputs=["f"]) == [] and hints(models.convolution()) == []
     (hint,) = hints(models.unary("Neg", dtype=onnx.TensorProto.INT8))
     assert "x (int8)" in hint and "parameters.inputs" not in hint
+
+
+@pytest.mark.parametrize(("target", "dtype", "precision", "refused"), [
+    ("rockchip", "INT32", "int8", True), ("rockchip", "INT32", "fp16", False), ("rockchip", "INT64", "int8", False),
+    ("qualcomm", "UINT8", "fp16", True), ("qualcomm", "UINT8", "int8", False), ("qualcomm", "INT8", "int16", True),
+    ("qualcomm", "INT32", "int8", False), ("intel", "UINT8", "int8", False)])
+def test_a_cast_that_a_compiler_spoils_is_refused_with_the_way_around_it(target: str, dtype: str, precision: str,
+                                                                        refused: bool) -> None:
+    model = models.bytes_then_convolution()
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.DataType.Value(dtype)
+    problems = list(judge_types(read_here(model), get_platforms()[target], {"precision": precision}))
+    assert [problem.code for problem in problems] == (["unsupported_type"] if refused else [])
+    assert all(f"x ({dtype.lower()})" in each.message and 'inputs = ["f"]' in each.hint for each in problems)
 
 
 def test_an_input_without_dimensions_is_refused_where_the_tool_takes_none() -> None:

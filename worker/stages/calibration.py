@@ -31,13 +31,14 @@ def run(job):
         StageError: `calibration_invalid`: names the file and what is wrong with it; or the set tells a quantizer
             nothing, which a client may accept with what comes of it (`accept_accuracy`).
     """
-    inputs, before = set_inputs(job), open_before(job)[1]
+    inputs, optimized = set_inputs(job), job["inputs"]["optimize"]["facts"]
     root, samples = find_samples(job["inputs"]["calibration_files"], "calibration", inputs)
-    values, inside = SetValues(inputs), SetValues(job["inputs"]["optimize"]["facts"]["inputs"] if before else [])
+    begins_inside = "sent_inputs" in optimized
+    values, inside = SetValues(inputs), SetValues(optimized["inputs"] if begins_inside else [])
 
     def look(arrays, from_images, reached):
         values.add(arrays, from_images)
-        if before:
+        if begins_inside:
             inside.add(reached, [False] * len(reached))
 
     written = write_samples(job, root, samples, look)

@@ -47,23 +47,25 @@ def cut(model, inputs, outputs):
 
 def prune(model):
     """Remove what no output needs, inputs aside; the names that are still read."""
-    graph = model.graph
-    producers = {name: index for index, node in enumerate(graph.node) for name in node.output if name}
-    needed, kept, pending = set(), set(), [value.name for value in graph.output]
-    while pending:
-        name = pending.pop()
-        if name in needed:
-            continue
-        needed.add(name)
-        index = producers.get(name)
-        if index is not None and index not in kept:
-            kept.add(index)
-            pending += reads(graph.node[index])
-    _replace(graph.node, [node for index, node in enumerate(graph.node) if index in kept])
+    graph, needed = model.graph, needed_names(model)
+    _replace(graph.node, [node for node in graph.node if not needed.isdisjoint(filter(None, node.output))])
     _replace(graph.initializer, [tensor for tensor in graph.initializer if tensor.name in needed])
     _replace(graph.sparse_initializer, [entry for entry in graph.sparse_initializer if entry.values.name in needed])
     made = needed | {name for node in graph.node for name in node.output}
     _replace(graph.value_info, [value for value in graph.value_info if value.name in made])
+    return needed
+
+
+def needed_names(model):
+    """The names of all values that the outputs depend on, the outputs' own among them."""
+    producers = {name: node for node in model.graph.node for name in node.output if name}
+    needed, pending = set(), [value.name for value in model.graph.output]
+    while pending:
+        name = pending.pop()
+        if name not in needed:
+            needed.add(name)
+            if name in producers:
+                pending += reads(producers[name])
     return needed
 
 

@@ -8,8 +8,7 @@ from math import isnan
 
 from shared.rules.models import MODEL
 from worker.stage_api import is_out_of_memory, log
-from worker.stages.bounds import inferring
-from worker.stages.onnx_model import drop_weights
+from worker.stages.inferred import infer_values
 
 _MAX_NODES = 20000
 _REDUCTIONS = ("ReduceMin", "ReduceMax")
@@ -82,11 +81,7 @@ def _float_types(model):
     """`{tensor: its element type}` of those of floating-point numbers that hold any."""
     import onnx
 
-    bare = onnx.ModelProto.FromString(model.SerializeToString())
-    drop_weights(bare)
-    with inferring(bare.ByteSize()):
-        graph = onnx.shape_inference.infer_shapes(bare).graph
     floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
-    return {value.name: value.type.tensor_type.elem_type for value in [*graph.value_info, *graph.output]
+    return {name: value.type.tensor_type.elem_type for name, value in infer_values(model).items()
             if value.type.tensor_type.elem_type in floats
             and not any(dim.HasField("dim_value") and dim.dim_value == 0 for dim in value.type.tensor_type.shape.dim)}

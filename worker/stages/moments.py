@@ -28,8 +28,8 @@ def settle(model):
 def _leave_out_infinity(graph):
     others = {}
     for node in graph.nodes("Max", "Min"):
-        tensor, number = graph.split(node)
-        if number == _NEUTRAL[node.op_type] and node.output[0] not in graph.outputs:
+        tensor, number, rank = graph.split(node)
+        if number == _NEUTRAL[node.op_type] and node.output[0] not in graph.outputs and graph.keeps_shape(tensor, rank):
             others[node.output[0]] = tensor
     graph.read_instead(others)
     return bool(others)
@@ -38,9 +38,10 @@ def _leave_out_infinity(graph):
 def _write_means(graph):
     written = {}
     for node in graph.nodes("Mul", "Div"):
-        tensor, number = graph.split(node)
-        reduction = graph.reduction(tensor, "ReduceSum")
-        if reduction is None or not number or (node.op_type == "Div" and node.input[0] != tensor):
+        tensor, number, rank = graph.split(node)
+        reduction = graph.reduction(tensor, "ReduceSum") if number else None
+        if reduction is None or not graph.keeps_shape(tensor, rank) or (
+                node.op_type == "Div" and node.input[0] != tensor):
             continue
         source, axes, keepdims = reduction
         count = math.prod(graph.shape(source)[axis] for axis in axes)
@@ -92,15 +93,17 @@ class _Graph:
         return shape if shape is not None and all(isinstance(dim, int) for dim in shape) else None
 
     def split(self, node):
-        """`(tensor, number)` of a node that takes a tensor and a constant of one value; `("", None)` of others, and
-        where the constant gives the result another shape than the tensor's."""
+        """`(tensor, number, the number's dimensions)` of a node that takes a tensor and a constant of one value;
+        `("", None, 0)` of others."""
         for place, name in enumerate(node.input[:2] if len(node.input) == 2 else ()):
             array = self._constant(name)
             if array is not None and array.size == 1 and array.dtype.kind == "f":
-                tensor = node.input[1 - place]
-                if array.ndim == 0 or array.ndim <= len(self.shape(tensor) or ()):
-                    return tensor, float(array.ravel()[0])
-        return "", None
+                return node.input[1 - place], float(array.ravel()[0]), array.ndim
+        return "", None, 0
+
+    def keeps_shape(self, tensor, rank):
+        """Whether a constant of so many dimensions leaves the tensor the shape that it has."""
+        return rank == 0 or rank <= len(self.shape(tensor) or ())
 
     def reduction(self, name, kind):
         """`(tensor, axes, keepdims)` of the reduction of this kind that makes `name`, the axes ascending; or None."""
@@ -124,8 +127,8 @@ class _Graph:
             return None
         if node.op_type == "Mul":
             return node.input[0] if node.input[0] == node.input[1] else None
-        tensor, number = self.split(node)
-        return tensor if number == 2 and tensor == node.input[0] else None
+        tensor, number, rank = self.split(node)
+        return tensor if number == 2 and tensor == node.input[0] and self.keeps_shape(tensor, rank) else None
 
     def make(self, kind, inputs, output, **attributes):
         from onnx import helper

@@ -1,7 +1,7 @@
 """Small changes of an ONNX model's main graph."""
 from collections import Counter
 
-from worker.stages.onnx_model import drop_weights
+from worker.stages.inferred import infer_values
 
 
 class Graph:
@@ -108,22 +108,12 @@ def value_shapes(model):
     """`{value: its dimensions}` where that can be inferred; an open one is None."""
     return {value.name: [dim.dim_value if dim.HasField("dim_value") else None
                          for dim in value.type.tensor_type.shape.dim]
-            for value in _inferred_values(model) if value.type.tensor_type.HasField("shape")}
+            for value in infer_values(model).values() if value.type.tensor_type.HasField("shape")}
 
 
 def value_types(model):
     """`{value: its ONNX element type}` where that can be inferred."""
-    return {value.name: value.type.tensor_type.elem_type for value in _inferred_values(model)}
-
-
-def _inferred_values(model):
-    import onnx
-
-    slim = onnx.ModelProto()
-    slim.CopyFrom(model)
-    drop_weights(slim)
-    graph = onnx.shape_inference.infer_shapes(slim).graph
-    return [*graph.value_info, *graph.input, *graph.output]
+    return {value.name: value.type.tensor_type.elem_type for value in infer_values(model).values()}
 
 
 def _has_subgraph(node):
