@@ -110,7 +110,7 @@ def test_what_waited_behind_a_limit_before_the_worker_came_hinders_no_other_targ
     first = [service.create(FIRST, f"first-{number}", "high") for number in range(12)]
     second = service.create(SECOND, "second", "low", gated=False)
     start(ONE_OF_FIRST, slots=4)
-    wait_until(lambda: service.is_completed(second), 10)
+    wait_until(lambda: service.is_completed(second), 50)  # before the first sweep could help
     assert len(service.owners(first)) == 1
 
 
