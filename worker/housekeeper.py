@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 
 from shared.cached.collector import Collector, Report
+from shared.cached.deletions import Deletions
 from shared.cached.notices import LIFE_S, find_notices, read_notice, write_notice
 from shared.cached.turns import Turns
 from shared.errors import Unavailable
@@ -35,6 +36,7 @@ class Housekeeper:
         self._files, self._store, self._cache, self._settings = files, store, cache, settings
         self._turns = Turns(files, settings.cache_bucket, settings.gc_every_s)
         self._collector = Collector(files, store, settings, pause=self._breathe)
+        self._deletions = Deletions(files, store, settings)
         self._heard: set[str] = set()  # notices
         self._purging: set[str] = set()  # keys of copies here that are to go
         self._purged_tasks: set[str] = set()
@@ -50,8 +52,8 @@ class Housekeeper:
         self._thread.join(2.0)  # it has nothing to lose
 
     def _run(self) -> None:
-        steps: tuple[Callable[[], None], ...] = (self._hear, self._purge_here, self._cache.tell_uses, self._collect,
-                                                 self._tidy)
+        steps: tuple[Callable[[], None], ...] = (self._hear, self._deletions.look, self._purge_here,
+                                                 self._cache.tell_uses, self._collect, self._tidy)
         while not self._closed.wait(self._settings.sweep_s):
             try:
                 for step in steps:

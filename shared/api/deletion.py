@@ -6,15 +6,13 @@ from collections.abc import Iterable
 
 from pydantic import ConfigDict, Field, model_validator
 
-from shared.api.own_objects import delete_own
 from shared.deps import get_files, get_queue, get_store
-from shared.documents import TASK_ID, Task
+from shared.documents import Task
 from shared.doorbells import nudge
 from shared.errors import Unavailable, UnreadableDocument
-from shared.outputs import default_folder, own_folder
+from shared.own_objects import delete_objects, folder_of
 from shared.schema import GroupIdText, Model, StrictModel, TaskIds, exactly_one, wrong
 from shared.settings import get_settings
-from shared.task_logs import delete_logs
 
 logger = logging.getLogger(__name__)
 
@@ -50,40 +48,63 @@ def delete_tasks(task_ids: list[str], *, purge: bool = False) -> dict[str, bool]
 
     With `purge` the workers are told to remove the results of the tasks' stages. The first one that looks does so.
 
-    A task whose objects cannot be deleted is kept, so that no object stays behind without a task. The owner is nudged,
-    best effort: at its next beat it finds no task, stops, and leaves no object behind. Of a task whose document cannot
-    be read, the objects go that can be known by its id.
+    A task's document goes first, and its objects afterwards, so that a task which is there has its objects. What is
+    left to do is written down before both (`shared.cached.deletions`); where that fails, the task is kept. The owner is
+    nudged, best effort: at its next beat it finds no task, stops, and leaves no object behind. Of a task whose document
+    cannot be read, the objects go that can be known by its id.
 
     Raises:
         Unavailable: the store does not answer. What was deleted before stays deleted. Or the purge cannot be asked for,
             and nothing is deleted.
     """
+    from shared.cached.deletions import write_note
+
     found = get_store().get_many(list(dict.fromkeys(task_ids)))
     if purge:  # first of all: what is not asked for would never go
         _ask_for_purge(found.values())
     results = dict.fromkeys(task_ids, False)
+    with_objects = [task for task in found.values() if has_objects(task)]
+    note = None
+    try:
+        note = write_note(get_files(), get_settings(), with_objects) if with_objects else None
+    except Unavailable as error:
+        logger.warning("tasks are kept, since their objects cannot be deleted: %s", error)
+        found = {task_id: task for task_id, task in found.items() if not has_objects(task)}
     gone: list[Task | UnreadableDocument] = []
+    left: list[Task | UnreadableDocument] = []  # those of which housekeeping has to look for objects again
     files_answer = queue_answers = True
-    for task_id, task in found.items():
-        if has_objects(task):
-            files_answer = files_answer and _delete_objects(task)
-            if not files_answer:
-                continue
+    for task_id in found:
         deleted = get_store().delete(task_id)
         results[task_id] = deleted is not None
         if deleted is None:
             continue
         gone.append(deleted)
-        if _went_on(task, deleted):
-            _delete_objects(deleted)
+        if has_objects(deleted):
+            files_answer = files_answer and _delete_objects(deleted)
+            if not files_answer or isinstance(deleted, UnreadableDocument) or deleted.owner:
+                left.append(deleted)
         if queue_answers and (isinstance(deleted, UnreadableDocument) or deleted.owner):
             queue_answers = nudge(deleted, get_queue())
+    _settle(note, {task.id for task in with_objects}, left)
     if purge:  # again: until now the tasks themselves needed their results, and some have finished a stage meanwhile
         try:
             _ask_for_purge(gone)
         except Unavailable as error:
             logger.warning("the results of deleted tasks go a little later: %s", error)
     return results
+
+
+def _settle(note: str | None, noted: set[str], left: list[Task | UnreadableDocument]) -> None:
+    """The note goes if nothing is left to do. Tasks that had no objects when it was written get one of their own."""
+    from shared.cached.deletions import write_note
+
+    try:
+        if late := [task for task in left if task.id not in noted]:
+            write_note(get_files(), get_settings(), late)
+        if note and len(late) == len(left):
+            get_files().delete(note)
+    except Unavailable as error:
+        logger.warning("housekeeping looks for objects of deleted tasks: %s", error)
 
 
 def _ask_for_purge(tasks: Iterable[Task | UnreadableDocument]) -> None:
@@ -101,23 +122,10 @@ def has_objects(task: Task | UnreadableDocument) -> bool:
     return isinstance(task, UnreadableDocument) or task.epoch > 0 or task.result is not None
 
 
-def _went_on(seen: Task | UnreadableDocument, deleted: Task | UnreadableDocument) -> bool:
-    """Whether the task may have got objects between the two looks at it."""
-    if isinstance(seen, UnreadableDocument) or isinstance(deleted, UnreadableDocument):
-        return type(seen) is not type(deleted)
-    return (deleted.epoch, deleted.result) != (seen.epoch, seen.result)
-
-
 def _delete_objects(task: Task | UnreadableDocument) -> bool:
     """Delete the task's logs and what is its own in its folder; True if the object store answered."""
-    files, settings = get_files(), get_settings()
-    if isinstance(task, UnreadableDocument) and not TASK_ID.fullmatch(task.id):
-        return True  # no id of ours: nothing was made under it, and as a path it may lead anywhere
-    folder = own_folder(task) if isinstance(task, Task) else default_folder(task.id, settings)
     try:
-        delete_logs(files, settings, task.id)
-        if folder:
-            delete_own(files, task, [info.path for info in files.find(folder)])
+        delete_objects(get_files(), get_settings(), task.id, folder_of(task, get_settings()), task)
     except Unavailable as error:
         logger.warning("the objects of task %s are not deleted: %s", task.id, error)
         return False

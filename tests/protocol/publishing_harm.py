@@ -19,6 +19,8 @@ def find_violation(state: State, step: Step, scenario: Scenario) -> str:
     if both_live and first.target != second.target and set(first.names) & set(second.names):
         return "apart: two targets will write the same object"
     for number, (spec, doc) in enumerate(zip(scenario.tasks, after.docs, strict=True)):
+        if spec.own_folder and doc.status == "completed" and any(after.objects[name] is None for name in spec.names):
+            return "result: a completed task is there without its objects"
         ended = doc.status == "gone" and all(claim.task != number for claim in after.claims)
         if spec.own_folder and ended and after.faults == scenario.faults and any(
                 object_ and object_.mark and object_.mark.task == number for object_ in after.objects):

@@ -3,8 +3,9 @@
 Two tasks whose sets of objects overlap, in one of a few scenarios; up to three claims at once, of which some are held
 by workers that have lost them; other people, who write where they like. Clients' actions, faults and other people's
 writes come from a budget. Looking at an object, asking the store, each write, each removal and completing are steps of
-their own; a crash is a claim that takes no further step. A removal looks and removes at once, as the local adapter does
-under its lock. Each write has an etag of its own, or equal contents have equal etags, as in MinIO. By hand:
+their own; a crash is a claim that takes no further step. A task is deleted first, and its objects go later, by whoever
+deletes it or by housekeeping. A removal looks and removes at once, as the local adapter does under its lock. Each write
+has an etag of its own, or equal contents have equal etags, as in MinIO. By hand:
 
     python -m tests.protocol.publishing_model              # the rules as they are: no violation
     python -m tests.protocol.publishing_model --mutants    # each mistake: a violation is found, with the way to it
@@ -75,19 +76,30 @@ def _task_steps(state: State, scenario: Scenario, rules: PublishingRules, number
     if doc.status == "running" and state.faults:
         reaped = _with(state, number, Doc("waiting", doc.epoch))
         yield Step(f"task {number} is reaped", reaped._replace(faults=state.faults - 1), "fault")
-    if state.clients and doc.status not in ("absent", "refused", "gone"):
+    if doc.status == "going":
+        yield Step(f"the objects of task {number} go", _without_objects(_with(state, number, Doc("gone", doc.epoch)),
+                                                                       scenario, rules, number), "delete", number)
+    if state.clients and doc.status not in ("absent", "refused", "going", "gone"):
         less = state._replace(clients=state.clients - 1)
         if doc.status in LIVE:
             yield Step(f"task {number} is cancelled", _with(less, number, Doc("failed", doc.epoch)), "client")
         if doc.status == "failed":
             yield Step(f"task {number} is retried", _with(less, number, Doc("waiting", doc.epoch)), "client")
-        gone = _with(less, number, Doc("gone", doc.epoch))
-        if spec.own_folder:
-            for name in spec.names:
-                object_ = state.objects[name]
-                if object_ is not None and rules.may_delete(object_.mark, number):
-                    gone = _stored(gone, name, None)
-        yield Step(f"task {number} is deleted", gone, "delete", number)
+        if rules.document_first:
+            yield Step(f"task {number} is deleted", _with(less, number, Doc("going", doc.epoch)), "client")
+        else:  # and whoever does it dies before the document goes
+            yield Step(f"task {number} loses its objects", _without_objects(less, scenario, rules, number), "delete",
+                       number)
+
+
+def _without_objects(state: State, scenario: Scenario, rules: PublishingRules, number: int) -> State:
+    """What is deleted together with a task."""
+    spec = scenario.tasks[number]
+    for name in spec.names if spec.own_folder else ():
+        object_ = state.objects[name]
+        if object_ is not None and rules.may_delete(object_.mark, number):
+            state = _stored(state, name, None)
+    return state
 
 
 def _refuses(state: State, scenario: Scenario, rules: PublishingRules, number: int) -> bool:
@@ -198,7 +210,7 @@ class Turn:
     # --- the parts of these
 
     def _learns_that_it_is_over(self) -> Step:
-        if self._doc.status in ("failed", "gone"):
+        if self._doc.status in ("failed", "going", "gone"):
             return self._goes_to("was dropped, and takes back", "drop")
         return Step(f"{self._who()} ends", self._state, "claim")
 

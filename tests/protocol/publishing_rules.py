@@ -54,6 +54,7 @@ class PublishingRules:
     looks_again = True  # a claim looks for itself at what lies there, whatever was found when the task was created
     spares_inputs = True  # a task whose results would replace an input, or lie in another's folder, is refused
     spares_folders = True
+    document_first = True  # a task is deleted before its objects are
     spares_live_sets = True  # a task is refused while one of another target will write some of the same names
 
     def watched(self, names: Sequence[int]) -> Sequence[int]:
@@ -115,6 +116,10 @@ class IgnoresLiveSets(PublishingRules):
     spares_live_sets = False
 
 
+class DeletesObjectsFirst(PublishingRules):
+    document_first = False
+
+
 class LooksAtThePathOnly(PublishingRules):
     """At the file at `output_path`, the last one, not at what lies beside it."""
 
@@ -129,4 +134,4 @@ MUTANTS: dict[str, type[PublishingRules]] = {
     "nobody_decides": NobodyDecides, "writes_unconditionally": WritesUnconditionally,
     "looks_only_at_creation": LooksOnlyAtCreation, "replaces_inputs": ReplacesInputs,
     "writes_into_folders": WritesIntoFolders, "ignores_live_sets": IgnoresLiveSets,
-    "looks_at_the_path_only": LooksAtThePathOnly}
+    "looks_at_the_path_only": LooksAtThePathOnly, "deletes_objects_first": DeletesObjectsFirst}

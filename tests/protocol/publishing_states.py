@@ -39,7 +39,8 @@ class Scenario(NamedTuple):
 
 
 class Doc(NamedTuple):
-    """`status`: absent, refused, waiting (nobody owns it), running, completed, failed, gone."""
+    """`status`: absent, refused, waiting (nobody owns it), running, completed, failed, going (there is no document any
+    more, its objects are to follow), gone."""
 
     status: str
     epoch: int
