@@ -12,12 +12,14 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from infra.uploads import is_upload
 from shared.settings import get_settings
 
 HEAD_BYTES = 32 << 10
 LINE_BYTES = 8190  # the request line and each field
 FIELDS = 100
 PIECES = 8192  # of a body: each costs the parser some microseconds, whatever its size
+PROGRESS_BYTES = 64 << 10  # of an upload: its client has the time for a request anew after so many
 PIPELINED = 16  # requests on one connection that wait for the answer to an earlier one
 
 # The parser takes no body after a client's wish for another protocol. We have no other, so we do not hear the wish, as
@@ -41,6 +43,7 @@ class Connection(HttpToolsProtocol):
         self._in_head, self._in_body = False, False
         self._head_bytes = 0  # of a head that is not whole, but for what came at once with its begin
         self._pieces = 0
+        self._is_upload, self._progress_bytes = False, 0
         self._unsent, self._stuck_since = 0, 0.0
         self._refusal = HTTPStatus.BAD_REQUEST
 
@@ -83,9 +86,18 @@ class Connection(HttpToolsProtocol):
             self._refusal = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
             raise _Refused
         super().on_headers_complete()
+        # Its pieces cost no more than they hold: a body with a length is cut by the network alone.
+        self._is_upload = is_upload(self.scope["method"], self.scope["path"]) and not any(
+            name == b"transfer-encoding" for name, _ in self.headers)
+        self._progress_bytes = 0
 
     def on_body(self, body: bytes) -> None:
-        self._pieces += 1
+        if self._is_upload:
+            self._progress_bytes += len(body)
+            if self._progress_bytes >= PROGRESS_BYTES:
+                self._progress_bytes, self._reading_since = 0, self.loop.time()
+        else:
+            self._pieces += 1
         if self._pieces > PIECES:
             raise _Refused
         super().on_body(body)
@@ -99,7 +111,7 @@ class Connection(HttpToolsProtocol):
 
     def look(self, now: float) -> None:
         """End what takes too long; to be called once a second."""
-        if self._reading_since is not None and self._is_answering():
+        if self._reading_since is not None and (self._is_answering() or (self._is_upload and self.flow.read_paused)):
             self._reading_since = now  # what else comes waits for us
         if self._reading_since is not None and now - self._reading_since > self._limit_s:
             begun = self._in_head or not (self.cycle is None or self.cycle.response_complete)

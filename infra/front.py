@@ -1,4 +1,5 @@
 """The gateway between its server (ASGI) and the functions (WSGI): a request comes whole before a thread is given to it.
+An upload's body goes to the disk instead (`infra.uploads`).
 
 A client that sends slowly, waits or reads slowly costs a connection and no thread. What is held in memory for all
 clients together is bounded.
@@ -18,8 +19,10 @@ import flask
 
 from infra.lanes import RETRY_AFTER_S, Lane
 from infra.stream_hub import StreamHub
+from infra.uploads import ClientGone, Uploads, is_upload
 from shared.api.event_stream import TAKES_STREAMS, Stream
 from shared.api.http_errors import error_response, marked, own_id
+from shared.api.uploads import TAKES_UPLOADS
 from shared.errors import AppError, Busy, PayloadTooLarge
 
 HELD_BYTES = 64 << 20  # bodies of requests that are not answered and answers that are not sent, of one process
@@ -32,10 +35,6 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 logger = logging.getLogger(__name__)
-
-
-class ClientGone(Exception):
-    """The client closed the connection, or the server did, since the client was too slow."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +88,7 @@ class Front:
         self._app, self._lanes, self._lane_of = app, lanes, lane_of
         self._max_body_bytes = max_body_bytes
         self._hub = StreamHub()
+        self._uploads = Uploads()
         self._held = Held()
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
@@ -98,9 +98,12 @@ class Front:
         share = Share(self._held)
         try:
             try:
-                environ["wsgi.input"] = io.BytesIO(await self._read(environ, receive, share))
-                lane = self._lanes[self._lane_of(scope["method"], scope["path"])]
-                answer = await lane.run(lambda: call(self._app, environ))
+                if is_upload(scope["method"], scope["path"]):
+                    answer = Answer.of(await self._uploads.take(scope["raw_path"], flask.Request(environ), receive))
+                else:
+                    environ["wsgi.input"] = io.BytesIO(await self._read(environ, receive, share))
+                    lane = self._lanes[self._lane_of(scope["method"], scope["path"])]
+                    answer = await lane.run(lambda: call(self._app, environ))
                 share.hold(len(answer.body))
             except AppError as error:
                 answer = _refusal(environ, error)
@@ -151,6 +154,7 @@ class Front:
 
     def close(self) -> None:
         self._hub.close()
+        self._uploads.close()
         for lane in self._lanes.values():
             lane.close()
 
@@ -169,6 +173,7 @@ def call(app: flask.Flask, environ: dict[str, Any]) -> Answer:
     """What the app answers; to be called in a thread. A stream is given back instead of being served there."""
     streams: list[Stream] = []
     environ[TAKES_STREAMS] = streams.append
+    environ[TAKES_UPLOADS] = True
     started: list[Any] = []
 
     def start_response(status: str, headers: list[tuple[str, str]], _: Any = None) -> Callable[[bytes], object]:

@@ -14,6 +14,7 @@ from shared.settings import get_settings
 
 if TYPE_CHECKING:
     from shared.files import Files
+    from shared.files.grants import Grants
     from shared.queue import Queue
     from shared.store import Store
 
@@ -52,6 +53,15 @@ def get_files() -> Files:
         return store
     from shared.files.routed import RoutedFiles
     return RoutedFiles(store, settings.local_roots)
+
+
+@process_wide
+def get_grants() -> Grants:
+    from shared.files.grants import open_grants
+
+    settings = get_settings()
+    return open_grants(settings.files_url.get_secret_value(), settings.dependency_timeout_s,
+                       settings.files_public_url, settings.upload_secret)
 
 
 @process_wide

@@ -3,6 +3,7 @@
     AppError
     ├── InvalidRequest            400  the request itself is wrong
     │   └── InvalidTransition     400  the task's state does not allow the action
+    ├── Forbidden                 403  the request's signature is not ours, or is over
     ├── NotFound                  404
     ├── MethodNotAllowed          405
     ├── Conflict                  409  same idempotency key, other request
@@ -10,6 +11,7 @@
     ├── PayloadTooLarge           413
     ├── UnsupportedMediaType      415
     ├── RangeNotSatisfiable       416
+    ├── NotOffered                501  this service is not set up for it
     ├── Unavailable               503  a dependency does not answer
     │   └── StorageRefused        503  the object store refuses the path, and would again
     ├── UnreadableDocument        500  one document in the store is damaged or of another version
@@ -54,6 +56,12 @@ class InvalidRequest(AppError):
 
 class InvalidTransition(InvalidRequest):
     """The task exists, but its status does not allow the action."""
+
+
+class Forbidden(AppError):
+    """The URL is not one that this service has signed, or its time is over."""
+
+    status = 403
 
 
 class NotFound(AppError):
@@ -101,6 +109,12 @@ class RangeNotSatisfiable(AppError):
         super().__init__(f"请求的字节范围超出内容: 共 {size_bytes} 字节",
                          f"the range is beyond the content: there are {size_bytes} bytes")
         self.headers["Content-Range"] = f"bytes */{size_bytes}"
+
+
+class NotOffered(AppError):
+    """The request is right, but this service is not set up for it. The message says what would have to be."""
+
+    status = 501
 
 
 class Unavailable(AppError):

@@ -59,6 +59,7 @@ class Settings(BaseModel):
     local_roots: Paths = Field((), description="directories below which absolute input and output paths are allowed")
     buckets: Names = Field(("*",), description="buckets that requests may name; * is any but the cache's own")
     results_bucket: str = Field("results", description="where artefacts go when a task names no output_path")
+    uploads_bucket: str = Field("uploads", description="where files go that POST /uploads makes room for")
     cache_bucket: str = Field("model-convert-cache", description="stage results shared by all workers")
     cache_bucket_bytes: int = Field(100 << 30, ge=0, description="of the cache bucket before results go that were not "
                                                                  "used for longest; those that live tasks need stay")
@@ -67,6 +68,18 @@ class Settings(BaseModel):
     gc_every_s: float = Field(900.0, gt=0, description="how often one of the workers looks for what is to go")
     max_body_bytes: int = Field(1 << 20, gt=0)
     max_model_bytes: int = Field(8 << 30, gt=0)
+
+    # Uploads through POST /uploads.
+    upload_url_s: float = Field(900.0, ge=1, le=900, description="how long an upload's URLs can be used")
+    upload_part_bytes: int = Field(64 << 20, ge=5 << 20,  # S3 takes no smaller parts
+                                   description="larger files are uploaded in parts of this size, each of which can be "
+                                               "sent again")
+    upload_secret: SecretStr | None = Field(None, min_length=16, description="signs the URLs of uploads to local "
+                                            "files; by default a random one that lies beside these files")
+    public_url: str = Field("", pattern=r"^(https?://[^/?#\s]+(/[^?#\s]*)?)?$", description="where clients reach the "
+                            "gateway; by default where the request that asks has reached it")
+    files_public_url: str = Field("", pattern=r"^(https?://[^/?#\s]+/?)?$", description="where clients reach the "
+                                  "object store, http(s)://HOST:PORT; by default as files_url names it")
 
     # Before a task is created, its model is looked at, if it is there and small.
     preflight: bool = Field(True, description="refuse to create what cannot be converted")

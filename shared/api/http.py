@@ -30,7 +30,7 @@ from shared.api.http_errors import (
 )
 from shared.api.json_body import finish_body, read_object
 from shared.deadlines import ending_at
-from shared.errors import AppError, Busy, Unavailable, UnreadableDocument
+from shared.errors import AppError, Busy, NotOffered, Unavailable, UnreadableDocument
 from shared.request_ids import request_id
 from shared.settings import get_settings
 from shared.texts import Text
@@ -148,7 +148,8 @@ def _answer(about: Endpoint, function: Function, request: flask.Request) -> flas
         message = about.answers[type(data)].fill(language_of(request), data)
         return json_response(request, {"success": True, "message": message, "data": data})
     except AppError as error:
-        if error.status >= 500 and not isinstance(error, (Unavailable, UnreadableDocument, Busy)):
+        if error.status >= 500 and not isinstance(
+                error, (Unavailable, UnreadableDocument, Busy, NotOffered)):
             return unexpected_response(request)
         return error_response(request, error)
     except Exception:

@@ -37,14 +37,15 @@ WITH_BODY: tuple[type[AppError], ...] = (errors.PayloadTooLarge, errors.Unsuppor
 
 REASONS = {
     400: "请求参数错误 / the request is not right",
-    404: "任务不存在 / no such task",
-    409: "idempotency_key 已用于其他请求, 或结果会替换他人的文件 / idempotency_key was used for another request, or "
-         "results would replace what is not the task's",
+    404: "任务或上传不存在 / no such task or upload",
+    409: "idempotency_key 已用于其他请求, 或结果会替换他人的文件, 或上传不完整 / idempotency_key was used for another "
+         "request, or results would replace what is not the task's, or parts of an upload are missing",
     412: "内容已是另一版本 (If-Match) / the content is of another version by now (If-Match)",
     413: "请求体过大 / the body is too large",
     415: "请求体不是 JSON / the body is not JSON",
     416: "请求的字节范围超出内容 / the range is beyond the content",
     500: "服务器内部错误 / internal server error",
+    501: "此部署不支持该操作 / this service is not set up for it",
     503: "依赖服务不可用或暂时繁忙 / a dependency does not answer, or there is too much to do just now",
 }
 
@@ -88,6 +89,7 @@ def build_document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
                  "description": DESCRIPTION},
         "servers": [{"url": "/"}],
         "tags": [{"name": "tasks", "description": "任务管理 / tasks"},
+                 {"name": "uploads", "description": "上传模型 / bringing models in"},
                  {"name": "service", "description": "服务信息 / the service itself"}],
         "paths": paths,
         "components": {"schemas": components},
@@ -172,7 +174,7 @@ def _operation(about: Endpoint, example: dict[str, Any], schemas: dict[Any, dict
     error_schema = schemas[ErrorEnvelope, "serialization"]
     operation: dict[str, Any] = {
         "operationId": about.name,
-        "tags": ["tasks" if about.path.startswith("/tasks") else "service"],
+        "tags": [next((name for name in ("tasks", "uploads") if about.path.startswith(f"/{name}")), "service")],
         "summary": about.title.zh,
         "description": about.title.en,
         "responses": {

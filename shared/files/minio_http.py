@@ -73,6 +73,10 @@ class S3Connection:
         return made[1]
 
     @property
+    def region(self) -> str:
+        return str(self._options["region"])
+
+    @property
     def small(self) -> Minio:
         """For requests that carry no content: each ends within the timeout, repeated attempts included."""
         return self._clients().small

@@ -14,6 +14,8 @@ MAX_PART_BYTES = 255  # the longest name of a file; MinIO keeps each part of a k
 PRIVATE_DIR = ".model-convert"  # where `shared.files.local` keeps its locks and unfinished files, below its root
 
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
+_RIGHT_NAME = ("应为文件名, 可含文件夹, 例如 detector.onnx 或 data/weights.bin",
+               "it should be a file's name, with folders if need be, as in detector.onnx or data/weights.bin")
 _RIGHT = ("应为 bucket/object, 例如 models/detector.onnx", "it should be bucket/object, as in models/detector.onnx")
 
 
@@ -36,8 +38,23 @@ def check_path(text: str, field: str, settings: Settings) -> str:
                        "the bucket's name is not valid (3-63 lower-case letters, digits, dots, hyphens)")
     if len(parts) < 2:
         raise _invalid(field, "缺少对象名", "the object's name is missing")
-    if bucket == settings.cache_bucket or not ("*" in settings.buckets or bucket in settings.buckets):
+    allowed = {*settings.buckets, settings.uploads_bucket}
+    if bucket == settings.cache_bucket or allowed.isdisjoint(("*", bucket)):
         raise _invalid(field, "不允许使用该存储桶", "this bucket is not allowed here")
+    return text
+
+
+def check_name(text: str, field: str, folder: str) -> str:
+    """`text` as the name of an object below `folder`, itself `bucket/…`, with folders of its own or without.
+
+    Raises:
+        InvalidRequest: what `check_path` would refuse; names `field` and what would be right.
+    """
+    _check_text(text, field, _RIGHT_NAME)
+    _check_parts(text.split("/"), field, _RIGHT_NAME)
+    left = MAX_PATH_BYTES - len(f"{folder}/".encode())
+    if len(text.encode()) > left:
+        raise _invalid(field, f"超过 {left} 字节", f"it is longer than {left} bytes", _RIGHT_NAME)
     return text
 
 
@@ -53,21 +70,21 @@ def is_bucket_name(name: str) -> bool:
             and not name.endswith(("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")))
 
 
-def _check_text(text: str, field: str) -> None:
+def _check_text(text: str, field: str, right: tuple[str, str] = _RIGHT) -> None:
     """What no path may contain, whichever kind it is."""
     try:
         size = len(text.encode())
     except UnicodeEncodeError:
-        raise _invalid(field, "不是有效的 Unicode 文本", "it is not valid Unicode") from None
+        raise _invalid(field, "不是有效的 Unicode 文本", "it is not valid Unicode", right) from None
     if size > MAX_PATH_BYTES:
-        raise _invalid(field, f"超过 {MAX_PATH_BYTES} 字节", f"it is longer than {MAX_PATH_BYTES} bytes")
+        raise _invalid(field, f"超过 {MAX_PATH_BYTES} 字节", f"it is longer than {MAX_PATH_BYTES} bytes", right)
     if any(unicodedata.category(char) in ("Cc", "Zl", "Zp") for char in text):
-        raise _invalid(field, "含有控制字符", "it contains a control character")
+        raise _invalid(field, "含有控制字符", "it contains a control character", right)
     if "\\" in text:
-        raise _invalid(field, "含有反斜杠, 请用 /", "it contains a backslash; separate with /")
+        raise _invalid(field, "含有反斜杠, 请用 /", "it contains a backslash; separate with /", right)
 
 
-def _check_parts(parts: list[str], field: str) -> None:
+def _check_parts(parts: list[str], field: str, right: tuple[str, str] = _RIGHT) -> None:
     """Refuse parts that mean something to a file system or to a URL, also where percent-encoding hides it.
 
     Nothing here ever decodes a path, so `100%.onnx` is a name like any other; what would become another path if some
@@ -75,15 +92,15 @@ def _check_parts(parts: list[str], field: str) -> None:
     """
     for part in parts:
         if part in ("", ".", ".."):
-            raise _invalid(field, "含有空的、“.”或“..”部分", 'a part of it is empty, "." or ".."')
+            raise _invalid(field, "含有空的、“.”或“..”部分", 'a part of it is empty, "." or ".."', right)
         if len(part.encode()) > MAX_PART_BYTES:
             raise _invalid(field, f"有一部分超过 {MAX_PART_BYTES} 字节",
-                           f"a part of it is longer than {MAX_PART_BYTES} bytes")
+                           f"a part of it is longer than {MAX_PART_BYTES} bytes", right)
         decoded = part
         while (further := unquote(decoded)) != decoded:
             decoded = further
         if decoded != part and (decoded in (".", "..") or re.search(r"[/\\\ufffd\x00-\x1f\x7f]", decoded)):
-            raise _invalid(field, "含有百分号编码的路径字符", "it contains percent-encoded path characters")
+            raise _invalid(field, "含有百分号编码的路径字符", "it contains percent-encoded path characters", right)
 
 
 def _check_absolute(text: str, field: str, settings: Settings) -> str:
@@ -101,5 +118,5 @@ def _check_absolute(text: str, field: str, settings: Settings) -> str:
     return str(path)
 
 
-def _invalid(field: str, zh: str, en: str) -> InvalidRequest:
-    return InvalidRequest(f"{field} 无效: {zh}; {_RIGHT[0]}", f"{field} is invalid: {en}; {_RIGHT[1]}")
+def _invalid(field: str, zh: str, en: str, right: tuple[str, str] = _RIGHT) -> InvalidRequest:
+    return InvalidRequest(f"{field} 无效: {zh}; {right[0]}", f"{field} is invalid: {en}; {right[1]}")

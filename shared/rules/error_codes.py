@@ -32,6 +32,10 @@ ERRORS: dict[str, ErrorCode] = {
         "模型或参数所指的对象不存在",
         "the model, or an object that a parameter names, is not there",
         "先上传, 再重试任务", "upload it, then retry the task"),
+    "input_digest_mismatch": ErrorCode(
+        (STAGE,), "上传的内容与声明的 SHA-256 不符",
+        "the content is not the one whose SHA-256 was announced with the upload",
+        "重新创建上传和任务", "make a new upload, and a new task"),
     "model_empty": ErrorCode(
         (PREFLIGHT, STAGE), "模型文件为空", "the model file has no bytes", "重新上传", "upload it again"),
     "model_not_onnx": ErrorCode(

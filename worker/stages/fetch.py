@@ -14,18 +14,22 @@ from shared.rules.reasons import model as models
 from shared.rules.refusal import Refusal
 from worker.context import CoreContext, InputChanged
 from worker.stages import reasons
+from worker.stages.given_digests import check_digest, read_digests
 
 
 def versions(files: Files, parameters: dict[str, Any], companions: dict[str, str] | None = None) -> dict[str, Any]:
     """What the fetched bytes depend on: the model's ETag, and its companions' (`{location: etag}`) if they are known.
+    With the digests that were given for them: then a result in the cache has been compared with these.
 
     Raises:
-        ConversionFailed: `input_not_found`.
+        ConversionFailed: `input_not_found`, `input_digest_mismatch`.
     """
     info = files.stat(parameters["input_path"])
     if info is None:
         raise _missing(parameters["input_path"])
-    return {"etag": info.etag, "companions": companions or {}}
+    found = {"etag": info.etag, "companions": companions or {}}
+    given = read_digests(files, parameters["input_path"])
+    return found | {"sha256": given} if given else found
 
 
 def renewed_versions(files: Files, parameters: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any] | None:
@@ -44,7 +48,8 @@ def run(context: CoreContext) -> dict[str, Any]:
     """Facts: `companions`, the external data files' locations and etags.
 
     Raises:
-        ConversionFailed: `input_not_found`, `model_too_large`, `external_data_missing`; what `read_locations` refuses.
+        ConversionFailed: `input_not_found`, `model_too_large`, `external_data_missing`, `input_digest_mismatch`; what
+            `read_locations` refuses.
         InputChanged: what was downloaded is not what the key names.
     """
     path, files, out = context.task.input_path, context.files, context.output_dir
@@ -58,6 +63,8 @@ def run(context: CoreContext) -> dict[str, Any]:
         raise _too_large(context.settings.max_model_bytes) from error
     if model.etag != context.origin["etag"]:
         raise InputChanged(reasons.WRITTEN_MEANWHILE(path=path))
+    given = context.origin.get("sha256", {})
+    check_digest(given, path, out / MODEL)
     left -= model.size_bytes
     context.report(60, "downloaded")
     try:
@@ -76,6 +83,7 @@ def run(context: CoreContext) -> dict[str, Any]:
             raise ConversionFailed(models.DATA_MISSING(location=location, path=f"{folder}/{location}")) from error
         except PayloadTooLarge as error:
             raise _too_large(context.settings.max_model_bytes) from error
+        check_digest(given, f"{folder}/{location}", target)
         left -= info.size_bytes
         companions[location] = info.etag
     if context.origin["companions"] not in ({}, companions):

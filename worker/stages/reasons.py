@@ -9,6 +9,15 @@ NO_MODEL = Reason("input_not_found", "没有对象 {path}", "there is no object 
 WRITTEN_MEANWHILE = Template("{path} 在此期间被写入", "{path} was written to meanwhile")
 REMOVED_MEANWHILE = Template("{path} 在此期间被删除", "{path} was removed meanwhile")
 COMPANION_WRITTEN = Template("{path} 旁的文件在此期间被写入", "a file beside {path} was written to meanwhile")
+OTHER_DIGEST = Reason(
+    "input_digest_mismatch", "{path} 的 SHA-256 为 {found}, 上传时声明的是 {wanted}",
+    "{path} has the SHA-256 {found}, and {wanted} was announced with the upload",
+    "内容在传输中损坏, 或声明有误: 核对后重新创建上传和任务",
+    "it was damaged on its way, or the announced one is wrong: compare them, then make a new upload and a new task")
+RECORD_UNREADABLE = Reason(
+    "input_digest_mismatch", "{path} 所属上传的声明已损坏, 无法核对",
+    "what was announced of the upload of {path} is damaged, and nothing can be compared with it",
+    "重新创建上传和任务", "make a new upload, and a new task")
 FILES_TOO_LARGE = Reason(
     "input_too_large", "parameters.{parameter} 的文件超过 {limit_mib} MiB",
     "the files of parameters.{parameter} are larger than {limit_mib} MiB",
