@@ -99,7 +99,7 @@ def test_the_store_refuses_a_body_of_another_size(grants: Grants, send: Send, fi
 
 def test_a_body_without_a_declared_size_is_refused(grants: Grants, send: Send, files: Files, bucket: str) -> None:
     grant = replace(grants.whole(f"{bucket}/a.onnx", 1000, soon()), headers={})
-    answer = send(grant, iter([content(500), content(500)]))  # type: ignore[arg-type]  # it is sent in chunks
+    answer = send(grant, iter([content(500), content(500)]))  # in chunks
     assert 400 <= answer.status_code < 500
     assert files.stat(f"{bucket}/a.onnx") is None
 
