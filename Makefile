@@ -89,7 +89,7 @@ test: $(VENV)/.dev $(if $(findstring tests/e2e,$(T)),bundled) $(if $(findstring 
 	$(BIN)/python -m pytest $(T)
 else
 test: $(VENV)/.dev toolchains lint  ## all tests (T=path::name for one, ALL=1 for every toolchain's); installs what they need
-	$(BIN)/python -m infra.servers.debian chromium=chromium curl=curl
+	$(BIN)/python -m infra.servers.debian chromium=chromium curl=curl jq=jq
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m tests.suites $(if $(ALL),--all)
 	$(BIN)/python -m coverage combine --quiet

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 import requests
+from pydantic import SecretStr
 
 from infra.servers.base import Server
-from shared.errors import NotFound
+from shared.errors import Busy, Forbidden, InvalidRequest, NotFound
 from shared.files import Files, open_files
 from shared.files.grants import Grant, Grants, Part, open_grants
+from shared.files.local_grants import LocalGrants
 from tests.functions.service import serve_gateway
 
 MIB = 1 << 20
@@ -140,3 +142,62 @@ def test_parts_come_in_any_order_and_again_and_become_one_object(
         grants.join(path, parts_id, parts)
     assert send(granted[1], b"z" * PART_BYTES).status_code == 404
     assert read(files, path, tmp_path) == body
+
+
+def test_clients_may_reach_the_store_at_another_address_than_the_service(minio_url: str, bucket: str,
+                                                                         tmp_path: Path) -> None:
+    port = minio_url.rpartition(":")[2]
+    files = open_files(minio_url, 5.0)
+    (tmp_path / "first").write_bytes(b"x")
+    files.upload(tmp_path / "first", f"{bucket}/first")
+    grant = open_grants(minio_url, 5.0, f"http://localhost:{port}/").whole(f"{bucket}/a.onnx", 3, soon())
+    assert grant.url.startswith(f"http://localhost:{port}/{bucket}/a.onnx?")
+    assert requests.put(grant.url, data=b"abc", timeout=TIMEOUT_S).status_code == 200
+    files.close()
+
+
+def test_whoever_shares_the_folder_or_the_secret_signs_alike(tmp_path: Path) -> None:
+    def take(signing: Grants, taking: LocalGrants) -> None:
+        grant = signing.whole("models/a.onnx", 3, soon())
+        incoming = taking.open(grant.url.split("/")[2], "models/a.onnx", 3)
+        incoming.write(b"abc")
+        incoming.finish()
+
+    folder, other = (tmp_path / name for name in ("one", "two"))
+    take(LocalGrants(folder), LocalGrants(folder))
+    assert (folder / ".model-convert/upload-secret").stat().st_mode & 0o777 == 0o600
+    with pytest.raises(Forbidden):
+        take(LocalGrants(folder), LocalGrants(other))
+    take(LocalGrants(folder, SecretStr("a secret of both")), LocalGrants(other, SecretStr("a secret of both")))
+    assert (other / "models/a.onnx").read_bytes() == b"abc"
+
+
+def test_a_part_comes_in_once_at_a_time_and_is_not_joined_meanwhile(tmp_path: Path) -> None:
+    grants = LocalGrants(tmp_path)
+    part, path = Part(1, 0, 3), "models/a.onnx"
+    parts_id = grants.begin(path, 3)
+    token = grants.part(path, parts_id, part, soon()).url.split("/")[2]
+    coming = grants.open(token, path, 3)
+    coming.write(b"ab")
+    with pytest.raises(Busy):
+        grants.open(token, path, 3)
+    with pytest.raises(Busy):
+        grants.join(path, parts_id, [part])
+    with pytest.raises(InvalidRequest):
+        coming.finish()
+    coming.give_up()
+    assert grants.arrived(path, parts_id) == {}
+    again = grants.open(token, path, 3)
+    again.write(b"xyz")
+    again.finish()
+    grants.join(path, parts_id, [part])
+    assert (tmp_path / path).read_bytes() == b"xyz"
+
+
+def test_parts_that_nobody_goes_on_with_are_forgotten_after_a_day(tmp_path: Path) -> None:
+    grants = LocalGrants(tmp_path)
+    old, new = grants.begin("models/a.onnx", 3), grants.begin("models/b.onnx", 3)
+    for name in ("", "/data"):
+        os.utime(tmp_path / f".model-convert/parts/{old}{name}", (0, 0))
+    LocalGrants(tmp_path).begin("models/c.onnx", 3)
+    assert grants.arrived("models/a.onnx", old) is None and grants.arrived("models/b.onnx", new) == {}

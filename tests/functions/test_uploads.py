@@ -2,8 +2,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import re
+import shutil
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -19,8 +23,10 @@ from infra.servers.base import Server
 from shared.deps import close_all
 from shared.files import Files
 from tests import models
+from tests.fixtures.common import missing
 from tests.functions.service import Caller, call_over_http, serve_gateway
 
+ROOT = Path(__file__).resolve().parents[2]
 MIB = 1 << 20
 TIMEOUT_S = 60
 
@@ -280,3 +286,28 @@ def test_an_unknown_upload_is_not_found(gateway: Server, upload_id: str) -> None
 def test_a_url_that_nobody_has_signed_is_refused(gateway: Server, path: str) -> None:
     answer = requests.put(gateway.url + path, data=b"a", timeout=TIMEOUT_S)
     assert answer.status_code in (403, 404) and answer.json()["success"] is False
+
+
+@pytest.mark.parametrize("readme", ["README.md", "README.zh-CN.md"])
+def test_the_readmes_commands_work_as_written(serve: Callable[..., Server], files: Files, store: Any, tmp_path: Path,
+                                              readme: str) -> None:
+    for tool in ("curl", "jq"):
+        if not shutil.which(tool):
+            missing(tool, "it is not on the PATH")
+    url = serve(upload_part_bytes=str(5 * MIB)).url
+    small, large = (block.replace("http://localhost:8000", url) for block in re.findall(
+        r"```bash\n(.*?)```", (ROOT / readme).read_text(), re.DOTALL) if "/uploads" in block)
+
+    def run(script: str) -> list[str]:
+        done = subprocess.run(["bash", "-euc", script], cwd=tmp_path, capture_output=True, text=True, timeout=TIMEOUT_S)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.replace("}{", "}\n{").splitlines()
+
+    (tmp_path / "detector.onnx").write_bytes(models.convolution((1, 3, 480, 480)).SerializeToString())
+    received, created = map(json.loads, run(small))
+    assert received["success"] and created["data"]["status"] == "pending", (received, created)
+    (tmp_path / "detector.onnx").write_bytes(content(11 * MIB))
+    *sent, completed = map(json.loads, run(small.partition("curl -T")[0] + large))
+    assert len(sent) == 3 and all(answer["success"] for answer in sent)
+    files.download(completed["data"]["input_path"], tmp_path / "read", max_bytes=1 << 30)
+    assert (tmp_path / "read").read_bytes() == content(11 * MIB)

@@ -22,6 +22,7 @@ from shared.creation.requests import CreateTask
 from shared.errors import InvalidRequest
 from shared.platforms import get_platforms
 from shared.settings import Settings, get_settings
+from shared.uploads.requests import CreateUpload
 from shared.validation_messages import validate
 
 LOG_PATH = "/tasks/{task_id}/log"
@@ -173,6 +174,20 @@ def test_of_the_ids_there_is_exactly_one(allows: Callable[[str, object], bool], 
             if name in model.model_fields and (with_nulls or value is not None)}
     assert allows(model.__name__, body) == takes(model, body) == (
         [value is not None for value in body.values()].count(True) == 1)
+
+
+@pytest.mark.parametrize(("body", "good"), [
+    ({"file_name": "a.onnx", "size_bytes": 1}, True), ({"files": [{"file_name": "a/b.onnx", "size_bytes": 1}]}, True),
+    ({"upload_id": "upload_1"}, True), ({"file_name": "a.onnx", "size_bytes": 1, "sha256": "aB" * 32}, True),
+    ({"file_name": "a.onnx", "size_bytes": 1, "files": None, "upload_id": None}, True),
+    ({}, False), ({"file_name": "a.onnx"}, False), ({"size_bytes": 1}, False), ({"files": []}, False),
+    ({"upload_id": "upload_1", "size_bytes": 1}, False), ({"upload_id": "upload_1", "sha256": "a" * 64}, False),
+    ({"file_name": "a.onnx", "size_bytes": 1, "upload_id": "upload_1"}, False),
+    ({"file_name": "a.onnx", "size_bytes": 0}, False), ({"file_name": "a.onnx", "size_bytes": 1, "sha256": "a"}, False),
+    ({"files": [{"file_name": "a"}]}, False)])
+def test_an_upload_is_one_file_or_several_or_one_that_was_made_before(
+        allows: Callable[[str, object], bool], body: dict[str, Any], good: bool) -> None:
+    assert allows("CreateUpload", body) == takes(CreateUpload, body) == good
 
 
 ONE = {"task_type": "onnx_to_openvino", "platform": "intel", "input_path": "models/a.onnx"}
