@@ -19,7 +19,8 @@ import psutil
 import pytest
 import requests
 
-from infra.servers.base import Server
+from infra.servers.base import Server, free_port
+from infra.uploads import AT_ONCE
 from shared.deps import close_all
 from shared.files import Files
 from tests import models
@@ -161,6 +162,20 @@ def test_slow_uploads_hold_no_thread_and_end_when_nothing_comes(serve: Callable[
     wait_for(lambda: left_behind(data_dir) == [])
 
 
+def test_beyond_so_many_uploads_at_once_a_client_is_told_to_come_later(serve: Callable[..., Server]) -> None:
+    call = call_over_http(serve("--processes", "1", client_s="600").url)
+    with ExitStack() as stack:
+        for _ in range(AT_ONCE):
+            path = urlsplit(create(call, file_name="m.onnx", size_bytes=MIB)["files"][0]["url"])
+            connection = stack.enter_context(socket.create_connection((path.hostname, path.port), timeout=TIMEOUT_S))
+            connection.sendall(b"PUT %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\nz" % (path.path.encode(), MIB))
+        late = create(call, file_name="m.onnx", size_bytes=10)["files"][0]
+        wait_for(lambda: put(late, b"0123456789").status_code == 503)
+        refused = put(late, b"0123456789")
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "2")
+    wait_for(lambda: put(late, b"0123456789").status_code == 200)
+
+
 def test_an_upload_may_last_longer_than_a_request_as_long_as_it_comes(
         serve: Callable[..., Server], files: Files) -> None:
     url = serve(client_s="2").url
@@ -247,6 +262,16 @@ def test_a_function_alone_gives_the_object_stores_own_urls(alone: Caller, to_min
     for _ in range(2):
         done = complete(alone, upload).data
         assert all(file["arrived"] for file in done["files"]) and not done["must_complete"]
+
+
+def test_while_the_object_store_is_away_no_upload_is_promised(alone: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODEL_CONVERT_FILES_URL", f"minio://key:secret@127.0.0.1:{free_port()}")
+    close_all()
+    for name, path, body in (("create_upload", "/uploads", {"file_name": "m.onnx", "size_bytes": 10}),
+                             ("create_upload", "/uploads", {"upload_id": f"upload_{10**9}_{'0' * 32}"}),
+                             ("complete_upload", "/uploads/complete", {"upload_id": f"upload_{10**9}_{'0' * 32}"})):
+        alone(name, "POST", path, json=body).assert_error(503, "files")
+    close_all()
 
 
 @pytest.mark.parametrize(("body", "mentions"), [
