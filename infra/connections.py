@@ -49,7 +49,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._reading_since = self.loop.time()
+        self._reading_since = self._stuck_since = self.loop.time()
         if len(self.connections) > self._most:
             waiting = [one for one in self.connections if isinstance(one, Connection)
                        and one._reading_since is not None and not one.transport.is_closing()]
@@ -108,6 +108,11 @@ class Connection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(self._refusal)
+
+    def resume_writing(self) -> None:
+        """The client has taken what had filled up. Two looks at a download may see the same amount unsent."""
+        self._stuck_since = self.loop.time()
+        super().resume_writing()
 
     def look(self, now: float) -> None:
         """End what takes too long; to be called once a second."""

@@ -2,14 +2,16 @@
 An upload's body goes to the disk instead (`infra.uploads`).
 
 A client that sends slowly, waits or reads slowly costs a connection and no thread. What is held in memory for all
-clients together is bounded.
+clients together is bounded. Of a download one piece is held: the next is read when the client has taken the last.
 """
 from __future__ import annotations
 
+import asyncio
 import io
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -20,14 +22,18 @@ import flask
 from infra.lanes import RETRY_AFTER_S, Lane
 from infra.stream_hub import StreamHub
 from infra.uploads import ClientGone, Uploads, is_upload
+from shared.api.content import TAKES_CONTENT, Content
 from shared.api.event_stream import TAKES_STREAMS, Stream
 from shared.api.http_errors import error_response, marked, own_id
+from shared.api.task_files import PIECE_BYTES as CONTENT_BYTES
 from shared.api.uploads import TAKES_UPLOADS
 from shared.errors import AppError, Busy, PayloadTooLarge
 
 HELD_BYTES = 64 << 20  # bodies of requests that are not answered and answers that are not sent, of one process
 FREE_BYTES = 32 << 10  # of each request and its answer: they are not counted, so that small ones are always served
 DRAIN_BYTES = 32 << 20  # of a body that is too large: read so that its client sees the answer
+CONTENT_HELD = 2 * CONTENT_BYTES  # of a download: its piece, and what the server has not sent of it
+READERS = 4  # threads that read the next pieces of downloads, of one process
 PIECE_BYTES = 64 << 10  # of an answer: the server holds no more of it for a client that reads slowly
 
 Message = Mapping[str, Any]
@@ -43,6 +49,7 @@ class Answer:
     headers: list[tuple[bytes, bytes]]
     body: bytes
     stream: Stream | None = None
+    content: Content | None = None
 
     @classmethod
     def of(cls, response: flask.Response) -> Answer:
@@ -89,6 +96,7 @@ class Front:
         self._max_body_bytes = max_body_bytes
         self._hub = StreamHub()
         self._uploads = Uploads()
+        self._readers = ThreadPoolExecutor(READERS, "readers")
         self._held = Held()
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
@@ -104,13 +112,15 @@ class Front:
                     environ["wsgi.input"] = io.BytesIO(await self._read(environ, receive, share))
                     lane = self._lanes[self._lane_of(scope["method"], scope["path"])]
                     answer = await lane.run(lambda: call(self._app, environ))
-                share.hold(len(answer.body))
+                share.hold(len(answer.body) if answer.content is None else CONTENT_HELD)
             except AppError as error:
                 answer = _refusal(environ, error)
             except ClientGone:
                 return
             if answer.stream is not None:
                 await self._send_stream(answer, receive, send)
+            elif answer.content is not None:
+                await self._send_content(answer, receive, send)
             else:
                 await _send(answer, send)
         finally:
@@ -152,9 +162,28 @@ class Front:
         finally:
             stream.close()
 
+    async def _send_content(self, answer: Answer, receive: Receive, send: Send) -> None:
+        """A client whose answer breaks off sees that it is not whole: it has a length, or no end."""
+        content, gone = answer.content, asyncio.ensure_future(receive())  # nothing but the connection's end comes
+        assert content is not None
+        loop = asyncio.get_running_loop()
+        try:
+            await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+            while not gone.done():
+                piece = await loop.run_in_executor(self._readers, content.read)
+                await send({"type": "http.response.body", "body": piece, "more_body": bool(piece)})
+                if not piece:
+                    return
+        except AppError as error:
+            logger.warning("a download breaks off: %s", error)
+        finally:
+            gone.cancel()
+            content.close()
+
     def close(self) -> None:
         self._hub.close()
         self._uploads.close()
+        self._readers.shutdown(wait=False, cancel_futures=True)
         for lane in self._lanes.values():
             lane.close()
 
@@ -170,9 +199,11 @@ async def _send(answer: Answer, send: Send) -> None:
 
 
 def call(app: flask.Flask, environ: dict[str, Any]) -> Answer:
-    """What the app answers; to be called in a thread. A stream is given back instead of being served there."""
+    """What the app answers; to be called in a thread. A stream or a download is given back instead of being served
+    there."""
     streams: list[Stream] = []
-    environ[TAKES_STREAMS] = streams.append
+    contents: list[Content] = []
+    environ[TAKES_STREAMS], environ[TAKES_CONTENT] = streams.append, contents.append
     environ[TAKES_UPLOADS] = True
     started: list[Any] = []
 
@@ -193,7 +224,7 @@ def call(app: flask.Flask, environ: dict[str, Any]) -> Answer:
         streams.pop().close()
     if streams:
         headers = [(name, value) for name, value in headers if name.lower() != b"content-length"]
-    return Answer(status, headers, body, streams[0] if streams else None)
+    return Answer(status, headers, body, streams[0] if streams else None, contents[0] if contents else None)
 
 
 def _refusal(environ: dict[str, Any], error: AppError) -> Answer:

@@ -115,6 +115,15 @@ class StoredFailure(Document):
         return cls(**refusal.to_json(), stage=stage, log_tail=log_tail, attempts=attempts)
 
 
+class Published(Document):
+    """A published object as the task's claim wrote it. `etag` tells whether it is still that one."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+    etag: str
+
+
 class TaskResult(Document):
     """The published artefact. `files` are its objects, the one at `path` first; `accuracy` is per output, None where
     the target cannot run what it makes. Its `reason` and `warnings` are English; `reason_zh` and `warnings_zh` are the
@@ -131,6 +140,8 @@ class TaskResult(Document):
     accuracy: Annotated[dict[str, Any] | None, BeforeValidator(shorten)] = None  # the report has all of it
     # What was tried for `precision: "auto"`; not written for other tasks.
     attempts: list[Attempted] | None = Field(None, exclude_if=lambda value: value is None)
+    # All of `objects()`. None in a document of a version that did not record it.
+    published: list[Published] | None = Field(None, exclude_if=lambda value: value is None)
 
     def objects(self) -> list[str]:
         """The paths of all published objects: the artefact's, the manifest and the reports."""

@@ -125,10 +125,11 @@ _PART = r"[^/\\\x00-\x1f\x7f-\x9f\u2028\u2029]+"
 PathText = Annotated[str, Field(min_length=1, max_length=1024, json_schema_extra={
     "pattern": rf"^(/|[a-z0-9][a-z0-9.-]{{1,61}}[a-z0-9]/){_PART}(/{_PART})*$"}), _STORABLE]
 Name = Annotated[str, Field(min_length=1, max_length=64, json_schema_extra=_NO_NUL), _STORABLE]
-FileName = Annotated[str, Field(min_length=1, max_length=1024, json_schema_extra={
+UploadName = Annotated[str, Field(min_length=1, max_length=1024, json_schema_extra={
     "pattern": rf"^{_PART}(/{_PART})*$"}), _STORABLE]
 UploadIdText = Annotated[str, Field(min_length=1, max_length=128, json_schema_extra=_NO_NUL,
                                     examples=["upload_1234567890_0123456789abcdef0123456789abcdef"]), _STORABLE]
+FileName = Annotated[str, Field(min_length=1, max_length=255, json_schema_extra=_NO_NUL), _STORABLE]
 KeyText = Annotated[str, Field(min_length=1, max_length=128, json_schema_extra=_NO_NUL), _STORABLE]
 LabelKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
 LabelValue = Annotated[str, Field(max_length=256, json_schema_extra=_NO_NUL), _STORABLE]

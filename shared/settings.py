@@ -80,6 +80,9 @@ class Settings(BaseModel):
                             "gateway; by default where the request that asks has reached it")
     files_public_url: str = Field("", pattern=r"^(https?://[^/?#\s]+/?)?$", description="where clients reach the "
                                   "object store, http(s)://HOST:PORT; by default as files_url names it")
+    # Downloads.
+    download_url_s: float = Field(300.0, ge=1, le=900, description="how long the URLs can be used that GET "
+                                                                   "/tasks/{task_id}/files/{name} leads to")
 
     # Before a task is created, its model is looked at, if it is there and small.
     preflight: bool = Field(True, description="refuse to create what cannot be converted")

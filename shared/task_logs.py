@@ -5,7 +5,7 @@ becomes longer than `MAX_LOG_BYTES` loses its older half, and begins with a line
 """
 from __future__ import annotations
 
-from shared.files import Files
+from shared.files import FileInfo, Files
 from shared.settings import Settings
 
 MAX_LOG_BYTES = 1 << 20
@@ -15,13 +15,18 @@ def log_path(settings: Settings, task_id: str, stage: str) -> str:
     return f"{_folder(settings, task_id)}{stage}.log"
 
 
+def find_logs(files: Files, settings: Settings, task_id: str) -> list[FileInfo]:
+    """The logs of a task's stages that are there, by name. Raises Unavailable."""
+    return list(files.find(_folder(settings, task_id)))
+
+
 def delete_logs(files: Files, settings: Settings, task_id: str) -> None:
     """Remove the logs of all of a task's stages.
 
     Raises:
         Unavailable: the object store does not answer.
     """
-    for info in list(files.find(_folder(settings, task_id))):
+    for info in find_logs(files, settings, task_id):
         files.delete(info.path)
 
 

@@ -85,6 +85,10 @@ class Publication:
         between()
         self._put(uploads[last], last)
 
+    def written(self, path: str) -> FileInfo:
+        """The object that this claim has written there."""
+        return self._published[path]
+
     def withdraw(self) -> None:
         """Remove what this claim has written; not what was there before with the same content, nor what a later claim
         or somebody else has put in its place. A claim that goes on after this looks anew.

@@ -4,7 +4,8 @@ from __future__ import annotations
 import flask
 
 from shared.api.http import endpoint
-from shared.api.log_answers import EMPTY, HEADERS, LogQuery, log_response
+from shared.api.log_answers import LogQuery, log_response
+from shared.api.parts import EMPTY, HEADERS
 from shared.errors import NotFound, OtherVersion, RangeNotSatisfiable
 from shared.texts import Text
 

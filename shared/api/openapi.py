@@ -38,8 +38,9 @@ WITH_BODY: tuple[type[AppError], ...] = (errors.PayloadTooLarge, errors.Unsuppor
 REASONS = {
     400: "请求参数错误 / the request is not right",
     404: "任务或上传不存在 / no such task or upload",
-    409: "idempotency_key 已用于其他请求, 或结果会替换他人的文件, 或上传不完整 / idempotency_key was used for another "
-         "request, or results would replace what is not the task's, or parts of an upload are missing",
+    409: "idempotency_key 已用于其他请求, 或结果会替换他人的文件, 或结果文件已被他人替换, 或上传不完整 / "
+         "idempotency_key was used for another request, or results would replace what is not the task's, or others "
+         "have replaced a file of the result, or parts of an upload are missing",
     412: "内容已是另一版本 (If-Match) / the content is of another version by now (If-Match)",
     413: "请求体过大 / the body is too large",
     415: "请求体不是 JSON / the body is not JSON",
@@ -155,6 +156,8 @@ def _links(endpoints: Sequence[Endpoint]) -> Iterator[tuple[str, dict[str, Any]]
     """From a created task to each operation that takes its id."""
     for about in endpoints:
         fields = about.request.model_fields if about.request else {}
+        if len(about.path_parameters) > 1:
+            continue  # more than the id is needed
         if "task_id" in about.path_parameters:
             takes: dict[str, Any] = {"parameters": {"task_id": CREATED_ID}}
         elif "task_id" in fields:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PlainSerializer, SerializationInfo
 
 from shared.documents import Attempted as StoredAttempt
-from shared.documents import Priority, Status, StoredFailure, Task
+from shared.documents import Priority, Published, Status, StoredFailure, Task
 from shared.documents import TaskResult as StoredResult
 from shared.rules.error_codes import ERRORS, describe
 from shared.schema import Model, StrictModel, TaskIdText
@@ -71,6 +71,7 @@ class TaskResult(StoredResult):
     accuracy: Annotated[dict[str, Any] | None, PlainSerializer(_choose_texts)] = None
     attempts: list[Attempted] | None = Field(  # type: ignore[assignment]  # with texts in the client's language
         None, exclude_if=_is_none)
+    published: list[Published] | None = Field(None, exclude=True)  # GET /tasks/{task_id}/files shows it
 
 
 class StageView(Model):

@@ -1,7 +1,7 @@
 """Models and artefacts as `bucket/object`: the protocol, and the choice of an adapter by URL scheme."""
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -65,6 +65,12 @@ class Files(Protocol):
 
         Raises:
             NotFound: there is no such object.
+        """
+
+    def read_url(self, path: str, life_s: float, headers: Mapping[str, str], public_url: str = "") -> str | None:
+        """A URL at which the store itself answers everybody's GET of the object for so long, with these of its answer's
+        `headers`: Content-Type, Content-Disposition, Cache-Control. Clients reach the store at `public_url`, if it is
+        given. None where a store has no such URLs. It asks nobody.
         """
 
     def upload(self, source: Path, path: str, *, condition: Condition = None, immutable: bool = False,

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -55,6 +55,9 @@ class LocalFiles:
             content = os.pread(source, length, start)
             self._check_unchanged(source, entry)
         return self._info(entry), content
+
+    def read_url(self, path: str, life_s: float, headers: Mapping[str, str], public_url: str = "") -> str | None:
+        return None
 
     def upload(self, source: Path, path: str, *, condition: Condition = None, immutable: bool = False,
                mark: str | None = None) -> FileInfo:

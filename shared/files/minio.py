@@ -3,11 +3,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from minio.commonconfig import REPLACE, CopySource
 from minio.error import InvalidResponseError, MinioException, S3Error
@@ -83,6 +83,12 @@ class MinioFiles:
                 found = self._stat(bucket, key)
                 if found.size_bytes <= start:  # else it has grown since it was refused
                     return FileInfo(path, found.size_bytes, found.etag), b""
+
+    def read_url(self, path: str, life_s: float, headers: Mapping[str, str], public_url: str = "") -> str | None:
+        bucket, _, key = path.partition("/")
+        wanted: dict[str, Any] = {f"response-{name.lower()}": value for name, value in headers.items()}
+        return self._s3.signer(public_url).get_presigned_url("GET", bucket, key, expires=timedelta(seconds=life_s),
+                                                             response_headers=wanted)
 
     def _stat(self, bucket: str, key: str) -> FileInfo:
         found = self._s3.small.stat_object(bucket, key)

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 from xml.etree import ElementTree
 
-from minio import Minio
 from minio.error import S3Error
 from pydantic import SecretStr
 
@@ -28,13 +27,10 @@ class MinioGrants:
 
     def __init__(self, url: str, timeout_s: float, public_url: str = "") -> None:
         self._s3 = S3Connection(url, timeout_s)
-        parts, public = urlsplit(url), urlsplit(public_url)
+        parts = urlsplit(url)
         self._key, self._secret = unquote(parts.username or ""), unquote(parts.password or "")
         self._region = self._s3.region
-        # It only makes URLs, and connects to nobody.
-        self._clients_view = Minio(public.netloc or parts.netloc.rpartition("@")[2], access_key=self._key,
-                                   secret_key=self._secret, region=self._region,
-                                   secure=public.scheme == "https" if public.netloc else parts.scheme != "minio")
+        self._public_url = public_url
 
     def whole(self, path: str, size_bytes: int, expires_at: float) -> Grant:
         return self._grant(path, {}, size_bytes, expires_at)
@@ -89,8 +85,8 @@ class MinioGrants:
         headers = {"Content-Length": str(size_bytes)}
         now = time.time()
         expires_s = max(1, int(expires_at - now))
-        url = self._clients_view.get_presigned_url("PUT", bucket, key, expires=timedelta(seconds=expires_s),
-                                                   extra_query_params=dict(query))
+        url = self._s3.signer(self._public_url).get_presigned_url(
+            "PUT", bucket, key, expires=timedelta(seconds=expires_s), extra_query_params=dict(query))
         return Grant("PUT", self._sign("PUT", url, headers, expires_s, now), expires_at, headers)
 
     def _sign(self, method: str, url: str, headers: dict[str, str], expires_s: int, now: float) -> str:

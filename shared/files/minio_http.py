@@ -86,6 +86,15 @@ class S3Connection:
         """For content: no limit in all, one for silence."""
         return self._clients().streams
 
+    def signer(self, public_url: str) -> Minio:
+        """Signs URLs for clients, who reach the server at `public_url`, or at the address that is used here if that is
+        empty. It connects to nobody."""
+        if not public_url:
+            return self.streams
+        public = urlsplit(public_url)
+        return Minio(**self._options | {"endpoint": public.netloc, "secure": public.scheme == "https"},
+                     http_client=self._clients().pools[1])
+
     def one_limit(self) -> AbstractContextManager[None]:
         """The small requests inside end within the timeout together."""
         return self._clients().pools[0].one_limit()

@@ -1,7 +1,7 @@
 """One `Files` for both kinds of path: absolute ones from the file system, all others from the object store."""
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from shared.errors import InvalidRequest
@@ -34,6 +34,9 @@ class RoutedFiles:
 
     def read_range(self, path: str, start: int, length: int) -> tuple[FileInfo, bytes]:
         return self._files(path).read_range(path, start, length)
+
+    def read_url(self, path: str, life_s: float, headers: Mapping[str, str], public_url: str = "") -> str | None:
+        return self._files(path).read_url(path, life_s, headers, public_url)
 
     def upload(self, source: Path, path: str, *, condition: Condition = None, immutable: bool = False,
                mark: str | None = None) -> FileInfo:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from shared.schema import FileName, StrictModel, UploadIdText, exactly_one, wrong
+from shared.schema import StrictModel, UploadIdText, UploadName, exactly_one, wrong
 
 MAX_FILES = 1000  # of one upload
 MAX_SIZE_BYTES = 1 << 50
@@ -15,7 +15,7 @@ Sha256Text = Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$"), AfterValidator(s
 
 
 class FileToUpload(StrictModel):
-    file_name: FileName = Field(description="may have folders, as the locations of external data may")
+    file_name: UploadName = Field(description="may have folders, as the locations of external data may")
     size_bytes: SizeBytes
     sha256: Sha256Text | None = Field(None, description="the conversion fails if the content is another")
 
@@ -23,7 +23,7 @@ class FileToUpload(StrictModel):
 class CreateUpload(StrictModel):
     """One file, several (a model with external data), or more URLs for an upload that was made before."""
 
-    file_name: FileName | None = None
+    file_name: UploadName | None = None
     size_bytes: SizeBytes | None = None
     sha256: Sha256Text | None = None
     files: list[FileToUpload] | None = Field(None, min_length=1, max_length=MAX_FILES)

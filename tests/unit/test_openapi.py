@@ -25,7 +25,7 @@ from shared.settings import Settings, get_settings
 from shared.uploads.requests import CreateUpload
 from shared.validation_messages import validate
 
-LOG_PATH = "/tasks/{task_id}/log"
+LOG_PATH, FILE_PATH = "/tasks/{task_id}/log", "/tasks/{task_id}/files/{name}"
 CONTRACT_PATHS = {
     ("post", "/tasks/query"), ("get", "/tasks/{task_id}/status"), ("post", "/tasks/list"),
     ("post", "/tasks/batch-delete"), ("post", "/tasks/pause"), ("post", "/tasks/resume")}
@@ -70,9 +70,9 @@ def test_every_operation_tells_its_success_and_its_errors_in_both_languages(docu
         assert ("415" in operation["responses"]) == (method == "post")
         assert re.search("[\u4e00-\u9fff]", operation["summary"]) and operation["description"].isascii()
         for status, answer in operation["responses"].items():
-            if status in ("204", "304"):
+            if status in ("204", "302", "304"):
                 assert "content" not in answer
-            elif (path, status[0]) != (LOG_PATH, "2"):
+            elif (path, status[0]) not in ((LOG_PATH, "2"), (FILE_PATH, "2")):
                 example = answer["content"]["application/json"]["example"]
                 assert list(example) == ["success", "message", "data"] and example["success"] == (status == "200")
             assert re.search("[\u4e00-\u9fff].* / [a-zA-Z]", answer["description"])
@@ -101,6 +101,17 @@ def test_an_endpoint_for_one_task_or_many_tells_both_answers(document: dict[str,
         kinds = [document["components"]["schemas"][kind["$ref"].rpartition("/")[2]]["properties"]["data"]["$ref"]
                  for kind in schema["oneOf"]]
         assert [kind.rpartition("/")[2] for kind in kinds] == ["TaskState", "TasksChanged"]
+
+
+def test_files_tell_what_else_they_take_and_answer(document: dict[str, Any]) -> None:
+    listed, file = (operations(document)["get", path] for path in ("/tasks/{task_id}/files", FILE_PATH))
+    assert [(parameter["name"], parameter["in"]) for parameter in listed["parameters"]] == [
+        ("task_id", "path"), ("zip", "query")]
+    assert set(listed["responses"]["200"]["content"]) == {"application/json", "application/zip"}
+    assert [(parameter["name"], parameter["in"]) for parameter in file["parameters"]] == [
+        ("task_id", "path"), ("name", "path"), ("Range", "header"), ("If-Range", "header"), ("If-Match", "header"),
+        ("If-None-Match", "header")]
+    assert set(file["responses"]) == {"200", "206", "302", "304", "400", "404", "409", "412", "416", "500", "503"}
 
 
 def test_events_and_logs_tell_what_else_they_take_and_answer(document: dict[str, Any]) -> None:
@@ -254,8 +265,8 @@ def test_a_created_task_leads_to_all_that_can_be_done_with_it(document: dict[str
     links = operations(document)["post", "/tasks/create"]["responses"]["200"]["links"]
     by_id = {operation["operationId"]: operation for operation in operations(document).values()}
     assert {link["operationId"] for link in links.values()} == {
-        "query_task", "get_task_status", "get_task_events", "get_task_log", "pause_task", "resume_task", "cancel_task",
-        "retry_task", "batch_delete_tasks"}
+        "query_task", "get_task_status", "get_task_events", "get_task_log", "list_task_files", "pause_task",
+        "resume_task", "cancel_task", "retry_task", "batch_delete_tasks"}
     for link in links.values():
         target = by_id[link["operationId"]]
         if "parameters" in link:

@@ -5,10 +5,12 @@ all of them.
 """
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
 from shared.errors import ConversionFailed
+from shared.files import FileInfo
 from shared.outputs import (
     MANIFEST,
     REPORT,
@@ -51,12 +53,19 @@ def run(context: CoreContext) -> dict[str, Any]:
         uploads[beside[suffix]] = context.output_dir / suffix.lstrip(".")
         uploads[beside[suffix]].write_text(text, encoding="utf-8")
     context.publication.put_all(uploads, lambda: context.report(80, "companions"))
+    digests = {path: artefact.files[name]["sha256"] for path, name in names.items()}
+    digests |= {beside[suffix]: hashlib.sha256(text.encode()).hexdigest() for suffix, text in contents.items()}
     verify = context.inputs.get("verify")
     return {"path": context.task.output_path, "files": list(names), "sha256": report.artefact[0].sha256,
             "size_bytes": sum(file.size_bytes for file in report.artefact), "manifest_path": beside[MANIFEST],
             "report_path": beside[REPORT], "report_page_path": beside[REPORT_PAGE], "toolchain": artefact.tools,
             "accuracy": verify.facts if verify else None,
-            "attempts": context.attempts and [row.model_dump(mode="json") for row in context.attempts]}
+            "attempts": context.attempts and [row.model_dump(mode="json") for row in context.attempts],
+            "published": [_published(context.publication.written(path), sha256) for path, sha256 in digests.items()]}
+
+
+def _published(info: FileInfo, sha256: str) -> dict[str, Any]:
+    return {"path": info.path, "size_bytes": info.size_bytes, "sha256": sha256, "etag": info.etag}
 
 
 def _companions(context: CoreContext) -> list[str]:
