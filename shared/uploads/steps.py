@@ -110,8 +110,8 @@ def complete_upload(upload_id: str, settings: Settings) -> Upload:
     record, _ = _read(upload_id, settings)
     states, _ = _look(record, settings.uploads_bucket)
     if missing := [state for state in states if not state.arrived and (state.missing or not state.file.part_bytes)]:
-        shown = "; ".join(_say(state) for state in missing[:5]) + ("; …" if len(missing) > 5 else "")
-        raise Conflict(f"上传尚未完整, 缺少: {shown}", f"the upload is not whole, there is missing: {shown}")
+        raise Conflict(f"上传尚未完整, 缺少: {_say(missing, '分片')}",
+                       f"the upload is not whole, there is missing: {_say(missing, 'parts')}")
     for state in states:
         check_time()
         if not state.arrived:
@@ -125,10 +125,14 @@ def complete_upload(upload_id: str, settings: Settings) -> Upload:
     return Upload(record, states)
 
 
-def _say(state: FileState) -> str:
-    numbers = [part.number for part in state.missing]
-    return state.file.name + (f" (parts {', '.join(map(str, numbers[:10]))}{', …' if len(numbers) > 10 else ''})"
-                              if numbers else "")
+def _say(missing: list[FileState], parts: str) -> str:
+    """The first of these files, each with its missing parts; `parts` is the word for them in the client's language."""
+    def say(state: FileState) -> str:
+        numbers = [str(part.number) for part in state.missing]
+        return state.file.name + (f" ({parts} {', '.join(numbers[:10])}{', …' if numbers[10:] else ''})"
+                                  if numbers else "")
+
+    return "; ".join(map(say, missing[:5])) + ("; …" if missing[5:] else "")
 
 
 def _read(upload_id: str, settings: Settings) -> tuple[UploadRecord, FileInfo]:

@@ -112,7 +112,7 @@ def test_an_upload_in_parts_goes_on_after_a_broken_connection_and_a_restart(
                            + b"z" * (3 * MIB))
     first.stop()
     call = call_over_http(serve(**size).url)
-    complete(call, upload).assert_error(409, "large.onnx (parts 1, 2)")
+    complete(call, upload).assert_error(409, "large.onnx (分片 1, 2)")
     renewed = create(call, upload_id=upload["upload_id"])["files"][0]["parts"]
     assert [part["number"] for part in renewed] == [1, 2]
     for part in renewed:
@@ -256,7 +256,7 @@ def test_a_function_alone_gives_the_object_stores_own_urls(alone: Caller, to_min
     assert put(small, b"1234").status_code == 200 and put(small | {"headers": {}}, b"12345").status_code == 403
     for part in large["parts"][:2]:
         assert put(part, body[part["start"]:part["start"] + part["size_bytes"]]).status_code == 200
-    complete(alone, upload).assert_error(409, "m.onnx (parts 3)")
+    complete(alone, upload).assert_error(409, "m.onnx (分片 3)")
     (part,) = create(alone, upload_id=upload["upload_id"])["files"][0]["parts"]
     assert put(part, body[part["start"]:]).status_code == 200
     for _ in range(2):
