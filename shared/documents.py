@@ -166,6 +166,18 @@ class StoredEvent(Event):
     seq: int
 
 
+class Source(Document):
+    """The uploaded object that has started a task: as the object store told of it then."""
+
+    bucket: str
+    key: str
+    etag: str
+    version: str | None = None  # the store's version id, where the bucket has versions
+    rule: str  # its name
+    sidecar: str | None = None  # the path of the description beside it, where there is one
+    request_key: str  # the idempotency key of the whole request, which names one version of the object
+
+
 def _known_wait(value: object) -> object:
     """A later version's owner may wait for something else. That is only shown, and keeps nobody from anything."""
     return value if value in get_args(OwnersWait) else None
@@ -191,6 +203,7 @@ class Task(Document):
     idempotency_key: str | None = None  # unique among all tasks, where there is one
     request_hash: str | None = None  # SHA-256 of the request, which tells a repeated request from another one
     group_id: str | None = None  # of the tasks that one request with several targets made
+    source: Source | None = Field(None, exclude_if=lambda value: value is None)  # of a task that an upload has started
 
     # Who works on it.
     status: Status = Status.PENDING

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import Any
 
-from shared.creation.requests import CreateTask, TargetChoice
+from shared.creation.requests import MAX_TARGETS, CreateTask, TargetChoice
 from shared.digests import canonical_digest
 from shared.documents import HEAD_START_S, Task, new_task_id
 from shared.errors import InvalidRequest
@@ -50,6 +50,11 @@ def build_tasks(request: CreateTask, settings: Settings) -> list[Task]:
 def _member_key(key: str, index: int) -> str:
     """The key of one task of a group. It is longer than any that a client may send, so that it is never a client's."""
     return f"{hashlib.sha512(key.encode()).hexdigest()}#{index}"
+
+
+def request_keys(key: str) -> list[str]:
+    """All keys that tasks of a request with this key may have; the only task's comes first, then those of a group."""
+    return [key, *(_member_key(key, index) for index in range(MAX_TARGETS))]
 
 
 def _group_id(request: CreateTask, first: Task) -> str:

@@ -17,7 +17,8 @@ class FileInfo:
 
     `modified_at` is when the object was last written or touched, by the store's own clock: it is only to be compared
     with times of the same store. `stat` and `find` tell it, the other methods may not. Only `stat` tells the `mark`:
-    what the object was uploaded with, None where nobody has marked this version of it.
+    what the object was uploaded with, None where nobody has marked this version of it. Only `stat` tells the uploader's
+    `metadata`, its names in lower case, and the `version` in a bucket that keeps versions. Local files have neither.
     """
 
     path: str
@@ -25,6 +26,8 @@ class FileInfo:
     etag: str
     modified_at: float | None = field(default=None, compare=False)
     mark: str | None = field(default=None, compare=False)
+    metadata: Mapping[str, str] = field(default_factory=dict, compare=False)
+    version: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from shared.files.minio_http import PAUSES_S, S3Connection, is_passing
 from shared.files.minio_upload import Upload
 from shared.files.transfer import CHUNK_BYTES, check_size, write_whole
 
-MARK = "x-amz-meta-model-convert-mark"
+METADATA = "x-amz-meta-"
+MARK = f"{METADATA}model-convert-mark"
 ABSENT = ("NoSuchKey", "NoSuchBucket")
 OWN_BUCKET = ("BucketAlreadyOwnedByYou", "BucketAlreadyExists")
 LOST = ("PreconditionFailed", "ConditionalRequestConflict")
@@ -94,8 +95,11 @@ class MinioFiles:
         found = self._s3.small.stat_object(bucket, key)
         if found.size is None or found.etag is None:
             raise InvalidResponseError(200, None, "a HEAD without size or ETag")
-        return FileInfo(f"{bucket}/{key}", found.size, found.etag, _seconds(found.last_modified),
-                        (found.metadata or {}).get(MARK))
+        headers = found.metadata or {}
+        metadata = {name.lower().removeprefix(METADATA): value for name, value in headers.items()
+                    if name.lower().startswith(METADATA)}
+        return FileInfo(f"{bucket}/{key}", found.size, found.etag, _seconds(found.last_modified), headers.get(MARK),
+                        metadata, found.version_id if found.version_id != "null" else None)
 
     def upload(self, source: Path, path: str, *, condition: Condition = None, immutable: bool = False,
                mark: str | None = None) -> FileInfo:

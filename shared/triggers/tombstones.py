@@ -1,0 +1,62 @@
+"""Which uploads' tasks were deleted: neither a late event nor the sweep makes such a task again.
+
+A tombstone is an object in the cache bucket, named after the task's key and written before the task goes. It is as new
+as the deletion. An object that was uploaded again since is a new wish. Both times are the object store's own.
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from shared.cached.notices import put_json
+from shared.documents import Task
+from shared.errors import NotFound
+from shared.files import FileInfo, Files
+from shared.settings import Settings
+
+MAX_RECORD_BYTES = 16 << 10
+
+
+def write_tombstone(files: Files, settings: Settings, task: Task) -> None:
+    """Before the task is deleted. Tasks that no upload has started have none.
+
+    Raises:
+        Unavailable.
+    """
+    if task.source is not None:
+        put_json(files, _path(settings, task.source.request_key),
+                 {"path": f"{task.source.bucket}/{task.source.key}", "etag": task.source.etag})
+
+
+def is_deleted(files: Files, settings: Settings, key: str, model: FileInfo) -> bool:
+    """Whether the task with this key was deleted after the object was uploaded.
+
+    Raises:
+        Unavailable.
+    """
+    stone = files.stat(_path(settings, key))
+    if stone is None:
+        return False
+    # A new upload to a folder has a new etag, and so another key. Its times also change with its permissions.
+    if settings.files_url.get_secret_value().startswith("file:"):
+        return True
+    return int(model.modified_at or 0.0) <= int(stone.modified_at or 0.0)  # a HEAD tells whole seconds
+
+
+def read_tombstone(files: Files, info: FileInfo) -> dict[str, Any] | None:
+    """Raises Unavailable."""
+    try:
+        found = json.loads(files.read_range(info.path, 0, MAX_RECORD_BYTES)[1])
+    except (NotFound, ValueError):
+        return None
+    named = isinstance(found, dict) and all(isinstance(found.get(name), str) for name in ("path", "etag"))
+    return found if named else None
+
+
+def folder(settings: Settings) -> str:
+    return f"{settings.cache_bucket}/triggers/deleted/"
+
+
+def _path(settings: Settings, key: str) -> str:
+    return f"{folder(settings)}{hashlib.sha256(key.encode()).hexdigest()}.json"
