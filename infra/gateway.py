@@ -23,6 +23,7 @@ from shared.api.validation import AT_ONCE
 from shared.deps import close_all
 from shared.logs import set_up_logs
 from shared.settings import PREFIX, get_settings
+from shared.triggers.rule_file import WrongRules, get_rules
 
 FUNCTIONS_DIR = Path(__file__).resolve().parent.parent / "functions"
 THREADS = 16
@@ -88,6 +89,10 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     os.environ.setdefault(f"{PREFIX}SSE_STREAMS", str(STREAMS))
     set_up_logs(get_settings().log_level, service="gateway")
+    try:
+        get_rules()
+    except WrongRules as error:
+        sys.exit(str(error))
     sys.setswitchinterval(SWITCH_S)
     front = make_front(load_functions(), arguments.threads)
 

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from infra.processes import Processes, embedded_environment
+from shared.triggers.rule_file import WrongRules, get_rules
 
 
 def main() -> None:
@@ -19,6 +20,10 @@ def main() -> None:
     cli.add_argument("--data", type=Path, default=Path("data"))
     cli.add_argument("--workers", type=int, default=1)
     args = cli.parse_args()
+    try:
+        get_rules()  # before anything runs: the supervisor would start what ends at once again and again
+    except WrongRules as error:
+        sys.exit(str(error))
     data_dir = args.data.resolve()
     command = Processes(data_dir, args.host, args.port, args.workers).command(foreground=True)
     print(f"API http://{args.host}:{args.port}/docs   models below {data_dir / 'buckets'}/<bucket>/   Ctrl-C ends it",

@@ -66,6 +66,10 @@ class Settings(BaseModel):
     cache_life_s: float = Field(30 * 86400.0, gt=0, description="results and logs that nobody used for so long go")
     cache_grace_s: float = Field(3600.0, gt=0, description="what was stored or used so lately stays in any case")
     gc_every_s: float = Field(900.0, gt=0, description="how often one of the workers looks for what is to go")
+    triggers: Path | None = Field(None, description="the file with the rules of which uploads start which conversions; "
+                                                    "without it only models-in/<platform>/<chip>/ does")
+    triggers_every_s: float = Field(60.0, gt=0, description="how often the rules' prefixes are listed for uploads that "
+                                                            "no event told of; of a local folder every second")
     max_body_bytes: int = Field(1 << 20, gt=0)
     max_model_bytes: int = Field(8 << 30, gt=0)
 

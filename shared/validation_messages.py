@@ -1,12 +1,13 @@
 """Makes pydantic's errors into one message in both languages that names each wrong field."""
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from shared.errors import InvalidRequest
+from shared.rules.bilingual import Bilingual
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -91,6 +92,13 @@ def to_invalid_request(error: ValidationError, model: type[BaseModel], where: st
     en = "; ".join(f"{name or 'the body'} {' or '.join(of_en)}" for name, (_, of_en) in shown)
     return InvalidRequest(f"请求参数错误: {zh}" + (f"; 另有 {rest} 个字段错误" if rest else ""),
                           f"invalid request: {en}" + (f"; and {rest} more fields" if rest else ""))
+
+
+def describe_errors(error: ValidationError, model: type[BaseModel], but: Collection[str] = ()
+                    ) -> list[tuple[tuple[str | int, ...], Bilingual]]:
+    """Each error's place and its text, for files that people write; `but` errors of these types."""
+    return [(detail["loc"], Bilingual(*(printable(text, MAX_DETAIL_CHARS) for text in _describe(detail, model))))
+            for detail in error.errors(include_url=False, include_input=False) if detail["type"] not in but]
 
 
 def validate(model: type[Model], value: Any, where: str = "") -> Model:

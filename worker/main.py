@@ -21,6 +21,7 @@ from shared.logs import set_up_logs
 from shared.settings import Settings, get_settings
 from shared.store import Store
 from shared.store.sightings import get_sightings
+from shared.triggers.rule_file import WrongRules, get_rules
 from worker.cache import StageCache
 from worker.consumer import Consumer
 from worker.execution import make_hosts
@@ -45,6 +46,11 @@ def main() -> int:
     set_up_logs(settings.log_level, worker=worker_id)
     if unknown := sorted(settings.platform_slots.keys() - get_plans().keys()):
         logger.error("MODEL_CONVERT_PLATFORM_SLOTS names no targets of ours: %s", ", ".join(unknown))
+        return 1
+    try:
+        get_rules()
+    except WrongRules as error:
+        logger.error("the rules of MODEL_CONVERT_TRIGGERS are wrong: %s", error)
         return 1
     plans, toolchains = served_plans(settings)
     if not plans:

@@ -15,13 +15,13 @@ REFUSED_BY_STORE = Template("对象存储拒绝访问: {why}", "the object store
 DELETED = Bilingual("该对象的任务已被删除; 重新上传对象即可再次转换",
                     "the object's task was deleted; upload the object again to convert it again")
 UNKNOWN_PLATFORM = Template(
-    "{name} 不是目标平台; 目录应为 {bucket}/<platform>/…, platform 为以下值之一: {known}",
-    "{name} is no target; the folder should be {bucket}/<platform>/… with one of: {known}")
+    "{name} 不是目标平台; 目录应为 {root}/<platform>/…, platform 为以下值之一: {known}",
+    "{name} is no target; the folder should be {root}/<platform>/… with one of: {known}")
 UNKNOWN_CHIP = Template(
-    "{name} 不是 {platform} 的芯片: {why}; 目录应为 {bucket}/{platform}/<chip>/…",
-    "{name} is no chip of {platform}: {why}; the folder should be {bucket}/{platform}/<chip>/…")
-NO_CHIP = Template("缺少芯片; 目录应为 {bucket}/{platform}/<chip>/…",
-                   "the chip is missing; the folder should be {bucket}/{platform}/<chip>/…")
+    "{name} 不是 {platform} 的芯片: {why}; 目录应为 {root}/{platform}/<chip>/…",
+    "{name} is no chip of {platform}: {why}; the folder should be {root}/{platform}/<chip>/…")
+NO_CHIP = Template("缺少芯片; 目录应为 {root}/{platform}/<chip>/…",
+                   "the chip is missing; the folder should be {root}/{platform}/<chip>/…")
 WRONG_SUFFIX = Template("{platform} 接受的模型文件名应以 {suffixes} 结尾",
                         "a model for {platform} should end in {suffixes}")
 BAD_METADATA = Template("对象的元数据 {name} 无效: {why}", "the object's metadata {name} is not valid: {why}")

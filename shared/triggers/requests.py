@@ -67,11 +67,11 @@ def _named(wishes: Wishes) -> Target:
 def _target_of_folders(rule: Rule, bucket: str, key: str, wishes: Wishes) -> Target:
     """`<platform>/<chip>/…/NAME`. What metadata or a sidecar names need not be among the folders."""
     folders = list(PurePosixPath(key.removeprefix(rule.prefix)).parts[:-1])
-    name = wishes.platform
+    name, root = wishes.platform, f"{bucket}/{rule.prefix}".rstrip("/")
     if folders and folders[0] in get_platforms() and name in (None, folders[0]):
         name = folders.pop(0)
     elif name is None:
-        raise NotUsable(reasons.UNKNOWN_PLATFORM(name=printable(folders[0], 40) if folders else "…", bucket=bucket,
+        raise NotUsable(reasons.UNKNOWN_PLATFORM(name=printable(folders[0], 40) if folders else "…", root=root,
                                                  known=", ".join(get_platforms())))
     target = _named(wishes.model_copy(update={"platform": name}))
     platform = get_platforms()[target.platform]
@@ -80,9 +80,9 @@ def _target_of_folders(rule: Rule, bucket: str, key: str, wishes: Wishes) -> Tar
     if "chip" not in platform.parameters.model_fields or "chip" in wishes.parameters:
         return target
     if not folders:
-        raise NotUsable(reasons.NO_CHIP(bucket=bucket, platform=name))
+        raise NotUsable(reasons.NO_CHIP(root=root, platform=name))
     if why := _no_chip(target.platform, folders[0]):
-        raise NotUsable(reasons.UNKNOWN_CHIP(name=printable(folders[0], 40), platform=name, bucket=bucket, why=why))
+        raise NotUsable(reasons.UNKNOWN_CHIP(name=printable(folders[0], 40), platform=name, root=root, why=why))
     return target.model_copy(update={"parameters": {"chip": folders[0]}})
 
 

@@ -97,7 +97,7 @@ def _take(found: StoredObject) -> list[Taken]:
         return [_ignored(found, reasons.OWN_RESULT)]
     if not fitting:
         return _take_as_data(found, rules)
-    upload = _look(found, key)
+    upload = look_at(found, key)
     if upload is None:
         return [_ignored(found, reasons.GONE if described is None else reasons.NO_MODEL_YET(path=found.path))]
     if upload.model.mark is not None:
@@ -123,7 +123,7 @@ def _take_as_data(found: StoredObject, rules: tuple[Rule, ...]) -> list[Taken]:
     return [_ignored(found, reasons.OUTSIDE)]
 
 
-def _look(found: StoredObject, key: str) -> Upload | None:
+def look_at(found: StoredObject, key: str) -> Upload | None:
     """The model with its sidecar, by looks at all of them at once."""
     path = f"{found.bucket}/{key}"
     paths = [path, *(path + suffix for suffix in SIDECARS)]

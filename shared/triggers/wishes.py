@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping
+from email.header import decode_header, make_header
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
@@ -68,6 +69,7 @@ def read_metadata(metadata: Mapping[str, str]) -> Wishes:
         if value is None:
             continue
         try:
+            value = _decoded(value)
             values[name] = json.loads(value) if name in _IN_JSON else value
         except (ValueError, RecursionError) as error:
             why = as_it_is(printable(str(error), 200))
@@ -77,6 +79,14 @@ def read_metadata(metadata: Mapping[str, str]) -> Wishes:
     except ValidationError as error:
         name = str(error.errors()[0]["loc"][0]).replace("_", "-")
         raise NotUsable(reasons.BAD_METADATA(name=name, why=_bilingual(to_invalid_request(error, Wishes)))) from error
+
+
+def _decoded(value: str) -> str:
+    """A header of S3 holds ASCII; other text is encoded as RFC 2047 has it.
+
+    Source: Amazon S3, "Working with object metadata".
+    """
+    return str(make_header(decode_header(value))) if "=?" in value else value
 
 
 def read_sidecar(files: Files, info: FileInfo) -> Wishes:
