@@ -33,6 +33,7 @@ from worker.stages.common import ONNX
 from worker.sweeper import Sweeper
 from worker.toolchains import Toolchain, find_toolchain
 from worker.tools import Tools
+from worker.uploads import UploadSweeper
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +77,7 @@ def main() -> int:
             consumer.drain()
         at_end.callback(Sweeper(store, queue, settings, list(plans)).close)
         at_end.callback(Housekeeper(tools.files, store, tools.cache, settings).close)
+        at_end.callback(UploadSweeper(tools.files, settings).close)
         logger.info("ready", extra={"targets": list(plans), "slots": settings.slots,
                                     "platform_slots": settings.platform_slots})
         consumer.run(on_tick=announcer(store, describe(worker_id, settings, plans, toolchains)))

@@ -1,4 +1,4 @@
-"""Whose turn it is to clean up: one worker at a time, each so many seconds.
+"""Whose turn it is to do what one worker does for all, such as cleaning up: one worker at a time, each so many seconds.
 
 An object in the cache bucket changes with each turn. A worker that saw it unchanged for the whole time, by its own
 monotonic clock, writes it anew under the condition that it is unchanged still. One of many writers succeeds.
@@ -15,8 +15,9 @@ from shared.files import Files, IfAbsent, IfMatch
 
 
 class Turns:
-    def __init__(self, files: Files, bucket: str, every_s: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._files, self._path = files, f"{bucket}/housekeeping/turn.json"
+    def __init__(self, files: Files, bucket: str, every_s: float, clock: Callable[[], float] = time.monotonic, *,
+                 name: str = "turn") -> None:
+        self._files, self._path = files, f"{bucket}/housekeeping/{name}.json"
         self._every_s, self._clock = every_s, clock
         self._seen: tuple[str | None, float] | None = None  # its etag, and when it was first seen so
 

@@ -1,9 +1,9 @@
-"""The external data that an uploaded model names, and which models wait for theirs.
+"""The external data of uploaded models: which files a model needs, and which models an uploaded file belongs to.
 
-A model is mostly uploaded before its data, for its name sorts first or since it is smaller. Its conversion begins once
-all is there. Until then a small object in the cache bucket, `triggers/waiting/<hash of the data's path>/<hash of the
-model's>`, leads from the data to the model, so that the upload of the last file starts what waits for it. The sweep
-looks at waiting models as well.
+A model is mostly uploaded before its data, for it is the smaller file. Its conversion begins once all of the data is
+there, and again when a file of it is replaced. A small object in the cache bucket,
+`triggers/data/<hash of the file's path>/<hash of the model's>`, leads from each file to the model. It is written before
+the files are looked for. So of two doors, of which one takes the model and the other its last file, one sees both.
 """
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
 
 from shared.cached.notices import put_json
 from shared.deadlines import ending_at
-from shared.errors import AppError, NotFound
+from shared.errors import Busy, NotFound
 from shared.files import FileInfo, Files
 from shared.preflight.headers import get_headers
 from shared.rules.models import check_location
@@ -23,85 +25,98 @@ from shared.rules.onnx.bounds import Incomplete
 from shared.rules.refusal import Refusal
 from shared.settings import Settings
 
-MAX_COMPANIONS = 64  # that are looked for; a model may name thousands, of which each may be missing
-WHOLE_BYTES = 4 << 20  # of a model that is looked through instead of parsed
-MARKER = b"location"  # what external data's entry is called in every model that has some
+MAX_COMPANIONS = 64  # that are looked for; fetch looks for all
+WHOLE_BYTES = 4 << 20  # of a model that is looked through before it is parsed
+MARKER = b"location"  # what the entry is called that names a file, in every model that has some
 READ_S = 5.0
 MAX_RECORD_BYTES = 16 << 10
+AT_ONCE = 8
 
 logger = logging.getLogger(__name__)
 
 
-def missing_companions(model: FileInfo, files: Files) -> list[str]:
-    """Paths of external data that is not there. A model that cannot be read misses none: its task says what is wrong.
+@dataclass(frozen=True)
+class Companions:
+    """`versions` are the etags of the files that are there, by path; `missing` those that are not, or too short."""
+
+    versions: dict[str, str]
+    missing: list[str]
+
+
+NONE = Companions({}, [])
+
+
+def find_companions(model: FileInfo, files: Files, settings: Settings) -> Companions:
+    """A model that cannot be read has none here: its task says what is wrong with it.
 
     Raises:
         Unavailable.
     """
+    ends = _read_ends(model, files)
+    if not ends:
+        return NONE
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(lambda path: _note(files, settings, path, model.path), ends))
+        found = dict(zip(ends, pool.map(files.stat, ends), strict=True))
+    # A file that is shorter than the model says is still being written, or is an earlier one.
+    missing = [path for path, info in found.items() if info is None or info.size_bytes < ends[path]]
+    return Companions({path: info.etag for path, info in found.items() if info}, missing)
+
+
+def _read_ends(model: FileInfo, files: Files) -> dict[str, int]:
+    """`{path: the bytes that it has at least}`."""
     try:
-        if model.size_bytes <= WHOLE_BYTES:
-            _, content = files.read_range(model.path, 0, WHOLE_BYTES)
-            if MARKER not in content:
-                return []
+        if model.size_bytes <= WHOLE_BYTES and MARKER not in files.read_range(model.path, 0, WHOLE_BYTES)[1]:
+            return {}
         deadline = time.monotonic() + READ_S
         with ending_at(deadline):
-            facts = get_headers().read(model, files, deadline)
-        locations = sorted({check_location(location) for location, _, _ in facts["external"]})
+            external = get_headers().read(model, files, deadline)["external"]
+        folder = model.path.rpartition("/")[0]
+        return {f"{folder}/{check_location(location)}": end for location, end, _ in external[:MAX_COMPANIONS]}
     except (Refusal, Incomplete, NotFound):
-        return []
-    except AppError as error:
-        if error.status == 503 and getattr(error, "dependency", None):
-            raise
+        return {}
+    except Busy as error:
         logger.info("%s was not looked at for external data: %s", model.path, error)
-        return []
-    folder = model.path.rpartition("/")[0]
-    paths = [f"{folder}/{location}" for location in locations[:MAX_COMPANIONS]]
-    return [path for path in paths if files.stat(path) is None]
+        return {}
 
 
-def note_waiting(files: Files, settings: Settings, model: str, companions: Iterable[str]) -> None:
-    """Raises Unavailable."""
-    for path in companions:
-        record = _record(settings, path, model)
-        if files.stat(record) is None:
-            put_json(files, record, {"model": model, "waits_for": path})
-
-
-def forget_waiting(files: Files, settings: Settings, model: str, companion: str) -> None:
-    """Raises Unavailable."""
-    files.delete(_record(settings, companion, model))
-
-
-def waiting_for(files: Files, settings: Settings, companion: str) -> list[str]:
-    """The models that wait for this object.
+def models_with(files: Files, settings: Settings, companion: str) -> list[str]:
+    """The models that are known to need this file.
 
     Raises:
         Unavailable.
     """
-    found = []
-    for info in files.find(f"{folder(settings)}{_digest(companion)}/"):
-        if record := read_record(files, info):
-            found.append(record["model"])
-    return found
+    records = [read_record(files, info) for info in files.find(f"{folder(settings)}{digest_of(companion)}/")]
+    return [record["model"] for record in records if record]
 
 
-def read_record(files: Files, info: FileInfo) -> dict[str, str] | None:
+def known_digests(files: Files, settings: Settings) -> set[str]:
+    """`digest_of` all files that models are known to need, by one listing.
+
+    Raises:
+        Unavailable.
+    """
+    return {info.path.split("/")[-2] for info in files.find(folder(settings))}
+
+
+def read_record(files: Files, info: FileInfo) -> dict[str, Any] | None:
     """Raises Unavailable."""
     try:
         record = json.loads(files.read_range(info.path, 0, MAX_RECORD_BYTES)[1])
     except (NotFound, ValueError):
         return None
-    named = isinstance(record, dict) and all(isinstance(record.get(name), str) for name in ("model", "waits_for"))
-    return record if named else None
+    return record if isinstance(record, dict) and isinstance(record.get("model"), str) else None
 
 
 def folder(settings: Settings) -> str:
-    return f"{settings.cache_bucket}/triggers/waiting/"
+    return f"{settings.cache_bucket}/triggers/data/"
 
 
-def _record(settings: Settings, companion: str, model: str) -> str:
-    return f"{folder(settings)}{_digest(companion)}/{_digest(model)}.json"
-
-
-def _digest(path: str) -> str:
+def digest_of(path: str) -> str:
     return hashlib.sha256(path.encode()).hexdigest()
+
+
+def _note(files: Files, settings: Settings, companion: str, model: str) -> None:
+    record = f"{folder(settings)}{digest_of(companion)}/{digest_of(model)}.json"
+    if files.stat(record) is None:
+        put_json(files, record, {"model": model, "needs": companion})

@@ -18,7 +18,7 @@ from shared.rules.bilingual import Bilingual, as_it_is
 from shared.settings import get_settings
 from shared.texts import Text
 from shared.triggers import reasons
-from shared.triggers.companions import forget_waiting, missing_companions, note_waiting, waiting_for
+from shared.triggers.companions import Companions, find_companions, models_with
 from shared.triggers.objects import StoredObject
 from shared.triggers.requests import build_request
 from shared.triggers.rule_file import get_rules
@@ -104,7 +104,10 @@ def _take(found: StoredObject) -> list[Taken]:
         return [_ignored(found, reasons.OWN_RESULT)]
     if found.provider == "local" and described is None and found.etag not in (None, upload.model.etag):
         return [_ignored(found, reasons.CHANGING, later=True)]
-    return [_take_by(rule, upload) for rule in fitting]
+    data = find_companions(upload.model, get_files(), settings)
+    if data.missing:
+        return [_ignored(found, reasons.WAITS_FOR_DATA(paths=", ".join(data.missing[:5])))]
+    return [_take_by(rule, upload, data) for rule in fitting]
 
 
 def _is_in_a_tasks_folder(found: StoredObject) -> bool:
@@ -113,14 +116,13 @@ def _is_in_a_tasks_folder(found: StoredObject) -> bool:
 
 
 def _take_as_data(found: StoredObject, rules: tuple[Rule, ...]) -> list[Taken]:
-    if any(rule.covers(found.bucket, found.key) for rule in rules):
-        for model in waiting_for(get_files(), get_settings(), found.path):
-            bucket, _, key = model.partition("/")
-            taken = _take(StoredObject(bucket, key, provider=found.provider))
-            if any(one.task_ids for one in taken):
-                forget_waiting(get_files(), get_settings(), model, found.path)
-            return [replace(one, object=found) for one in taken]
-    return [_ignored(found, reasons.OUTSIDE)]
+    if not any(rule.covers(found.bucket, found.key) for rule in rules):
+        return [_ignored(found, reasons.OUTSIDE)]
+    taken: list[Taken] = []
+    for model in models_with(get_files(), get_settings(), found.path):
+        bucket, _, key = model.partition("/")
+        taken += [replace(one, object=found) for one in _take(StoredObject(bucket, key, provider=found.provider))]
+    return taken or [_ignored(found, reasons.OUTSIDE)]
 
 
 def look_at(found: StoredObject, key: str) -> Upload | None:
@@ -136,10 +138,10 @@ def look_at(found: StoredObject, key: str) -> Upload | None:
     return Upload(found, model, next(filter(None, sidecars), None))
 
 
-def _take_by(rule: Rule, upload: Upload) -> Taken:
+def _take_by(rule: Rule, upload: Upload, data: Companions) -> Taken:
     files, settings = get_files(), get_settings()
     found, model = upload.found, upload.model
-    key = task_key(rule, upload)
+    key = task_key(rule, upload, data)
     if tasks := earlier_tasks(key):
         return Taken(found, tuple(task.id for task in tasks))
     if is_deleted(files, settings, key, model):
@@ -151,9 +153,6 @@ def _take_by(rule: Rule, upload: Upload) -> Taken:
         return _ignored(found, error.text)
     except InvalidRequest as error:
         return _ignored(found, reasons.WRONG_REQUEST(rule=rule.name, why=_text_of(error)))
-    if missing := missing_companions(model, files):
-        note_waiting(files, settings, model.path, missing)
-        return _ignored(found, reasons.WAITS_FOR_DATA(paths=", ".join(missing[:5])), later=True)
     if busy := _busy_output(tasks):
         return _ignored(found, busy, later=True)
     try:
@@ -173,10 +172,10 @@ def wishes_of(upload: Upload) -> Wishes:
     return read_sidecar(get_files(), upload.sidecar).over(wishes) if upload.sidecar else wishes
 
 
-def task_key(rule: Rule, upload: Upload) -> str:
+def task_key(rule: Rule, upload: Upload, data: Companions) -> str:
     """The idempotency key: what the task is made of, whoever makes it."""
     sidecar = upload.sidecar and [upload.sidecar.path, upload.sidecar.etag]
-    told = [rule.name, upload.model.path, upload.model.etag, sidecar]
+    told = [rule.name, upload.model.path, upload.model.etag, sidecar, data.versions]
     return f"upload-{canonical_digest(told)}"
 
 

@@ -1,0 +1,187 @@
+"""The sweep: finds uploads that no event told of, by listing what the rules cover."""
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import TypeVar
+
+from shared.errors import NotFound
+from shared.files import FileInfo, Files
+from shared.settings import Settings
+from shared.triggers import companions, tombstones
+from shared.triggers.companions import digest_of, known_digests
+from shared.triggers.objects import StoredObject
+from shared.triggers.rules import Rule
+from shared.triggers.seen import Seen, item_of
+from shared.triggers.taking import Taken, take
+from shared.triggers.wishes import sidecar_of
+
+SETTLE_S = 1.0  # how long a local file has to stand still
+AT_ONCE = 8  # objects that are taken side by side
+STEP = 64  # objects that are looked at between two questions whether to go on
+KEEP_EVERY = 2000  # new objects; what was dealt with is kept so often, for a pass that is cut off
+
+logger = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+
+
+class Sweep:
+    """Of one worker. `pause` is called between small steps; whatever it raises ends the pass, and the next one goes on.
+    """
+
+    def __init__(self, files: Files, settings: Settings, rules: Iterable[Rule], *,
+                 pause: Callable[[], None] = lambda: None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._files, self._settings, self._rules = files, settings, tuple(rules)
+        self._pause, self._clock = pause, clock
+        self._local = settings.files_url.get_secret_value().startswith("file:")
+        self._seen = {rule.name: Seen(files, settings.cache_bucket, rule.name) for rule in self._rules}
+        self._moving: dict[str, tuple[str, float]] = {}  # local files: their version, and since when it is that
+        self._told: set[tuple[str, str]] = set()  # what the log has been told of objects that are looked at again
+
+    def run(self) -> list[Taken]:
+        """One pass; the objects for which it has made tasks.
+
+        Raises:
+            Unavailable: store or files do not answer.
+        """
+        for seen in self._seen.values():
+            seen.begin()
+        new: list[Taken] = []
+        whole = False
+        try:
+            with ThreadPoolExecutor(AT_ONCE) as pool:
+                self._pass(pool, new)
+            whole = True
+        finally:
+            for seen in self._seen.values():
+                seen.end(whole=whole)
+        return new
+
+    def _pass(self, pool: ThreadPoolExecutor, new: list[Taken]) -> None:
+        self._needed = known_digests(self._files, self._settings)
+        moving, others = self._moving, []
+        self._moving = {}
+        fresh = (info for place in self._places() for info in self._list(place)
+                 if self._is_fresh(info, moving, others))
+        for number, step in enumerate(_steps(fresh, STEP), start=1):
+            self._pause()
+            self._take_all(pool, step, new)
+            if number * STEP % KEEP_EVERY < STEP:
+                for seen in self._seen.values():
+                    seen.end(whole=False)
+        # A model may have said meanwhile that it needs one of these; it did so before it looked for the file.
+        self._needed = known_digests(self._files, self._settings) - self._needed
+        late = [info for info in others if self._needed and digest_of(info.path) in self._needed]
+        for step in _steps(late, STEP):
+            self._take_all(pool, step, new)
+
+    def _places(self) -> list[str]:
+        """What is listed: the outermost of the rules' prefixes."""
+        prefixes = {f"{rule.bucket}/{rule.prefix}" for rule in self._rules}
+        return sorted(prefix for prefix in prefixes
+                      if not any(prefix != other and prefix.startswith(other) for other in prefixes))
+
+    def _list(self, prefix: str) -> Iterator[FileInfo]:
+        for number, info in enumerate(self._files.find(prefix)):
+            if number % STEP == 0:
+                self._pause()
+            yield info
+
+    def _is_fresh(self, info: FileInfo, moving: dict[str, tuple[str, float]], others: list[FileInfo]) -> bool:
+        """Whether the object is to be taken now. What is dealt with, or is none of ours, is noted as seen."""
+        bucket, _, key = info.path.partition("/")
+        covering = [rule for rule in self._rules if rule.covers(bucket, key)]
+        item = item_of(info)
+        unseen = [rule for rule in covering if item not in self._seen[rule.name]]
+        for rule in covering:
+            if rule not in unseen:
+                self._seen[rule.name].add(item)
+        if not unseen:
+            return False
+        described = sidecar_of(key)
+        concerns = any(rule.fits(bucket, key) or (described is not None and rule.fits(bucket, described))
+                       for rule in unseen)
+        is_old = all(self._seen[rule.name].is_first and not rule.existing for rule in unseen)
+        if is_old or not (concerns or digest_of(info.path) in self._needed):
+            self._mark(info)
+            others.append(info)
+            return False
+        return not self._local or self._stands_still(info, moving)
+
+    def _stands_still(self, info: FileInfo, moving: dict[str, tuple[str, float]]) -> bool:
+        now = self._clock()
+        etag, since = moving.get(info.path, ("", now))
+        if etag != info.etag:
+            since = now
+        self._moving[info.path] = info.etag, since
+        return now - since >= SETTLE_S
+
+    def _take_all(self, pool: ThreadPoolExecutor, infos: list[FileInfo], new: list[Taken]) -> None:
+        for info, taken in zip(infos, pool.map(self._take, infos), strict=True):
+            new += [one for one in taken if one.is_new]
+            if not any(one.later for one in taken):
+                self._mark(info)
+            for one in taken:
+                self._tell(info, one)
+
+    def _take(self, info: FileInfo) -> list[Taken]:
+        bucket, _, key = info.path.partition("/")
+        return take(StoredObject(bucket, key, etag=info.etag, size_bytes=info.size_bytes,
+                                 provider="local" if self._local else "minio"))
+
+    def _mark(self, info: FileInfo) -> None:
+        bucket, _, key = info.path.partition("/")
+        for rule in self._rules:
+            if rule.covers(bucket, key):
+                self._seen[rule.name].add(item_of(info))
+
+    def _tell(self, info: FileInfo, taken: Taken) -> None:
+        if taken.is_new:
+            logger.info("an upload was found", extra={"object": info.path, "tasks": list(taken.task_ids)})
+        if taken.ignored is None:
+            return
+        told = (info.path, taken.ignored.en)
+        if taken.later and told in self._told:
+            return
+        if taken.later:
+            self._told.add(told)
+        logger.info("an upload starts nothing: %s", taken.ignored.en, extra={"object": info.path})
+
+    # --- what belongs to nobody ---------------------------------------------------------------------------------------
+
+    def tidy(self) -> int:
+        """Remove records of objects that are gone; how many. A look-up for each: for once an hour.
+
+        Raises:
+            Unavailable.
+        """
+        removed = 0
+        for info in self._list(tombstones.folder(self._settings)):
+            stone = tombstones.read_tombstone(self._files, info)
+            there = stone and self._stat(stone["path"])
+            if stone and (there is None or there.etag != stone["etag"]):
+                self._files.delete(info.path)
+                removed += 1
+        for info in self._list(companions.folder(self._settings)):
+            record = companions.read_record(self._files, info)
+            if record and self._stat(record["model"]) is None:
+                self._files.delete(info.path)
+                removed += 1
+        return removed
+
+    def _stat(self, path: str) -> FileInfo | None:
+        self._pause()
+        try:
+            return self._files.stat(path)
+        except NotFound:
+            return None
+
+
+def _steps(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    iterator = iter(items)
+    while step := list(islice(iterator, size)):
+        yield step
