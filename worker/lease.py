@@ -122,6 +122,14 @@ class Lease:
         current = self._patiently(self._get)
         return current is None or (isinstance(current, Task) and current.status is Status.FAILED)
 
+    def ended(self) -> Task | None:
+        """The task if it has ended, by one look; None also where the store does not answer."""
+        try:
+            current = self._store.get(self.task.id)
+        except (Unavailable, UnreadableDocument):
+            return None
+        return current if current is not None and current.status in TERMINAL else None
+
     def is_gone(self) -> bool:
         """Whether the task was deleted."""
         return self._patiently(self._get) is None

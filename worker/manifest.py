@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from shared.rules.models import MODEL
 from shared.times import format_time
 from worker.context import CoreContext
 from worker.keys import code_digest
@@ -23,6 +24,7 @@ def make_manifest(context: CoreContext, artefact: StageResult, names: dict[str, 
         "task_id": task.id, "task_type": task.task_type, "platform": task.platform,
         "created_at": format_time(task.created_at),
         "input": {"path": task.input_path, "files": context.results["fetch"].files},
+        **_source(context),
         "output_path": task.output_path,
         "parameters": task.parameters,
         **_auto(context),
@@ -31,6 +33,16 @@ def make_manifest(context: CoreContext, artefact: StageResult, names: dict[str, 
             "key": record.key, "output_digest": record.output_digest, "cached": record.cached,
             "seconds": record.seconds, "peak_memory_bytes": record.peak_memory_bytes} for record in context.records],
     }
+
+
+def _source(context: CoreContext) -> dict[str, Any]:
+    """Of a task that an upload has started: the object, its version as the rule took it, and the digest of what was
+    fetched."""
+    source = context.task.source
+    if source is None:
+        return {}
+    return {"source": source.model_dump(mode="json", exclude={"request_key"}, exclude_none=True) | {
+        "sha256": context.results["fetch"].files[MODEL]["sha256"]}}
 
 
 def _auto(context: CoreContext) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from worker.recorder import Recorder
 from worker.refused import ends_an_attempt, refused_code
 from worker.results import StageResult
 from worker.steps import Step
+from worker.tags import tag_ended
 from worker.tools import Tools
 from worker.watch import Interrupted, StageRun
 
@@ -84,6 +85,8 @@ class TaskRunner:
                     self._tools.cache.of_deleted.append(
                         (self._task.id, [result.key for result in self._results.values()]))
             shutil.rmtree(self._folder, ignore_errors=True)
+            if self._task.source is not None and (ended := self._lease.ended()):
+                tag_ended(ended, self._task.source, self._tools.files)
 
     def _read_task(self) -> None:
         """What the document asks for, which may be of another version."""

@@ -49,7 +49,8 @@ def delete_tasks(task_ids: list[str], *, purge: bool = False) -> dict[str, bool]
     With `purge` the workers are told to remove the results of the tasks' stages. The first one that looks does so.
 
     A task's document goes first, and its objects afterwards, so that a task which is there has its objects. What is
-    left to do is written down before both (`shared.cached.deletions`); where that fails, the task is kept. The owner is
+    left to do is written down before both (`shared.cached.deletions`), and so is that an upload's task is not to be
+    made again (`shared.triggers.tombstones`); where that fails, the task is kept. The owner is
     nudged, best effort: at its next beat it finds no task, stops, and leaves no object behind. Of a task whose document
     cannot be read, the objects go that can be known by its id.
 
@@ -58,6 +59,7 @@ def delete_tasks(task_ids: list[str], *, purge: bool = False) -> dict[str, bool]
             and nothing is deleted.
     """
     from shared.cached.deletions import write_note
+    from shared.triggers.tombstones import bury
 
     found = get_store().get_many(list(dict.fromkeys(task_ids)))
     if purge:  # first of all: what is not asked for would never go
@@ -70,6 +72,8 @@ def delete_tasks(task_ids: list[str], *, purge: bool = False) -> dict[str, bool]
     except Unavailable as error:
         logger.warning("tasks are kept, since their objects cannot be deleted: %s", error)
         found = {task_id: task for task_id, task in found.items() if not has_objects(task)}
+    kept = bury(get_files(), get_settings(), (task for task in found.values() if isinstance(task, Task)))
+    found = {task_id: task for task_id, task in found.items() if task_id not in kept}
     gone: list[Task | UnreadableDocument] = []
     left: list[Task | UnreadableDocument] = []  # those of which housekeeping has to look for objects again
     files_answer = queue_answers = True

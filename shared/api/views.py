@@ -83,6 +83,17 @@ class StageView(Model):
         "precision auto: the code of what has ended an attempt there; the task goes on"))
 
 
+class SourceView(Model):
+    """The uploaded object that has started the task, as it was then, and the rule by which."""
+
+    bucket: str
+    key: str
+    etag: str
+    version: str | None = Field(None, exclude_if=_is_none)
+    rule: str
+    sidecar: str | None = Field(None, exclude_if=_is_none, description="the description beside it that counted")
+
+
 class TaskView(Model):
     """What clients see of a task: the contract's seven fields first, then ours. Times are UTC."""
 
@@ -97,6 +108,7 @@ class TaskView(Model):
     priority: Priority
     labels: dict[str, str]
     group_id: str | None
+    source: SourceView | None = Field(None, exclude_if=_is_none)
     waits_for: WaitsFor | None = Field(
         description="why nothing happens. worker: no live worker serves the target; slot: all are busy; delay: a retry "
                     "is due later; stage: another task runs the same stage, and this one will take its result; files: "
@@ -142,6 +154,7 @@ def view_task(task: Task, waits_for: WaitsFor | None = None) -> TaskView:
         id=task.id, task_type=task.task_type, platform=task.platform, status=task.status, input_path=task.input_path,
         output_path=task.output_path, created_at=format_time(task.created_at), parameters=task.parameters,
         priority=task.priority, labels=task.labels, group_id=task.group_id,
+        source=task.source and SourceView(**task.source.model_dump(include=set(SourceView.model_fields))),
         waits_for=waits_for, progress=round(task.progress, 1), stage=task.stage,
         log_lines=task.log_lines, stages=stages,
         error=view_failure(task.error), result=view_result(task.result),

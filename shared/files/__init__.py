@@ -94,6 +94,15 @@ class Files(Protocol):
         """Make the object's `modified_at` now, without sending its content; False where there is no such object. Its
         mark may get lost."""
 
+    def tag(self, path: str, tags: Mapping[str, str]) -> None:
+        """Give the object these tags beside those of other names. A store without tags does nothing. Characters that no
+        tag may have become `_`, and a value is cut at 256.
+
+        Raises:
+            NotFound: there is no such object.
+            StorageRefused: the store has no room for them, or does not let us.
+        """
+
     def delete(self, path: str, *, seen: FileInfo | None = None) -> None:
         """Remove the object; none there is no error. With `seen`, what `stat` has told of it, only if it is the same
         still, mark and all: S3 takes two requests for this, and loses what somebody writes between them.

@@ -80,6 +80,9 @@ class LocalFiles:
         with _reported(path), self._tree.locked():
             return self._tree.touch(self._parts(path))
 
+    def tag(self, path: str, tags: Mapping[str, str]) -> None:
+        """Files have none."""
+
     def delete(self, path: str, *, seen: FileInfo | None = None) -> None:
         parts = self._parts(path)
         with _reported(path), self._tree.locked():

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -9,7 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from minio.commonconfig import REPLACE, CopySource
+from minio.commonconfig import REPLACE, CopySource, Tags
 from minio.error import InvalidResponseError, MinioException, S3Error
 from urllib3.exceptions import HTTPError
 
@@ -22,6 +23,8 @@ from shared.files.transfer import CHUNK_BYTES, check_size, write_whole
 
 METADATA = "x-amz-meta-"
 MARK = f"{METADATA}model-convert-mark"
+MAX_TAG_CHARS = 256
+_NOT_IN_TAGS = re.compile(r"[^A-Za-z0-9 +\-=._:/@]")
 ABSENT = ("NoSuchKey", "NoSuchBucket")
 OWN_BUCKET = ("BucketAlreadyOwnedByYou", "BucketAlreadyExists")
 LOST = ("PreconditionFailed", "ConditionalRequestConflict")
@@ -187,6 +190,18 @@ class MinioFiles:
             return False
         return True
 
+    def tag(self, path: str, tags: Mapping[str, str]) -> None:
+        bucket, _, key = path.partition("/")
+        with _reported(path), self._s3.one_limit():
+            there = self._s3.small.get_object_tags(bucket, key)
+            wanted = Tags.new_object_tags()
+            try:
+                wanted.update({**(there or {}), **{name: _fit_for_a_tag(value) for name, value in tags.items()}})
+            except ValueError as error:  # S3 has ten a thing
+                raise StorageRefused(path, str(error)) from error
+            if wanted != there:
+                self._s3.small.set_object_tags(bucket, key, wanted)
+
     def delete(self, path: str, *, seen: FileInfo | None = None) -> None:
         bucket, _, key = path.partition("/")
         with suppress(NotFound), _reported(path), self._s3.one_limit():
@@ -208,6 +223,12 @@ class MinioFiles:
 
     def close(self) -> None:
         self._s3.close()
+
+
+def _fit_for_a_tag(value: str) -> str:
+    """Source: Amazon S3, "Categorizing your objects using tags": letters, numbers, spaces and these signs; MinIO takes
+    letters and numbers of ASCII alone."""
+    return _NOT_IN_TAGS.sub("_", value)[:MAX_TAG_CHARS]
 
 
 def _seconds(moment: datetime | None) -> float | None:

@@ -45,6 +45,9 @@ class RoutedFiles:
     def touch(self, path: str) -> bool:
         return self._files(path).touch(path)
 
+    def tag(self, path: str, tags: Mapping[str, str]) -> None:
+        self._files(path).tag(path, tags)
+
     def delete(self, path: str, *, seen: FileInfo | None = None) -> None:
         self._files(path).delete(path, seen=seen)
 

@@ -63,8 +63,8 @@ class Sweep:
 
     def _pass(self, pool: ThreadPoolExecutor, new: list[Taken]) -> None:
         self._needed = known_digests(self._files, self._settings)
-        moving, others = self._moving, []
-        self._moving = {}
+        others: list[FileInfo] = []  # what no rule takes, and nothing was known to need
+        moving, self._moving = self._moving, {}
         fresh = (info for place in self._places() for info in self._list(place)
                  if self._is_fresh(info, moving, others))
         for number, step in enumerate(_steps(fresh, STEP), start=1):
@@ -159,19 +159,14 @@ class Sweep:
         Raises:
             Unavailable.
         """
-        removed = 0
-        for info in self._list(tombstones.folder(self._settings)):
-            stone = tombstones.read_tombstone(self._files, info)
-            there = stone and self._stat(stone["path"])
-            if stone and (there is None or there.etag != stone["etag"]):
-                self._files.delete(info.path)
-                removed += 1
-        for info in self._list(companions.folder(self._settings)):
-            record = companions.read_record(self._files, info)
-            if record and self._stat(record["model"]) is None:
-                self._files.delete(info.path)
-                removed += 1
-        return removed
+        gone = [info for info in self._list(tombstones.folder(self._settings))
+                if (stone := tombstones.read_tombstone(self._files, info))
+                and ((there := self._stat(stone["path"])) is None or there.etag != stone["etag"])]
+        gone += [info for info in self._list(companions.folder(self._settings))
+                 if (record := companions.read_record(self._files, info)) and self._stat(record["model"]) is None]
+        for info in gone:
+            self._files.delete(info.path)
+        return len(gone)
 
     def _stat(self, path: str) -> FileInfo | None:
         self._pause()

@@ -7,26 +7,41 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from shared.cached.notices import put_json
 from shared.documents import Task
-from shared.errors import NotFound
+from shared.errors import NotFound, Unavailable
 from shared.files import FileInfo, Files
 from shared.settings import Settings
 
 MAX_RECORD_BYTES = 16 << 10
+AT_ONCE = 8
+
+logger = logging.getLogger(__name__)
 
 
-def write_tombstone(files: Files, settings: Settings, task: Task) -> None:
-    """Before the task is deleted. Tasks that no upload has started have none.
+def bury(files: Files, settings: Settings, tasks: Iterable[Task]) -> set[str]:
+    """Before tasks are deleted: write the tombstones of those that uploads have started. The ids of those for which it
+    failed; they are to be kept."""
+    def write(task: Task) -> str | None:
+        assert task.source is not None
+        try:
+            put_json(files, _path(settings, task.source.request_key),
+                     {"path": f"{task.source.bucket}/{task.source.key}", "etag": task.source.etag})
+        except Unavailable as error:
+            logger.warning("the deletion of task %s cannot be noted: %s", task.id, error)
+            return task.id
+        return None
 
-    Raises:
-        Unavailable.
-    """
-    if task.source is not None:
-        put_json(files, _path(settings, task.source.request_key),
-                 {"path": f"{task.source.bucket}/{task.source.key}", "etag": task.source.etag})
+    started = [task for task in tasks if task.source is not None]
+    if not started:
+        return set()
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return {task_id for task_id in pool.map(write, started) if task_id}
 
 
 def is_deleted(files: Files, settings: Settings, key: str, model: FileInfo) -> bool:
