@@ -3,6 +3,7 @@
     AppError
     ├── InvalidRequest            400  the request itself is wrong
     │   └── InvalidTransition     400  the task's state does not allow the action
+    ├── Unauthorized              401  the request does not show the secret that it needs
     ├── Forbidden                 403  the request's signature is not ours, or is over
     ├── NotFound                  404
     ├── MethodNotAllowed          405
@@ -56,6 +57,16 @@ class InvalidRequest(AppError):
 
 class InvalidTransition(InvalidRequest):
     """The task exists, but its status does not allow the action."""
+
+
+class Unauthorized(AppError):
+    """The request does not show the secret that it needs, or a wrong one."""
+
+    status = 401
+
+    def __init__(self, zh: str, en: str) -> None:
+        super().__init__(zh, en)
+        self.headers["WWW-Authenticate"] = "Bearer"
 
 
 class Forbidden(AppError):

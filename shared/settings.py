@@ -88,6 +88,9 @@ class Settings(BaseModel):
     download_url_s: float = Field(300.0, ge=1, le=900, description="how long the URLs can be used that GET "
                                                                    "/tasks/{task_id}/files/{name} leads to")
 
+    # Events of object stores.
+    events_token: SecretStr = Field(SecretStr(""), description="what POST /events/storage has to show; empty: nothing")
+
     # Before a task is created, its model is looked at, if it is there and small.
     preflight: bool = Field(True, description="refuse to create what cannot be converted")
     preflight_s: float = Field(0.5, gt=0, description="how long that may hold up POST /tasks/create; beyond it the "

@@ -54,7 +54,8 @@ class Endpoint:
     """What is known of an HTTP function. `request` is the request's model. `answers` maps each model of the data to the
     envelope's message. `media_type` is the function's other kind of answer, or its only one if `answers` is empty.
     Requests of one `lane` share the gateway's threads for it. `empty` maps the statuses of answers without content to
-    what they say, `headers` the headers that it reads."""
+    what they say, `headers` the headers that it reads. `reads` says which body the function reads by itself. `probe`
+    answers those who look before they send, by GET, HEAD or OPTIONS."""
 
     name: str
     method: str
@@ -68,6 +69,8 @@ class Endpoint:
     request: type[BaseModel] | None
     takes_http: bool
     lane: Lane
+    reads: Text | None = None
+    probe: Callable[[flask.Request], flask.Response] | None = None
 
     @functools.cached_property
     def path_parameters(self) -> tuple[str, ...]:
@@ -75,7 +78,8 @@ class Endpoint:
 
     @functools.cached_property
     def allow(self) -> str:
-        return f"{self.method}, {'HEAD, ' if self.method == 'GET' else ''}OPTIONS"
+        beside = "GET, HEAD, " if self.probe else "HEAD, " if self.method == "GET" else ""
+        return f"{self.method}, {beside}OPTIONS"
 
     @functools.cached_property
     def _pattern(self) -> re.Pattern[str]:
@@ -92,13 +96,15 @@ class Endpoint:
 
 def endpoint(method: str, path: str, *, title: Text, message: Text | dict[type[BaseModel], Text] | None = None,
              media_type: str = "", empty: dict[int, Text] | None = None, headers: dict[str, Text] | None = None,
-             errors: tuple[type[AppError], ...] = (), lane: Lane = "quick") -> Callable[[Function], HttpFunction]:
+             errors: tuple[type[AppError], ...] = (), lane: Lane = "quick", reads: Text | None = None,
+             probe: Callable[[flask.Request], flask.Response] | None = None) -> Callable[[Function], HttpFunction]:
     """Make a function `(request model) -> data model`, or `() -> data model`, an HTTP function.
 
     The function's annotations name the models. `message` is the envelope's message; a function that returns one of
     several models has a message for each of them. A POST's request comes from the body, a GET's from the path and the
-    query string. `media_type`, `empty` and `headers` are told in the OpenAPI document, as are `errors`: those that the
-    function may raise beyond the ones of every endpoint.
+    query string; one that names no model may read its body by itself (`reads`). `media_type`, `empty` and `headers` are
+    told in the OpenAPI document, as are `errors`: those that the function may raise beyond the ones of every
+    endpoint.
 
     Raises:
         TypeError: a model that the function returns has no message.
@@ -112,7 +118,7 @@ def endpoint(method: str, path: str, *, title: Text, message: Text | dict[type[B
             raise TypeError(f"{function.__name__}: no message for {', '.join(kind.__name__ for kind in missing)}")
         request_model = next((kind for kind in hints.values() if kind is not flask.Request), None)
         about = Endpoint(function.__name__, method, path, title, answers, media_type, empty or {}, headers or {},
-                         errors, request_model, flask.Request in hints.values(), lane)
+                         errors, request_model, flask.Request in hints.values(), lane, reads, probe)
 
         @functools.wraps(function)
         def view(request: flask.Request) -> flask.Response:
@@ -137,6 +143,8 @@ def _answer(about: Endpoint, function: Function, request: flask.Request) -> flas
         parameters = about.match(request)
         if parameters is None:
             raise path_not_found(request)
+        if about.probe and request.method in ("GET", "HEAD", "OPTIONS"):
+            return _with_allow(about.probe(request), about)
         if request.method == "OPTIONS":
             return _with_allow(flask.Response(status=204), about)
         if request.method not in about.allow.split(", "):

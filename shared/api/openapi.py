@@ -37,6 +37,7 @@ WITH_BODY: tuple[type[AppError], ...] = (errors.PayloadTooLarge, errors.Unsuppor
 
 REASONS = {
     400: "请求参数错误 / the request is not right",
+    401: "缺少令牌或令牌不正确 / the token is missing or not right",
     404: "任务或上传不存在 / no such task or upload",
     409: "idempotency_key 已用于其他请求, 或结果会替换他人的文件, 或结果文件已被他人替换, 或上传不完整 / "
          "idempotency_key was used for another request, or results would replace what is not the task's, or others "
@@ -192,6 +193,9 @@ def _operation(about: Endpoint, example: dict[str, Any], schemas: dict[Any, dict
     if about.request and about.method == "POST":
         operation["requestBody"] = {"required": True, "content": _json(
             schemas[about.request, "validation"], example.get("request"))}
+    elif about.reads:
+        operation["requestBody"] = {"required": True, "description": f"{about.reads.zh} / {about.reads.en}",
+                                    "content": _json({}, example.get("request"))}
     elif about.request:
         operation["parameters"] = [_parameter(about, name, schema) for name, schema
                                    in components[about.request.__name__]["properties"].items()] + headers

@@ -26,6 +26,7 @@ from shared.uploads.requests import CreateUpload
 from shared.validation_messages import validate
 
 LOG_PATH, FILE_PATH = "/tasks/{task_id}/log", "/tasks/{task_id}/files/{name}"
+EVENTS_PATH = "/events/storage"  # its senders set the media types that they like
 CONTRACT_PATHS = {
     ("post", "/tasks/query"), ("get", "/tasks/{task_id}/status"), ("post", "/tasks/list"),
     ("post", "/tasks/batch-delete"), ("post", "/tasks/pause"), ("post", "/tasks/resume")}
@@ -67,7 +68,7 @@ def test_every_operation_tells_its_success_and_its_errors_in_both_languages(docu
     for (method, path), operation in operations(document).items():
         assert {"200", "500", "503"} <= set(operation["responses"]), path
         assert ("400" in operation["responses"]) == ("parameters" in operation or method == "post")
-        assert ("415" in operation["responses"]) == (method == "post")
+        assert ("415" in operation["responses"]) == (method == "post" and path != EVENTS_PATH)
         assert re.search("[\u4e00-\u9fff]", operation["summary"]) and operation["description"].isascii()
         for status, answer in operation["responses"].items():
             if status in ("204", "302", "304"):
@@ -132,7 +133,7 @@ def test_events_and_logs_tell_what_else_they_take_and_answer(document: dict[str,
 def test_every_example_of_a_request_is_one_that_the_endpoint_takes(document: dict[str, Any],
                                                                    endpoints: list[Endpoint]) -> None:
     for about in endpoints:
-        if about.method == "POST":
+        if about.request and about.method == "POST":
             body = operations(document)["post", about.path]["requestBody"]
             validate(about.request, body["content"]["application/json"]["example"])
     create = operations(document)["post", "/tasks/create"]["requestBody"]["content"]["application/json"]["example"]
