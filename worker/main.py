@@ -1,6 +1,10 @@
-"""A long-lived worker: `python -m worker`. Wires it, says that it lives, and ends it well."""
+"""A long-lived worker: `python -m worker`. Wires it, says that it lives, and ends it well.
+
+With `--intake` it takes object stores' events only, and converts nothing.
+"""
 from __future__ import annotations
 
+import argparse
 import fcntl
 import logging
 import os
@@ -26,6 +30,7 @@ from worker.cache import StageCache
 from worker.consumer import Consumer
 from worker.execution import make_hosts
 from worker.housekeeper import Housekeeper
+from worker.intake import run_intake, take_event
 from worker.log_sharer import LogSharer
 from worker.plan import Plan, get_plans
 from worker.single_flight import SingleFlight
@@ -42,6 +47,9 @@ FORGET_AFTER_S = 3600.0
 
 
 def main() -> int:
+    cli = argparse.ArgumentParser(prog="python -m worker")
+    cli.add_argument("--intake", action="store_true", help="take object stores' events, and convert nothing")
+    intake_only = cli.parse_args().intake
     settings = get_settings()
     worker_id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"  # new at each start
     set_up_logs(settings.log_level, worker=worker_id)
@@ -53,6 +61,8 @@ def main() -> int:
     except WrongRules as error:
         logger.error("the rules of MODEL_CONVERT_TRIGGERS are wrong: %s", error)
         return 1
+    if intake_only:
+        return run_intake()
     plans, toolchains = served_plans(settings)
     if not plans:
         logger.error("no target's toolchain is installed; run: make toolchains")
@@ -78,6 +88,8 @@ def main() -> int:
         at_end.callback(Sweeper(store, queue, settings, list(plans)).close)
         at_end.callback(Housekeeper(tools.files, store, tools.cache, settings).close)
         at_end.callback(UploadSweeper(tools.files, settings).close)
+        if intake := queue.receive_uploads(take_event):
+            at_end.callback(intake.close)
         logger.info("ready", extra={"targets": list(plans), "slots": settings.slots,
                                     "platform_slots": settings.platform_slots})
         consumer.run(on_tick=announcer(store, describe(worker_id, settings, plans, toolchains)))

@@ -45,6 +45,12 @@ class Subscription(Protocol):
     def close(self) -> None: ...
 
 
+class Intake(Protocol):
+    """What takes object stores' events out of the broker, in a thread of its own."""
+
+    def close(self) -> None: ...
+
+
 class Queue(Protocol):
     """The sending side; thread-safe."""
 
@@ -65,6 +71,11 @@ class Queue(Protocol):
         """
 
     def subscribe(self, worker_id: str, platforms: list[str]) -> Subscription: ...
+
+    def receive_uploads(self, take: Callable[[bytes], None]) -> Intake | None:
+        """Call `take` with each event that an object store publishes, until the intake is closed; None where there is
+        no broker. An event is acknowledged after `take`, and comes again later where that raises `Unavailable` or
+        `Busy`. Reconnects by itself."""
 
     def ping(self) -> None:
         """Raises `Unavailable` when the broker does not answer."""

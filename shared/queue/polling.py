@@ -35,6 +35,9 @@ class PollingQueue:
     def subscribe(self, worker_id: str, platforms: list[str]) -> PollingSubscription:
         return PollingSubscription(self._store, platforms, self._poll_s)
 
+    def receive_uploads(self, take: Callable[[bytes], None]) -> None:
+        """Without a broker no object store can publish anything."""
+
     def ping(self) -> None:
         """There is nothing beside the store that could be down."""
 

@@ -12,6 +12,7 @@ from shared.errors import Unavailable
 from shared.messages import ControlTask, RunTask
 from shared.queue.rabbitmq_link import Link, LinkLost, Publication, Refused, Unroutable
 from shared.queue.rabbitmq_subscription import RabbitSubscription
+from shared.queue.rabbitmq_uploads import RabbitUploads
 from shared.queue.topology import CONTROL_EXCHANGE, RUN_EXCHANGE, control_key, run_key
 from shared.store import Store
 
@@ -49,6 +50,9 @@ class RabbitQueue:
 
     def subscribe(self, worker_id: str, platforms: list[str]) -> RabbitSubscription:
         return RabbitSubscription(self._parameters, worker_id, platforms, self._timeout_s)
+
+    def receive_uploads(self, take: Callable[[bytes], None]) -> RabbitUploads:
+        return RabbitUploads(self._parameters, take)
 
     def ping(self) -> None:
         """A message to nobody: only a confirm shows that the broker takes messages (an alarm stops nothing else)."""

@@ -12,6 +12,7 @@ from shared.documents import Priority
 RUN_EXCHANGE = "mc.run.v1"
 CONTROL_EXCHANGE = "mc.control.v1"
 DEAD_QUEUE = "mc.dead.v1"
+UPLOADS_EXCHANGE = UPLOADS_QUEUE = "mc.uploads.v1"  # what object stores publish when an object arrives
 PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")
 
 DELIVERY_LIMIT = 20  # RabbitMQ 4's own default; requeues, rejects and crashes of a consumer all count
@@ -28,6 +29,10 @@ TO_DEAD_QUEUE = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": DEAD
 # At-least-once dead-lettering needs reject-publish (rabbitmq.com/docs/quorum-queues#activating-at-least-once).
 RUN_QUEUE_ARGUMENTS = {"x-queue-type": "quorum", "x-delivery-limit": DELIVERY_LIMIT, "x-overflow": "reject-publish",
                        "x-dead-letter-strategy": "at-least-once", **TO_DEAD_QUEUE}
+
+# A full one refuses the event, and the object store keeps it. An event goes back to the queue as long as store or files
+# are away, which may be days: a limit of deliveries that is never reached (RabbitMQ 3.10 takes -1 for none at all).
+UPLOADS_QUEUE_ARGUMENTS = {"x-queue-type": "quorum", "x-overflow": "reject-publish", "x-delivery-limit": 1_000_000_000}
 
 Declaration = tuple[str, dict[str, Any]]
 
@@ -69,6 +74,16 @@ def platform_declarations(platform: str) -> list[Declaration]:
 def control_declarations(queue: str) -> list[Declaration]:
     """A worker's own queue; it goes with the worker's connection."""
     return [("queue_declare", {"queue": queue, "exclusive": True, "auto_delete": True, "arguments": TO_DEAD_QUEUE})]
+
+
+def uploads_declarations() -> list[Declaration]:
+    """Whoever publishes may declare the exchange too, as MinIO does before each event: with other arguments than these
+    it would be refused."""
+    return [
+        ("exchange_declare", {"exchange": UPLOADS_EXCHANGE, "exchange_type": "fanout", "durable": True}),
+        ("queue_declare", {"queue": UPLOADS_QUEUE, "durable": True, "arguments": UPLOADS_QUEUE_ARGUMENTS}),
+        ("queue_bind", {"queue": UPLOADS_QUEUE, "exchange": UPLOADS_EXCHANGE}),
+    ]
 
 
 def declare(channel: Any, declarations: list[Declaration]) -> None:
