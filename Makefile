@@ -61,6 +61,7 @@ clean:  ## remove the environment and caches of this checkout
 PORT ?= 8000
 DATA ?= ./data
 WORKERS ?= 1
+EVENTS ?= amqp,webhook
 
 .PHONY: demo serve
 demo: bundled  ## convert a real model, embedded profile; then everything stops
@@ -70,8 +71,8 @@ serve: bundled  ## embedded profile in the foreground (PORT, DATA, WORKERS)
 	@exec $(BIN)/python -m infra.serve --port $(PORT) --data $(DATA) --workers $(WORKERS)
 
 .PHONY: up down
-up: bundled  ## service profile (MongoDB, RabbitMQ, MinIO) in the background
-	@$(BIN)/python -m infra.up up --data $(DATA)/service --port $(PORT) --workers $(WORKERS)
+up: bundled  ## service profile (MongoDB, RabbitMQ, MinIO) in the background (PORT, DATA, WORKERS, EVENTS)
+	@$(BIN)/python -m infra.up up --data $(DATA)/service --port $(PORT) --workers $(WORKERS) --events $(EVENTS)
 
 down: $(VENV)/.core  ## stop what make up started; data is kept
 	@$(BIN)/python -m infra.up down --data $(DATA)/service --port $(PORT)

@@ -1,5 +1,7 @@
 """The service profile in the background: `python -m infra.up up|down --data ./data/service --port 8000 --workers 2`.
 
+A MinIO that is started here tells of uploads: `--events` says to whom.
+
 Servers, in this order: what MODEL_CONVERT_STORE_URL, …_QUEUE_URL and …_FILES_URL name; else a running Docker engine
 with infra/compose.yaml; else programs of this machine, installed where they are missing (infra/servers). Data is kept.
 """
@@ -8,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import secrets
 import shlex
 import shutil
 import signal
@@ -19,11 +22,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from infra.bucket_events import CannotSetUp, set_up
 from infra.client import Client
 from infra.processes import Processes
 from infra.servers import minio, mongo, rabbitmq
 from infra.servers.base import CannotStart, Server, free_port
+from infra.servers.minio_events import ARNS, amqp_environment, webhook_environment
+from shared.triggers.rule_file import WrongRules, get_rules
 
+TOKEN = "MODEL_CONVERT_EVENTS_TOKEN"
 COMPOSE = Path(__file__).with_name("compose.yaml")
 STARTERS: dict[str, tuple[str, Callable[..., Server], int]] = {
     "mongo": ("MODEL_CONVERT_STORE_URL", mongo.start, 27017),
@@ -39,19 +46,21 @@ def main() -> int:
     cli.add_argument("--host", default="127.0.0.1")
     cli.add_argument("--port", type=int, default=8000)
     cli.add_argument("--workers", type=int, default=1)
+    cli.add_argument("--events", default="amqp,webhook",
+                     help="to whom MinIO tells of uploads: amqp, webhook, both by a comma, or none; see docs/events.md")
     args = cli.parse_args()
     data_dir = args.data.resolve()
     data_dir.mkdir(parents=True, exist_ok=True)
     processes = Processes(data_dir, args.host, args.port, args.workers)
     try:
-        return up(processes) if args.action == "up" else down(processes)
-    except CannotStart as error:
+        return up(processes, _ways(args.events)) if args.action == "up" else down(processes)
+    except (CannotStart, CannotSetUp, WrongRules) as error:
         print(f"cannot start: {error}", file=sys.stderr)
         down(processes)
         return 1
 
 
-def up(processes: Processes) -> int:
+def up(processes: Processes, ways: list[str]) -> int:
     if _state_path(processes).exists():
         print("it is up already (or was not taken down): make down first", file=sys.stderr)
         return 1
@@ -64,16 +73,24 @@ def up(processes: Processes) -> int:
                         *rabbitmq.limit_arguments()], check=True)
     else:
         environment = dict(os.environ)
+        environment.setdefault(TOKEN, _events_token(processes.data_dir / "events-token"))
         pids: dict[str, tuple[int, str]] = {}
         for name, (variable, start, usual_port) in STARTERS.items():
             if variable in named:
                 continue
-            server = start(processes.data_dir / name, port=usual_port if port_is_free(usual_port) else free_port())
+            options = {"environment": _events(processes, ways, environment)} if name == "minio" else {}
+            server = start(processes.data_dir / name, port=usual_port if port_is_free(usual_port) else free_port(),
+                           **options)
             pids[name] = (server.process.pid, start_time(server.process.pid))
             _state_path(processes).write_text(json.dumps({"pids": pids}))
             environment[variable] = server.url
             if isinstance(server, rabbitmq.RabbitServer):
                 rabbitmq.rabbitmqctl(server, *rabbitmq.limit_arguments())
+        if "minio" in pids:
+            set_up(environment["MODEL_CONVERT_FILES_URL"], environment["MODEL_CONVERT_QUEUE_URL"],
+                   _possible(ways, environment), get_rules())
+        else:
+            print("the sweep finds uploads in the object store that you named; docs/events.md lets it tell of them")
         write_settings(processes.data_dir / "service.env", environment)
         environment.setdefault("MODEL_CONVERT_CACHE_DIR", str(processes.data_dir / "stages"))
         environment.setdefault("MODEL_CONVERT_WORK_DIR", str(processes.data_dir / "work"))
@@ -108,8 +125,39 @@ def down(processes: Processes) -> int:
 def write_settings(path: Path, environment: dict[str, str]) -> None:
     """Write the servers' URLs, with their passwords, into a file that only its owner can read."""
     path.touch(mode=0o600)
-    lines = [f"{variable}={shlex.quote(environment[variable])}\n" for variable, _, _ in STARTERS.values()]
+    variables = [variable for variable, _, _ in STARTERS.values()] + [TOKEN]
+    lines = [f"{variable}={shlex.quote(environment[variable])}\n" for variable in variables]
     path.write_text("".join(lines))
+
+
+def _ways(text: str) -> list[str]:
+    ways = [way for way in text.replace(",", " ").split() if way != "none"]
+    if unknown := set(ways) - ARNS.keys():
+        raise CannotSetUp(f"--events takes {', '.join(ARNS)} or none, and not {', '.join(sorted(unknown))}")
+    return ways
+
+
+def _possible(ways: list[str], environment: dict[str, str]) -> list[str]:
+    """Without a broker there is one way less."""
+    has_broker = environment["MODEL_CONVERT_QUEUE_URL"].startswith("amqp")
+    return [way for way in ways if way != "amqp" or has_broker]
+
+
+def _events(processes: Processes, ways: list[str], environment: dict[str, str]) -> dict[str, str]:
+    """What MinIO has to know in order to tell of uploads."""
+    host = "127.0.0.1" if processes.host == "0.0.0.0" else processes.host
+    possible = _possible(ways, environment)
+    return ((amqp_environment(environment["MODEL_CONVERT_QUEUE_URL"]) if "amqp" in possible else {})
+            | (webhook_environment(f"http://{host}:{processes.port}/events/storage", environment[TOKEN],
+                                   processes.data_dir / "minio" / "events") if "webhook" in possible else {}))
+
+
+def _events_token(path: Path) -> str:
+    """Made once; only its owner may read it."""
+    if not path.exists():
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_hex(32))
+    return path.read_text().strip()
 
 
 def docker_engine_runs() -> bool:

