@@ -17,6 +17,9 @@ from shared.triggers.objects import StoredObject
 
 logger = logging.getLogger(__name__)
 
+FAILED = Text("处理该对象时发生内部错误, 详见日志; 定期扫描会再次处理",
+              "an internal error, which the log tells; the sweep looks at the object again")
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -50,6 +53,9 @@ def take_all(records: Iterable[Arrived | Subscription]) -> list[Outcome]:
         except (Unavailable, Busy) as error:
             failed = failed or error
             continue
+        except Exception:  # the next try would meet it again, and later events would wait behind this one for ever
+            logger.exception("an uploaded object failed", extra={"object": record.name})
+            found = [Outcome(name=record.name, ignored=FAILED)]
         for outcome in found:
             _tell(outcome)
         outcomes += found

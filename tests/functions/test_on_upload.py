@@ -294,3 +294,21 @@ def test_a_record_that_fails_for_now_does_not_keep_the_others_waiting(
     down[0] = False
     data = send(alone, body).data
     assert [len(data["created"]), len(data["existing"])] == [1, 2]
+
+
+def test_a_record_that_fails_for_good_is_told_and_does_not_come_again(
+        alone: Caller, store: Store, upload: Callable[..., str], monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture) -> None:
+    """As a damaged document under its key would be: MinIO would send it every three seconds, and nothing after it."""
+    keys = [upload(f"intel/broken/{number}.onnx") for number in range(2)]
+    stat = get_files().stat
+
+    def broken(path: str) -> Any:
+        if "/0.onnx" in path:
+            raise ZeroDivisionError
+        return stat(path)
+
+    monkeypatch.setattr(get_files(), "stat", broken)
+    data = send(alone, {"Records": [load("s3", KEY=key)["Records"][0] for key in keys]}).data
+    assert len(data["created"]) == 1 and "internal error" in data["ignored"][0]["reason"]
+    assert "ZeroDivisionError" in caplog.text and "ZeroDivisionError" not in str(data)
