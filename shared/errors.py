@@ -19,6 +19,7 @@
     ├── Busy                      503  nothing is down; the same request succeeds a little later
     │   └── OutOfTime             503  the request's time is over
     ├── PreconditionFailed             a conditional write lost
+    ├── Damaged                        content that is not what its digest says
     └── ConversionFailed               a stage failed; becomes the task's `error`
 
 An `AppError` carries its message in both languages; the HTTP layer picks one by `Accept-Language`. Drivers'
@@ -187,6 +188,13 @@ class PreconditionFailed(AppError):
 
     def __init__(self, path: str) -> None:
         super().__init__(f"对象已被修改: {path}", f"object was changed meanwhile: {path}")
+
+
+class Damaged(AppError):
+    """Content is not what its digest says."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"内容与其摘要不符: {path}", f"the content is not what its digest says: {path}")
 
 
 class ConversionFailed(AppError):

@@ -1,7 +1,7 @@
 """Models and artefacts as `bucket/object`: the protocol, and the choice of an adapter by URL scheme."""
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +19,7 @@ class FileInfo:
     with times of the same store. `stat` and `find` tell it, the other methods may not. Only `stat` tells the `mark`:
     what the object was uploaded with, None where nobody has marked this version of it. Only `stat` tells the uploader's
     `metadata`, its names in lower case, and the `version` in a bucket that keeps versions. Local files have neither.
+    Only `download` tells the `sha256`: of the content as it lies in the local file.
     """
 
     path: str
@@ -28,6 +29,7 @@ class FileInfo:
     mark: str | None = field(default=None, compare=False)
     metadata: Mapping[str, str] = field(default_factory=dict, compare=False)
     version: str | None = field(default=None, compare=False)
+    sha256: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -43,21 +45,29 @@ class IfAbsent:
 
 
 Condition = IfMatch | IfAbsent | None
+Watch = Callable[[int], None]
 
 
 class Files(Protocol):
     """Paths are `bucket/key`, already checked by `shared.files.paths`. Content is streamed, never held whole in memory.
+
+    A transfer whose connection breaks goes on where it stopped. It ends in vain after some attempts that brought
+    nothing further. `watch` hears how many bytes of the content have passed; what it raises ends the transfer.
 
     Every method raises `Unavailable("files")` when the store does not answer; thread-safe.
     """
 
     def stat(self, path: str) -> FileInfo | None: ...
 
-    def download(self, path: str, target: Path, *, max_bytes: int) -> FileInfo:
-        """Write the object to the local file `target`, whole or not at all.
+    def download(self, path: str, target: Path, *, max_bytes: int, etag: str | None = None,
+                 watch: Watch | None = None) -> FileInfo:
+        """Write the object to the local file `target`, whole or not at all; zeros may become holes.
+
+        With an `etag` it is the version that has it. Without one it is any: what was replaced meanwhile is begun again.
 
         Raises:
             NotFound: there is no such object.
+            PreconditionFailed: it has another etag.
             PayloadTooLarge: it is larger than `max_bytes`; nothing is left behind.
         """
 
@@ -77,8 +87,10 @@ class Files(Protocol):
         """
 
     def upload(self, source: Path, path: str, *, condition: Condition = None, immutable: bool = False,
-               mark: str | None = None) -> FileInfo:
+               mark: str | None = None, sha256: str | None = None, watch: Watch | None = None) -> FileInfo:
         """Store a local file; readers see the old object or the new one, never a part. The bucket is made if missing.
+
+        With `sha256` the content is compared on its way, before anybody can see it.
 
         The `mark`, short and ASCII, belongs to this version of the object: it is there as soon as the object is, and
         whoever writes another content there leaves none of it.
@@ -88,6 +100,7 @@ class Files(Protocol):
 
         Raises:
             PreconditionFailed: `condition` did not hold at the moment of writing; nothing was written.
+            Damaged: the content is not what `sha256` says; nothing was written.
         """
 
     def touch(self, path: str) -> bool:

@@ -8,14 +8,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from shared.errors import InvalidRequest, NotFound, PreconditionFailed, StorageRefused, Unavailable
-from shared.files import Condition, FileInfo, IfMatch
+from shared.errors import Damaged, InvalidRequest, NotFound, PreconditionFailed, StorageRefused, Unavailable
+from shared.files import Condition, FileInfo, IfMatch, Watch
 from shared.files.local_tree import Entry, Parts, Tree, entry_of
 from shared.files.paths import PRIVATE_DIR
-from shared.files.transfer import CHUNK_BYTES, check_size, write_whole
+from shared.files.transfer import check_size, copy_content, copy_digested, write_whole
 
-# copy_file_range (which shares blocks where the file system can) does not work between these two files.
-NOT_IN_KERNEL = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 REFUSED = (errno.EPERM, errno.EACCES, errno.EROFS, errno.ENAMETOOLONG)
 NAME_TAKEN = (errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENOTEMPTY, errno.EEXIST)
 
@@ -42,13 +40,16 @@ class LocalFiles:
                 found = again  # it was replaced, and its mark removed, between the two looks
         return replace(self._info(found), mark=mark) if found else None
 
-    def download(self, path: str, target: Path, *, max_bytes: int) -> FileInfo:
+    def download(self, path: str, target: Path, *, max_bytes: int, etag: str | None = None,
+                 watch: Watch | None = None) -> FileInfo:
         with _reported(path), self._opened(path) as (source, entry):
+            if etag not in (None, entry.etag):
+                raise PreconditionFailed(path)
             check_size(path, entry.size_bytes, max_bytes)
             with write_whole(target) as file:
-                _copy(source, file.fileno())
+                sha256 = copy_digested(source, file.fileno(), watch)
                 self._check_unchanged(source, entry)
-        return self._info(entry)
+        return replace(self._info(entry), sha256=sha256)
 
     def read_range(self, path: str, start: int, length: int) -> tuple[FileInfo, bytes]:
         with _reported(path), self._opened(path) as (source, entry):
@@ -60,7 +61,7 @@ class LocalFiles:
         return None
 
     def upload(self, source: Path, path: str, *, condition: Condition = None, immutable: bool = False,
-               mark: str | None = None) -> FileInfo:
+               mark: str | None = None, sha256: str | None = None, watch: Watch | None = None) -> FileInfo:
         parts = self._parts(path)
         with source.open("rb") as file, _reported(path):
             self._check(condition, parts, path)
@@ -69,7 +70,10 @@ class LocalFiles:
                     self._check(condition, parts, path)
                     return self._info(self._tree.link(source, parts))
             with self._tree.unfinished() as (fd, name):
-                _copy(file.fileno(), fd)
+                if sha256 is None:
+                    copy_content(file.fileno(), fd, watch)
+                elif copy_digested(file.fileno(), fd, watch) != sha256:
+                    raise Damaged(path)
                 entry = self._tree.finish(fd, parts)
                 with self._tree.marked(entry, mark), self._tree.locked():
                     self._check(condition, parts, path)
@@ -147,20 +151,6 @@ class LocalFiles:
         path = "/".join(entry.parts)
         return FileInfo(f"{self._root}/{path}" if self._absolute else path, entry.size_bytes, entry.etag,
                         entry.changed_at)
-
-
-def _copy(source: int, target: int) -> None:
-    """All of one file to another, through descriptors at their starts."""
-    try:
-        while os.copy_file_range(source, target, 1 << 30):
-            pass
-    except OSError as error:
-        if error.errno not in NOT_IN_KERNEL:
-            raise
-    # Also what is left after an early zero, which some file systems answer where they cannot do it.
-    while chunk := os.read(source, CHUNK_BYTES):
-        while chunk:
-            chunk = chunk[os.write(target, chunk):]
 
 
 @contextmanager

@@ -16,10 +16,11 @@ from urllib3.exceptions import HTTPError
 
 from shared.deadlines import check_time
 from shared.errors import NotFound, PreconditionFailed, StorageRefused, Unavailable
-from shared.files import SMALL_BYTES, Condition, FileInfo, IfMatch
-from shared.files.minio_http import PAUSES_S, S3Connection, is_passing
+from shared.files import SMALL_BYTES, Condition, FileInfo, IfMatch, Watch
+from shared.files.minio_download import Download
+from shared.files.minio_http import PAUSES_S, Attempts, S3Connection, is_passing
 from shared.files.minio_upload import Upload
-from shared.files.transfer import CHUNK_BYTES, check_size, write_whole
+from shared.files.transfer import Arriving, write_whole
 
 METADATA = "x-amz-meta-"
 MARK = f"{METADATA}model-convert-mark"
@@ -52,24 +53,17 @@ class MinioFiles:
                     return None
                 raise
 
-    def download(self, path: str, target: Path, *, max_bytes: int) -> FileInfo:
-        with _reported(path):
-            return _repeated(lambda: self._fetch(path, target, max_bytes))
-
-    def _fetch(self, path: str, target: Path, max_bytes: int) -> FileInfo:
-        bucket, _, key = path.partition("/")
-        response = self._s3.streams.get_object(bucket, key)
-        try:
-            size_bytes = int(response.headers["content-length"])
-            check_size(path, size_bytes, max_bytes)
-            with write_whole(target) as file:
-                for chunk in response.stream(CHUNK_BYTES, decode_content=False):
-                    file.write(chunk)
-        except BaseException:
-            response.close()
-            raise
-        response.release_conn()
-        return FileInfo(path, size_bytes, response.headers["etag"].strip('"'))
+    def download(self, path: str, target: Path, *, max_bytes: int, etag: str | None = None,
+                 watch: Watch | None = None) -> FileInfo:
+        with _reported(path), write_whole(target) as file:
+            arriving = Arriving(file.fileno(), watch)
+            download, attempts = Download(self._s3, path, etag, max_bytes, arriving), Attempts()
+            while not download.is_whole:
+                try:
+                    download.receive()
+                except (HTTPError, MinioException) as error:
+                    attempts.failed(error, arriving.size_bytes)
+            return FileInfo(path, arriving.size_bytes, str(download.etag), sha256=arriving.finish())
 
     def read_range(self, path: str, start: int, length: int) -> tuple[FileInfo, bytes]:
         bucket, _, key = path.partition("/")
@@ -105,15 +99,15 @@ class MinioFiles:
                         metadata, found.version_id if found.version_id != "null" else None)
 
     def upload(self, source: Path, path: str, *, condition: Condition = None, immutable: bool = False,
-               mark: str | None = None) -> FileInfo:
-        bucket, _, key = path.partition("/")
+               mark: str | None = None, sha256: str | None = None, watch: Watch | None = None) -> FileInfo:
+        bucket = path.partition("/")[0]
         with source.open("rb") as file, _reported(path):
             size_bytes = os.fstat(file.fileno()).st_size
             if size_bytes > SMALL_BYTES:
                 self._check_early(condition, path)
             self._need_bucket(bucket)
             metadata = {} if mark is None else {MARK: mark}
-            with Upload(self._s3, bucket, key, file, size_bytes, condition, metadata) as upload:
+            with Upload(self._s3, path, file, condition, metadata, sha256, watch) as upload:
                 try:
                     etag = self._settle(upload, path, mark)
                 except S3Error as error:
@@ -147,22 +141,17 @@ class MinioFiles:
 
         An attempt whose answer was lost may have been stored. Then the next one finds our own object in its way.
         """
-        broken = False
-        for pause_s in (*PAUSES_S, None):
+        attempts = Attempts()
+        while True:
             try:
                 return upload.send()
             except S3Error as error:
-                if error.code in (*LOST, *ABSENT, "NoSuchUpload") and broken and (
+                if error.code in (*LOST, *ABSENT, "NoSuchUpload") and not attempts.is_first and (
                         self._has(path, upload.own_etag(), mark)):
                     return upload.own_etag()
-                if pause_s is None or not is_passing(error):
-                    raise
+                attempts.failed(error, upload.parts_sent)
             except (HTTPError, MinioException) as error:
-                if pause_s is None or not is_passing(error):
-                    raise
-            broken = True
-            time.sleep(pause_s)
-        raise AssertionError("the last attempt returns or raises")
+                attempts.failed(error, upload.parts_sent)
 
     def _has(self, path: str, etag: str, mark: str | None) -> bool:
         found = self.stat(path)

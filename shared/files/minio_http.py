@@ -24,6 +24,7 @@ from shared.errors import AppError
 from shared.files.transfer import CHUNK_BYTES
 
 PAUSES_S = (0.1, 0.4)  # before the second and the third attempt
+LONG_PAUSES_S = (0.1, 0.4, 1.6, 5.0, 10.0)  # of a transfer that would lose what it has
 IDLE_TIMEOUT = urllib3.Timeout(connect=10, read=60)  # of a transfer: the longest time without a byte
 CONNECTIONS = 32
 UNSIGNED = "UNSIGNED-PAYLOAD"  # as S3 calls a body whose hash is not a part of the signature
@@ -190,3 +191,26 @@ def is_passing(error: Exception) -> bool:
     if isinstance(error, S3Error):
         return error.response.status >= 500
     return isinstance(error, (ServerError, InvalidResponseError))
+
+
+class Attempts:
+    """Of one transfer. Those that bring it further do not count."""
+
+    def __init__(self) -> None:
+        self._done = self._in_vain = 0
+        self.is_first = True
+
+    def failed(self, error: Exception, done: int) -> None:
+        """Wait before the next attempt, or raise the error if there is to be none. `done` is how far the transfer has
+        come, and 0 where it has to begin again."""
+        self.is_first = False
+        further, self._done = done > self._done, max(done, self._done)
+        if further:
+            self._in_vain = 0
+        if not (is_passing(error) or (further and isinstance(error, HTTPError))):
+            raise error
+        pauses_s = LONG_PAUSES_S if done else PAUSES_S
+        if self._in_vain >= len(pauses_s):
+            raise error
+        time.sleep(pauses_s[self._in_vain])
+        self._in_vain += 1

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from shared.errors import InvalidRequest
-from shared.files import Condition, FileInfo, Files
+from shared.files import Condition, FileInfo, Files, Watch
 from shared.files.local import LocalFiles
 
 
@@ -29,8 +29,9 @@ class RoutedFiles:
     def stat(self, path: str) -> FileInfo | None:
         return self._files(path).stat(path)
 
-    def download(self, path: str, target: Path, *, max_bytes: int) -> FileInfo:
-        return self._files(path).download(path, target, max_bytes=max_bytes)
+    def download(self, path: str, target: Path, *, max_bytes: int, etag: str | None = None,
+                 watch: Watch | None = None) -> FileInfo:
+        return self._files(path).download(path, target, max_bytes=max_bytes, etag=etag, watch=watch)
 
     def read_range(self, path: str, start: int, length: int) -> tuple[FileInfo, bytes]:
         return self._files(path).read_range(path, start, length)
@@ -39,8 +40,9 @@ class RoutedFiles:
         return self._files(path).read_url(path, life_s, headers, public_url)
 
     def upload(self, source: Path, path: str, *, condition: Condition = None, immutable: bool = False,
-               mark: str | None = None) -> FileInfo:
-        return self._files(path).upload(source, path, condition=condition, immutable=immutable, mark=mark)
+               mark: str | None = None, sha256: str | None = None, watch: Watch | None = None) -> FileInfo:
+        return self._files(path).upload(source, path, condition=condition, immutable=immutable, mark=mark,
+                                        sha256=sha256, watch=watch)
 
     def touch(self, path: str) -> bool:
         return self._files(path).touch(path)

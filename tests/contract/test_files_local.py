@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -206,14 +207,15 @@ def test_a_root_that_is_no_folder_is_unavailable(source: Path, tmp_path: Path) -
 def test_a_file_that_grows_while_it_is_read_is_not_taken(files: LocalFiles, root: Path, source: Path, tmp_path: Path,
                                                          monkeypatch: pytest.MonkeyPatch) -> None:
     files.upload(source, "bucket/a")
-    copy = local._copy
+    copy = local.copy_digested
 
-    def copy_and_append(*descriptors: int) -> None:
-        copy(*descriptors)
+    def copy_and_append(*arguments: Any) -> str:
+        digest = copy(*arguments)
         with (root / "bucket" / "a").open("ab") as file:
             file.write(b"more")
+        return digest
 
-    monkeypatch.setattr(local, "_copy", copy_and_append)
+    monkeypatch.setattr(local, "copy_digested", copy_and_append)
     with pytest.raises(Unavailable) as caught:
         files.download("bucket/a", tmp_path / "out", max_bytes=99)
     assert "changed" in caught.value.detail and not (tmp_path / "out").exists()

@@ -18,6 +18,7 @@ class Verdict(Enum):
     SWALLOW = auto()  # a black hole: the connection stays
     LOSE_ANSWER = auto()  # it arrives; the connection is cut where the answer comes
     CUT = auto()  # it does not arrive, and the connection is cut
+    SPOIL = auto()  # it arrives with another last byte
 
 
 Judge = Callable[[bytes], Verdict | bytes]
@@ -25,6 +26,29 @@ Judge = Callable[[bytes], Verdict | bytes]
 
 def pass_all(_: bytes) -> Verdict:
     return Verdict.PASS
+
+
+class Way:
+    """One direction: how many bytes have passed, and after how many more the connection is cut."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.passed = self.cuts_left = self._every = self._next_cut = 0
+
+    def cut_after(self, size_bytes: int, times: int) -> None:
+        """So many times the connection that carries it breaks, each time after so many bytes more."""
+        with self._lock:
+            self._every, self._next_cut, self.cuts_left = size_bytes, self.passed + size_bytes, times
+
+    def pass_on(self, chunk: bytes) -> bool:
+        """Whether the connection stays after this chunk."""
+        with self._lock:
+            self.passed += len(chunk)
+            if not self.cuts_left or self.passed < self._next_cut:
+                return True
+            self.cuts_left -= 1
+            self._next_cut = self.passed + self._every
+            return False
 
 
 class Proxy:
@@ -40,6 +64,7 @@ class Proxy:
         self._sockets: set[socket.socket] = set()
         self._away = self._closed = False
         self.judge: Judge = pass_all
+        self.requests, self.answers = Way(), Way()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, name="proxy", daemon=True).start()
@@ -129,10 +154,16 @@ class Proxy:
                 return None
             if verdict is Verdict.LOSE_ANSWER:
                 loses_answer.set()
+            if verdict is Verdict.SPOIL:
+                chunk = chunk[:-1] + bytes([chunk[-1] ^ 1])
             if verdict is not Verdict.SWALLOW:
                 server.sendall(chunk)
+            if not self.requests.pass_on(chunk):
+                return None
         return None
 
     def _forward_answers(self, client: socket.socket, server: socket.socket, loses_answer: threading.Event) -> None:
         while (chunk := server.recv(CHUNK_BYTES)) and not loses_answer.is_set():
             client.sendall(chunk)
+            if not self.answers.pass_on(chunk):
+                return
