@@ -32,8 +32,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from shared.cached import MANIFEST_LIMIT_BYTES, blob_path, manifest_path
-from shared.digests import file_digest
-from shared.errors import NotFound, PayloadTooLarge, PreconditionFailed, Unavailable
+from shared.errors import Damaged, NotFound, PayloadTooLarge, PreconditionFailed, Unavailable
 from shared.files import SMALL_BYTES, Files, IfAbsent
 from worker.results import StageResult, check_files, damaged, link_or_copy, place_files, seal
 
@@ -170,6 +169,9 @@ class StageCache:
                         found.add(name)
         except FileNotFoundError as error:
             raise damaged(result) from error
+        except Damaged as error:
+            self.discard(result.key)
+            raise damaged(result) from error
         with self._scratch_folder() as scratch:
             manifest, path = scratch / MANIFEST, self._manifest_path(result.key)
             manifest.write_text(json.dumps(asdict(result)))
@@ -182,22 +184,22 @@ class StageCache:
                 break
         for name in found:  # a client may have wanted the result gone that they were there for
             if self._files.stat(blob := self._blob_path(result.files[name])) is None:
-                self._files.upload(folder / name, blob, immutable=True)
+                self._files.upload(folder / name, blob, immutable=True, sha256=result.files[name]["sha256"])
         self._mark_shared(result.key)
 
     def _share_file(self, source: Path, about: dict[str, Any]) -> bool:
         """Whether the blob was there before. It is new afterwards: what is old and named by no manifest may go."""
-        path = self._blob_path(about)
+        path, sha256 = self._blob_path(about), about["sha256"]
         if about["size_bytes"] <= SMALL_BYTES:
             try:
-                self._files.upload(source, path, condition=IfAbsent(), immutable=True)
+                self._files.upload(source, path, condition=IfAbsent(), immutable=True, sha256=sha256)
             except PreconditionFailed:
-                self._files.upload(source, path, immutable=True)
+                self._files.upload(source, path, immutable=True, sha256=sha256)
                 return True
             return False
         stored = self._files.stat(path)
         if stored is None or stored.size_bytes != about["size_bytes"] or not self._files.touch(path):
-            self._files.upload(source, path, immutable=True)
+            self._files.upload(source, path, immutable=True, sha256=sha256)
             return False
         return True
 
@@ -251,6 +253,11 @@ class StageCache:
             with suppress(FileNotFoundError):
                 (self._entry(key) / SHARED).unlink()
 
+    def discard(self, key: str) -> None:
+        """Remove the local entry, whoever holds it: something of it is damaged."""
+        logger.warning("a cached result is damaged on this machine: %s", key)
+        self._remove(key)
+
     def purge(self, key: str) -> bool:
         """Remove the local entry; False where a claim holds it."""
         return self._remove_unless_held(key) or not self._entry(key).exists()
@@ -293,8 +300,8 @@ class StageCache:
             for name, about in result.files.items():
                 target = folder / name
                 target.parent.mkdir(parents=True, exist_ok=True)
-                self._files.download(self._blob_path(about), target, max_bytes=about["size_bytes"])
-                if file_digest(target) != about["sha256"]:
+                found = self._files.download(self._blob_path(about), target, max_bytes=about["size_bytes"])
+                if found.sha256 != about["sha256"]:
                     raise damaged(result)
         except (NotFound, PayloadTooLarge) as error:
             logger.warning("a cached result is damaged, its stage will run again: %s", result.key)

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,8 @@ class CoreContext:
     """`inputs` are the results of the stages that the stage declares, `input_dirs` their files, `parameters` those that
     it declares. `stages` are the task's, `records` and `results` those of the finished ones, `toolchains` this
     machine's, by environment. `origin` are the versions of the objects that the stage's key names. `publication` is
-    where the claim writes its output. `report` raises `Interrupted` if the task is not to go on.
+    where the claim writes its output. `report` raises `Interrupted` if the task is not to go on. In `digests` the stage
+    leaves the SHA-256 of those of its files that it has digested already, by their names below `output_dir`.
 
     With `precision: "auto"` `task`, `stages`, `records` and `results` are those of one attempt, as a task of that
     precision would have them. `requested` are the parameters that were sent, `attempts` tells what was tried."""
@@ -50,3 +51,4 @@ class CoreContext:
     report: Callable[[float, str], None]
     requested: dict[str, Any]
     attempts: list[Attempted] | None = None
+    digests: dict[str, str] = field(default_factory=dict)

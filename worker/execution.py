@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,8 @@ def run_child(host: ToolHost, entry: str, folder: Path, job: dict[str, Any], lim
             logger.warning("a stage was killed from outside, it runs again", extra={"entry": entry})
 
 
-def describe(key: str, stage: Stage, out: Path, run: StageRun, toolchain: Toolchain | None) -> StageResult:
-    """The result of a run whose files lie below `out`."""
-    return StageResult(key, stage.name, describe_files(out), run.facts, run.seconds, run.peak_memory_bytes,
+def describe(key: str, stage: Stage, out: Path, run: StageRun, toolchain: Toolchain | None,
+             digests: Mapping[str, str] | None = None) -> StageResult:
+    """The result of a run whose files lie below `out`; the `digests` of some are known."""
+    return StageResult(key, stage.name, describe_files(out, digests), run.facts, run.seconds, run.peak_memory_bytes,
                        toolchain.versions if toolchain else {})

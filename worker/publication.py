@@ -14,7 +14,7 @@ from pathlib import Path
 from shared import reasons as common
 from shared.documents import Task
 from shared.errors import ConversionFailed, PreconditionFailed
-from shared.files import Condition, FileInfo, Files, IfAbsent, IfMatch
+from shared.files import Condition, FileInfo, Files, IfAbsent, IfMatch, Watch
 from shared.marks import (
     is_outdated,
     is_superseded,
@@ -68,22 +68,28 @@ class Publication:
             self._seen = seen | dict(zip(others, pool.map(self._look_at, others), strict=True))
         return True
 
-    def put_all(self, uploads: dict[str, Path], between: Callable[[], None]) -> None:
-        """Write the output's objects, `{path: file}`. The manifest goes first and alone: of two claims that want to
-        write the same objects one writes it, and the other has written nothing. The file at `output_path` goes last.
-        `between` is called before that, and may raise.
+    def put_all(self, uploads: dict[str, Path], digests: dict[str, str], watch: Callable[[str, int], None]) -> None:
+        """Write the output's objects, `{path: file}`, which have these SHA-256, `{path: digest}`. The manifest goes
+        first and alone: of two claims that want to write the same objects one writes it, and the other has written
+        nothing. The file at `output_path` goes last.
+        `watch` hears how many bytes have gone to which of them, from several threads; what it raises ends it all.
 
         Raises:
             ConversionFailed: `output_conflict`, somebody else wrote there meanwhile.
+            Damaged: a file is not what its digest says.
         """
         first, last = paths_beside(self._task)[MANIFEST], self._task.output_path
-        self._put(uploads[first], first)
+
+        def put(path: str) -> None:
+            watch(path, 0)
+            self._put(uploads[path], path, digests[path], lambda size_bytes: watch(path, size_bytes))
+
+        put(first)
         others = [path for path in uploads if path not in (first, last)]
         with ThreadPoolExecutor(max(1, len(others))) as pool:  # their round trips side by side
-            for done in [pool.submit(self._put, uploads[path], path) for path in others]:
+            for done in [pool.submit(put, path) for path in others]:
                 done.result()
-        between()
-        self._put(uploads[last], last)
+        put(last)
 
     def written(self, path: str) -> FileInfo:
         """The object that this claim has written there."""
@@ -115,11 +121,11 @@ class Publication:
             raise _conflict(common.OUTPUT_UNSETTLED(path=path, task_id=mark.task_id))
         return info
 
-    def _put(self, source: Path, path: str) -> None:
+    def _put(self, source: Path, path: str, sha256: str, watch: Watch) -> None:
         seen = self._published.get(path, self._seen_at(path))
         condition: Condition = IfAbsent() if seen is None else IfMatch(seen.etag)
         try:
-            self._published[path] = self._upload(source, path, condition)
+            self._published[path] = self._upload(source, path, condition, sha256, watch)
         except PreconditionFailed as error:
             raise _conflict(reasons.OUTPUT_CONFLICT(path=path)) from error
 
@@ -128,10 +134,10 @@ class Publication:
             raise RuntimeError("nothing is written before the claim has looked at its output")
         return self._seen[path]
 
-    def _upload(self, source: Path, path: str, condition: Condition) -> FileInfo:
+    def _upload(self, source: Path, path: str, condition: Condition, sha256: str, watch: Watch) -> FileInfo:
         mark = write_mark(self._mark, path)
         try:
-            return self._files.upload(source, path, condition=condition, mark=mark)
+            return self._files.upload(source, path, condition=condition, mark=mark, sha256=sha256, watch=watch)
         except PreconditionFailed:
             # It may be an earlier claim's object, whose worker is slow. This look comes before the question whether the
             # claim still holds, so that what a later claim writes after the look stays.
@@ -139,7 +145,7 @@ class Publication:
             if (there is not None and not is_outdated(read_mark(there), self._task)) or not self._is_ours():
                 raise
             condition = IfMatch(there.etag) if there else IfAbsent()
-            return self._files.upload(source, path, condition=condition, mark=mark)
+            return self._files.upload(source, path, condition=condition, mark=mark, sha256=sha256, watch=watch)
 
 
 def _conflict(refusal: Refusal) -> ConversionFailed:

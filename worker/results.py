@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 import os
-import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from shared.digests import canonical_digest, file_digest
 from shared.errors import NotFound
+from shared.files.transfer import copy_file
 
 SEAL_NS = 10**18  # every kept file's time of change: whoever writes to it, through whichever link, breaks the seal
 
@@ -33,11 +34,13 @@ class StageResult:
         return canonical_digest({"files": {name: f["sha256"] for name, f in self.files.items()}, "facts": self.facts})
 
 
-def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
-    """`{relative name: {"sha256", "size_bytes"}}` of every regular file below `folder`."""
+def describe_files(folder: Path, digests: Mapping[str, str] | None = None) -> dict[str, dict[str, Any]]:
+    """`{relative name: {"sha256", "size_bytes"}}` of every regular file below `folder`. Files are not read whose
+    `digests` are known."""
     found = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-    return {path.relative_to(folder).as_posix(): {"sha256": file_digest(path), "size_bytes": path.stat().st_size}
-            for path in found}
+    known = digests or {}
+    return {name: {"sha256": known.get(name) or file_digest(path), "size_bytes": path.stat().st_size}
+            for path in found for name in [path.relative_to(folder).as_posix()]}
 
 
 def link_or_copy(source: Path, target: Path) -> None:
@@ -46,13 +49,13 @@ def link_or_copy(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError:
-        shutil.copy2(source, target)  # with the seal
+        copy_file(source, target)  # with the seal
 
 
 def _copy(source: Path, target: Path) -> None:
     """For a model's external data: onnx 1.21 and later refuse a data file that has a second hard link."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy2(source, target)
+    copy_file(source, target)
 
 
 def check_files(result: StageResult, folder: Path) -> None:

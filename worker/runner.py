@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.documents import StageRecord, Task, TaskResult
-from shared.errors import ConversionFailed, NotFound
+from shared.errors import ConversionFailed, Damaged, NotFound
 from shared.rules.bilingual import Bilingual
 from worker import reasons
 from worker.attempt_table import make_rows, none_passes, time_is_over
@@ -200,12 +200,18 @@ class TaskRunner:
         input_dirs = {name: folder / "in" / name for name in step.inputs}
         for name, path in input_dirs.items():
             self._place(step.inputs[name], path)
+        digests: dict[str, str] = {}
         if stage.environment == CORE:
-            run = self._run_core(step, out, input_dirs, versions)
+            try:
+                run = self._run_core(step, out, input_dirs, versions, digests)
+            except Damaged as error:  # what it was to publish is not what was compiled
+                for name in step.inputs.values():
+                    self._tools.cache.discard(self._results[name].key)
+                raise ResultLost(error.text) from error
         else:
             job = make_job(stage, step.parameters, out, step.pick(self._results), input_dirs, self._tools.threads)
             run = self._run_child(step, folder / "run", job)
-        result = describe(key, stage, out, run, self._tools.toolchains.get(stage.environment))
+        result = describe(key, stage, out, run, self._tools.toolchains.get(stage.environment), digests)
         if stage.cached:
             result, hold = self._tools.cache.keep(result, out)
             self._holds.enter_context(hold)
@@ -220,7 +226,8 @@ class TaskRunner:
                 known.pop(name, None)
             raise ResultLost(error.text) from error
 
-    def _run_core(self, step: Step, out: Path, input_dirs: dict[str, Path], versions: dict[str, Any]) -> StageRun:
+    def _run_core(self, step: Step, out: Path, input_dirs: dict[str, Path], versions: dict[str, Any],
+                  digests: dict[str, str]) -> StageRun:
         def report(percent: float, text: str) -> None:
             self._report(step, percent, text)
             if self._control.wanted is Wanted.STOP or self._control.give_up:
@@ -234,7 +241,7 @@ class TaskRunner:
             records=attempt.records(self._recorder.records), results=attempt.pick(self._results),
             toolchains=self._tools.toolchains, parameters=declared(step.stage, step.parameters), origin=versions,
             publication=self._publication, report=report, requested=self._task.parameters,
-            attempts=make_rows(attempts, self._results) if attempts.is_auto else None))
+            attempts=make_rows(attempts, self._results) if attempts.is_auto else None, digests=digests))
         return StageRun(facts, round(time.monotonic() - started, 3), 0)
 
     def _run_child(self, step: Step, folder: Path, job: dict[str, Any]) -> StageRun:

@@ -224,7 +224,9 @@ class FilesByContent(FilesThat):
         if seen is None or (there and (there.etag, there.mark) == (seen.etag, seen.mark)):
             super().delete(path)
 
-    def download(self, path: str, target: Path, **options: Any) -> FileInfo:
+    def download(self, path: str, target: Path, *, etag: str | None = None, **options: Any) -> FileInfo:
+        if etag is not None and (found := self.stat(path)) and found.etag != etag:
+            raise PreconditionFailed(path)
         info = super().download(path, target, **options)
         return replace(info, etag=hashlib.md5(target.read_bytes()).hexdigest())
 

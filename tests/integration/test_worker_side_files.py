@@ -212,7 +212,7 @@ def download(bench: Bench, tmp_path: Path) -> Callable[..., dict[str, Any]]:
         (tmp_path / "out").mkdir(exist_ok=True)
         return side_files.run(SimpleNamespace(
             files=bench.files, output_dir=tmp_path / "out", origin=origin, report=lambda percent, text: None,
-            parameters=parameters or {"calibration": "models/set"},
+            parameters=parameters or {"calibration": "models/set"}, digests={},
             settings=SimpleNamespace(max_model_bytes=limit_bytes)))
 
     return run

@@ -1,11 +1,8 @@
 """Whether what was fetched is what the client has announced: the SHA-256 of POST /uploads."""
 from __future__ import annotations
 
-from pathlib import Path
-
 from pydantic import ValidationError
 
-from shared.digests import file_digest
 from shared.errors import ConversionFailed
 from shared.files import Files
 from shared.uploads.records import given_digests
@@ -26,10 +23,12 @@ def read_digests(files: Files, path: str) -> dict[str, str]:
         raise ConversionFailed(reasons.RECORD_UNREADABLE(path=path)) from error
 
 
-def check_digest(given: dict[str, str], path: str, fetched: Path) -> None:
-    """Raises:
+def check_digest(given: dict[str, str], path: str, found: str) -> None:
+    """`found` is the digest of what was fetched.
+
+    Raises:
         ConversionFailed: `input_digest_mismatch`.
     """
     wanted = given.get(path)
-    if wanted is not None and (found := file_digest(fetched)) != wanted:
+    if wanted not in (None, found):
         raise ConversionFailed(reasons.OTHER_DIGEST(path=path, wanted=wanted, found=found))

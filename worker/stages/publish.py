@@ -25,6 +25,7 @@ from worker.context import CoreContext
 from worker.manifest import make_manifest
 from worker.report import make_report, render
 from worker.stages import reasons
+from worker.stages.transfers import Progress
 
 
 def run(context: CoreContext) -> dict[str, Any]:
@@ -35,6 +36,7 @@ def run(context: CoreContext) -> dict[str, Any]:
         ConversionFailed: `artefact_missing`, the stage before left no file of the kind that the target declares;
             `output_conflict`, a result would be written over an object that the task has read, or as
             `worker.publication.Publication.put_all` says.
+        Damaged: the artefact is not what was compiled.
     """
     artefact_stage = next(iter(context.inputs))
     artefact, folder = context.inputs[artefact_stage], context.input_dirs[artefact_stage]
@@ -52,9 +54,10 @@ def run(context: CoreContext) -> dict[str, Any]:
     for suffix, text in contents.items():
         uploads[beside[suffix]] = context.output_dir / suffix.lstrip(".")
         uploads[beside[suffix]].write_text(text, encoding="utf-8")
-    context.publication.put_all(uploads, lambda: context.report(80, "companions"))
     digests = {path: artefact.files[name]["sha256"] for path, name in names.items()}
     digests |= {beside[suffix]: hashlib.sha256(text.encode()).hexdigest() for suffix, text in contents.items()}
+    progress = Progress(context.report, sum(file.stat().st_size for file in uploads.values()))
+    context.publication.put_all(uploads, digests, progress.note)
     verify = context.inputs.get("verify")
     return {"path": context.task.output_path, "files": list(names), "sha256": report.artefact[0].sha256,
             "size_bytes": sum(file.size_bytes for file in report.artefact), "manifest_path": beside[MANIFEST],

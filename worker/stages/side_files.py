@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
 from typing import Any
 
-from shared.errors import ConversionFailed, NotFound, PayloadTooLarge
+from shared.errors import ConversionFailed, NotFound, PayloadTooLarge, PreconditionFailed
 from shared.files import FileInfo, Files
 from shared.files.named import find_named
 from shared.rules.calibration import MAX_FILES
@@ -61,13 +61,14 @@ def _download(context: CoreContext, max_bytes: int, parameter: str, path: str, e
     target = context.output_dir / parameter / name
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        info = context.files.download(path, target, max_bytes=max_bytes)
+        info = context.files.download(path, target, max_bytes=max_bytes, etag=etag)
     except NotFound as error:
         raise InputChanged(reasons.REMOVED_MEANWHILE(path=path)) from error
     except PayloadTooLarge as error:
         raise _too_large(parameter, context.settings.max_model_bytes) from error
-    if info.etag != etag:
-        raise InputChanged(reasons.WRITTEN_MEANWHILE(path=path))
+    except PreconditionFailed as error:
+        raise InputChanged(reasons.WRITTEN_MEANWHILE(path=path)) from error
+    context.digests[f"{parameter}/{name}"] = str(info.sha256)
     return info.size_bytes
 
 
