@@ -3,7 +3,8 @@
 The script of a stage may say: `gate` (a file to wait for; with the process's id at its end it lets that run alone
 through), `seconds`, `burn` (CPU, without end, in a grandchild as well), `eat` (memory, without end), `fill_bytes` (of
 disk), `family` (a file for the ids of processes that ignore SIGTERM, some in sessions of their own), `size_bytes` (of
-the artefact).
+the artefact). With `data` prepare hands on the model's external data file of that name, and compile makes it the
+artefact's last file.
 """
 import os
 import signal
@@ -18,8 +19,10 @@ SLEEPER = [sys.executable, "-c",
 def prepare(job):
     with open(os.path.join(job["inputs"]["fetch"]["dir"], "model.onnx"), "rb") as file:
         data = file.read()
-    play(job, "prepare")
+    script = play(job, "prepare")
     write(job, "prepared", data[::-1])
+    if script.get("data"):
+        copy(job, "fetch", script["data"], script["data"])
     return {"size": len(data)}
 
 
@@ -30,12 +33,20 @@ def compile_model(job):
     for suffix in script["suffixes"]:
         write(job, "model" + suffix, suffix.encode() + data + job["parameters"]["tag"].encode()
               + b"\0" * script.get("size_bytes", 0))
+    if script.get("data"):
+        copy(job, "prepare", script["data"], "model" + script["suffixes"][-1])
     return {}
 
 
 def verify(job):
     play(job, "verify")
     return {"skipped": True}
+
+
+def copy(job, stage, name, target):
+    """In little memory, with its holes."""
+    subprocess.run(["cp", "--sparse=always", os.path.join(job["inputs"][stage]["dir"], name),
+                    os.path.join(job["output_dir"], target)], check=True)
 
 
 def write(job, name, data):
