@@ -29,7 +29,7 @@ class FileInfo:
     mark: str | None = field(default=None, compare=False)
     metadata: Mapping[str, str] = field(default_factory=dict, compare=False)
     version: str | None = field(default=None, compare=False)
-    sha256: str | None = field(default=None, compare=False)
+    sha256: str | None = field(default=None, compare=False, kw_only=True)
 
 
 @dataclass(frozen=True)

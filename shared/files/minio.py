@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from minio.commonconfig import REPLACE, CopySource, Tags
+from minio.commonconfig import Tags
 from minio.error import InvalidResponseError, MinioException, S3Error
 from urllib3.exceptions import HTTPError
 
@@ -19,6 +19,7 @@ from shared.errors import NotFound, PreconditionFailed, StorageRefused, Unavaila
 from shared.files import SMALL_BYTES, Condition, FileInfo, IfMatch, Watch
 from shared.files.minio_download import Download
 from shared.files.minio_http import PAUSES_S, Attempts, S3Connection, is_passing
+from shared.files.minio_touch import touch
 from shared.files.minio_upload import Upload
 from shared.files.transfer import Arriving, write_whole
 
@@ -169,14 +170,14 @@ class MinioFiles:
         self._known_buckets.add(bucket)
 
     def touch(self, path: str) -> bool:
-        """A copy onto itself, which the server makes; of a large object in parts, hence without a limit in all."""
         bucket, _, key = path.partition("/")
         try:
             with _reported(path):
-                _repeated(lambda: self._s3.streams.copy_object(bucket, key, CopySource(bucket, key),
-                                                               metadata_directive=REPLACE))
+                _repeated(lambda: touch(self._s3, bucket, key))
         except NotFound:
             return False
+        except PreconditionFailed:
+            pass  # somebody has written or touched it meanwhile: it is new
         return True
 
     def tag(self, path: str, tags: Mapping[str, str]) -> None:

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 from minio.error import MinioException, S3Error, ServerError
 from urllib3.exceptions import HTTPError
+from urllib3.response import BaseHTTPResponse
 
 from shared.errors import Damaged
 from shared.files import Condition, IfMatch, Watch
@@ -108,7 +109,7 @@ class Upload:
     def _send_parts(self) -> None:
         if not self._upload_id:
             answer = self._s3.send("POST", self._bucket, self._key, query={"uploads": ""}, headers=self._metadata)
-            self._upload_id = _text(answer.data, "UploadId")
+            self._upload_id = answered(answer, "UploadId")
             self._etags.clear()
             self._digest = hashlib.sha256()
         for start in range(len(self._etags) * self._part_bytes, self._size_bytes, self._part_bytes):
@@ -120,15 +121,9 @@ class Upload:
                 self._digest = part.sha256
 
     def _join_parts(self) -> str:
-        root = ElementTree.Element("CompleteMultipartUpload")
-        for number, etag in enumerate(self._etags, start=1):
-            part = ElementTree.SubElement(root, "Part")
-            ElementTree.SubElement(part, "PartNumber").text = str(number)
-            ElementTree.SubElement(part, "ETag").text = f'"{etag}"'
-        answer = self._s3.send("POST", self._bucket, self._key, query={"uploadId": self._upload_id},
-                               headers=self._condition, body=ElementTree.tostring(root))
+        etag = join_parts(self._s3, self._bucket, self._key, self._upload_id, self._etags, self._condition)
         self._upload_id = ""
-        return _text(answer.data, "ETag").strip('"')
+        return etag
 
     def _put(self, section: _Section, headers: dict[str, str], query: dict[str, str]) -> str:
         headers = headers | {"Content-Length": str(section.size_bytes), "Content-Type": "application/octet-stream"}
@@ -180,5 +175,19 @@ class _DigestedSection(_Section):
         return chunk
 
 
-def _text(xml: bytes, name: str) -> str:
-    return ElementTree.fromstring(xml).findtext(f"s3:{name}", "", NAMESPACE)
+def join_parts(s3: S3Connection, bucket: str, key: str, upload_id: str, etags: list[str], condition: dict[str, str],
+               ) -> str:
+    """Make the parts the object; its etag."""
+    root = ElementTree.Element("CompleteMultipartUpload")
+    for number, etag in enumerate(etags, start=1):
+        part = ElementTree.SubElement(root, "Part")
+        ElementTree.SubElement(part, "PartNumber").text = str(number)
+        ElementTree.SubElement(part, "ETag").text = f'"{etag}"'
+    answer = s3.send("POST", bucket, key, query={"uploadId": upload_id}, headers=condition,
+                     body=ElementTree.tostring(root))
+    return answered(answer, "ETag").strip('"')
+
+
+def answered(answer: BaseHTTPResponse, name: str) -> str:
+    """A field of an answer in XML."""
+    return ElementTree.fromstring(answer.data).findtext(f"s3:{name}", "", NAMESPACE)

@@ -6,13 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from shared.errors import Damaged, PreconditionFailed
-from shared.files import Files
+from shared.files import Files, minio_touch
 
 pytest_plugins = ["tests.contract.files_backends"]
 
@@ -134,3 +135,19 @@ def test_an_interrupted_upload_leaves_what_was_there(url: str, files: Files, sto
         upload.send_signal(signal.SIGKILL)
         upload.communicate()
     assert list(files.find(bucket)) == [old] and files.read_range(f"{bucket}/a", 0, 9)[1] == b"old"
+
+
+@pytest.mark.parametrize("size", [0, 3, 12 * MIB])
+def test_a_touched_object_is_newer_and_the_same(files: Files, store: Callable, bucket: str, tmp_path: Path, size: int,
+                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    """The largest in parts, as those beyond 512 MiB."""
+    monkeypatch.setattr(minio_touch, "PART_BYTES", 5 * MIB)
+    content = os.urandom(size)
+    before = store(f"{bucket}/a b+%2F中", content)
+    first = files.stat(before.path).modified_at
+    deadline = time.monotonic() + 30.0
+    while files.stat(before.path).modified_at == first and time.monotonic() < deadline:
+        assert files.touch(before.path)  # a store may tell whole seconds only
+    assert files.stat(before.path).modified_at > first
+    assert files.read_range(before.path, 0, 1 << 30)[1] == content
+    assert not files.touch(f"{bucket}/none")
