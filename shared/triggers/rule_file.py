@@ -154,7 +154,7 @@ def _check_request(rule: Rule, at: Place, settings: Settings) -> Iterator[Wrong]
         if complete:
             build_tasks(request, settings)
     except InvalidRequest as error:
-        field = next((name for name in ("output_path", "callback_url") if name in error.en), None)
+        field = next((name for name in ("callback_url", "output_path") if name in error.en), None)
         where = {"output_path": "output_prefix", None: "prefix"}.get(field, field)
         yield Wrong((*at, str(where)), Bilingual(error.zh, error.en))
 

@@ -1,12 +1,14 @@
 """The rules' file: what is wrong in it is told with line and field, and what `check` says of an object."""
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from infra import triggers
+from shared.creation.requests import CreateTask
 from shared.deps import close_all
 from shared.settings import read_settings
 from shared.triggers.rule_file import WrongRules, read_rules
@@ -92,6 +94,15 @@ def test_what_is_wrong_is_told_with_its_line_and_its_field(tmp_path: Path, old: 
 def test_everything_that_is_wrong_is_told_at_once_by_line(tmp_path: Path) -> None:
     text = RIGHT.replace('"low"', '"urgent"').replace('name = "boards"', 'name = "a b"')
     assert [line.split(":")[0] for line in wrongs(tmp_path, text)] == ["8", "12"]
+
+
+def test_the_example_of_the_page_on_rules_is_right(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "rules.md").read_text()
+    (example,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    if "callback_url" not in CreateTask.model_fields:
+        example = re.sub("callback_url.*", "", example)
+    rules = read_rules(write(tmp_path, example), read_settings({}))
+    assert [rule.name for rule in rules] == ["models-in", "detectors", "boards"] and not rules[2].existing
 
 
 def test_broken_toml_is_told_with_its_line(tmp_path: Path) -> None:
