@@ -4,7 +4,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
@@ -258,9 +258,14 @@ class Quantized(StrictModel):
         return self
 
 
-def object_parameters(platform: Platform) -> list[str]:
+def object_parameters(platform: Platform) -> tuple[str, ...]:
     """The parameters that name an object or a prefix; one within another with a dot, as `get_parameter` takes it."""
-    return [*_objects_of(platform.parameters)]
+    return _object_names(platform.parameters)
+
+
+@lru_cache(maxsize=64)
+def _object_names(model: type[BaseModel]) -> tuple[str, ...]:
+    return (*_objects_of(model),)
 
 
 def _objects_of(model: type[BaseModel], prefix: str = "") -> Iterator[str]:

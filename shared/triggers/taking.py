@@ -148,17 +148,16 @@ def _take_by(rule: Rule, upload: Upload, data: Companions) -> Taken:
         return _ignored(found, reasons.DELETED)
     try:
         request = build_request(rule, found.bucket, upload.key, wishes_of(upload), key)
-        tasks = build_tasks(request, settings)
+        busy = _busy_output(build_tasks(request, settings)) if rule.output_prefix is not None else None
+        if busy:
+            return _ignored(found, busy, later=True)
+        created = create_tasks(request, source=Source(
+            bucket=found.bucket, key=upload.key, etag=model.etag, version=model.version, rule=rule.name,
+            sidecar=upload.sidecar.path if upload.sidecar else None, request_key=key))
     except NotUsable as error:
         return _ignored(found, error.text)
     except InvalidRequest as error:
         return _ignored(found, reasons.WRONG_REQUEST(rule=rule.name, why=_text_of(error)))
-    if busy := _busy_output(tasks):
-        return _ignored(found, busy, later=True)
-    try:
-        created = create_tasks(request, source=Source(
-            bucket=found.bucket, key=upload.key, etag=model.etag, version=model.version, rule=rule.name,
-            sidecar=upload.sidecar.path if upload.sidecar else None, request_key=key))
     except (Conflict, NotFound) as error:
         if tasks := earlier_tasks(key):  # another door was faster, with another version of the rules
             return Taken(found, tuple(task.id for task in tasks))
