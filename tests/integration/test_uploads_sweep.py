@@ -123,7 +123,7 @@ def test_data_that_comes_between_the_listing_and_its_model_is_found(uploads: Upl
             uploads.put("intel/m.onnx", model)
             assert "waits for" in str(uploads.take_one("intel/m.onnx").ignored)
             uploads.put("intel/weights.bin", data)
-        return known(files, settings)  # type: ignore[arg-type]
+        return known(files, settings)
     uploads.put("intel/weights.bin", data)
     monkeypatch.setattr(sweep, "known_digests", racing)
     assert uploads.sweep()[:1] == ["intel/weights.bin"]
@@ -148,7 +148,7 @@ def test_a_pass_that_is_cut_off_goes_on_with_the_next(uploads: Uploads, monkeypa
         calls.append(found)
         if len(calls) == 3:
             raise Unavailable("store")
-        return take(found)  # type: ignore[arg-type]
+        return take(found)
     with monkeypatch.context() as patch:
         patch.setattr(sweep, "take", failing)
         with pytest.raises(Unavailable):
