@@ -12,6 +12,7 @@ import sys
 from shared.cached.collector import Collector, Report
 from shared.deps import close_all, get_files, get_store
 from shared.errors import Unavailable
+from shared.lifetimes.passes import Lifetimes, Removed
 from shared.settings import PREFIX, get_settings
 
 
@@ -24,20 +25,25 @@ def main() -> int:
         cli.error(f"only {PREFIX}{named.pop()} is set: the store and the bucket have to be the same service's")
     try:
         report = Collector(get_files(), get_store(), get_settings(), dry_run=args.dry_run).run()
+        removed = Lifetimes(get_files(), get_store(), get_settings(), dry_run=args.dry_run).run()
         given = 0 if args.dry_run else get_store().tidy(all_at_once=True)
     except Unavailable as error:
         print(f"it did not come to its end: {error}", file=sys.stderr)
         return 1
     finally:
         close_all()
-    print(describe(report, given, dry_run=args.dry_run))
+    print(describe(report, removed, given, dry_run=args.dry_run))
     return 0
 
 
-def describe(report: Report, given: int, *, dry_run: bool) -> str:
-    """A line for each kind."""
+def describe(report: Report, removed: Removed, given: int, *, dry_run: bool) -> str:
+    """A line for each kind, and for each task and upload."""
     done = "would remove" if dry_run else "removed"
     lines = [f"{done} {count} {kind}, {size(report.sizes[kind])}" for kind, count in sorted(report.counts.items())]
+    lines += [f"{done} {count} {kind}" for kind, count in sorted(removed.counts.items())]
+    lines += [f"  {line}" for line in removed.lines]
+    if removed.waiting:
+        lines.append(f"{removed.waiting} unused uploads go at the next run, from a minute on: nobody can name them now")
     if not lines:
         lines.append(f"{done} nothing")
     if given:

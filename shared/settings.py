@@ -40,6 +40,13 @@ Counts = Annotated[dict[Annotated[str, Field(min_length=1)], Annotated[int, Fiel
                    BeforeValidator(_split_numbers)]
 
 
+def _or_off(value: object) -> object:
+    return None if value == "off" else value
+
+
+Life = Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_or_off)]
+
+
 def cache_home() -> Path:
     """The user's cache folder for everything that this service and its tools download, build or keep."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "model-convert"
@@ -70,6 +77,10 @@ class Settings(BaseModel):
                                                     "without it only models-in/<platform>/<chip>/ does")
     triggers_every_s: float = Field(60.0, gt=0, description="how often the rules' prefixes are listed for uploads that "
                                                             "no event told of; of a local folder every second")
+    task_life_s: Life = Field(None, description="tasks that ended so long ago are deleted, unless another task names "
+                                                "their results; off is for ever")
+    upload_life_s: Life = Field(None, description="uploads go that no task names, so long after the last of them was "
+                                                  "written; off is for ever")
     max_body_bytes: int = Field(1 << 20, gt=0)
     max_model_bytes: int = Field(8 << 30, gt=0)
 

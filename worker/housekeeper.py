@@ -1,7 +1,8 @@
 """What a worker does beside its tasks so that nothing grows for ever.
 
-It tells which results are in use, hears which are gone, removes from the cache bucket what nobody needs, and lets the
-store's file shrink. In a thread of its own, in small steps: no claim waits for it, and no reaping.
+It tells which results are in use, hears which are gone, removes from the cache bucket what nobody needs, removes tasks
+and uploads whose lifetimes are over, and lets the store's file shrink. In a thread of its own, in small steps: no claim
+waits for it, and no reaping.
 """
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from shared.cached.notices import LIFE_S, find_notices, read_notice, write_notic
 from shared.cached.turns import Turns
 from shared.errors import Unavailable
 from shared.files import Files
+from shared.lifetimes.passes import Lifetimes
 from shared.settings import Settings
 from shared.store import Store
 from worker.cache import StageCache
@@ -37,6 +39,7 @@ class Housekeeper:
         self._turns = Turns(files, settings.cache_bucket, settings.gc_every_s)
         self._collector = Collector(files, store, settings, pause=self._breathe)
         self._deletions = Deletions(files, store, settings)
+        self._lifetimes = Lifetimes(files, store, settings, pause=self._breathe)
         self._heard: set[str] = set()  # notices
         self._purging: set[str] = set()  # keys of copies here that are to go
         self._purged_tasks: set[str] = set()
@@ -100,6 +103,9 @@ class Housekeeper:
         if not self._turns.take(self._purge_asked_at):
             return
         log_report(self._collector.run())
+        removed = self._lifetimes.run()
+        if removed.counts:
+            logger.info("old tasks and unused uploads were removed", extra={"removed": dict(removed.counts)})
 
     def _tidy(self) -> None:
         for _ in range(TIDY_STEPS):

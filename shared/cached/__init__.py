@@ -4,6 +4,7 @@
     blobs/<sha256>        the content of results' files, each once, whichever results have it
     logs/<task>/<stage>   see `shared.task_logs`
     notices/<id>.json     what was removed, or is to be removed: see `notices`
+    leaving/<upload>.json an upload that is about to go: see `shared.lifetimes.leaving`
     housekeeping/…        the clock, and whose turn it is: see `turns`
 """
 from __future__ import annotations

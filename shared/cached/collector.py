@@ -26,7 +26,8 @@ from itertools import chain, islice
 from typing import TypeVar
 
 from shared.cached import MANIFEST_LIMIT_BYTES, blobs, manifests, name_of
-from shared.cached.notices import LIFE_S, Notice, put_json, read_notice, write_notice
+from shared.cached.clock import read_clock
+from shared.cached.notices import LIFE_S, Notice, read_notice, write_notice
 from shared.documents import Status
 from shared.errors import NotFound
 from shared.files import FileInfo, Files
@@ -84,7 +85,7 @@ class Collector:
             Unavailable: the object store or the store does not answer.
         """
         report = Report()
-        now = self._clock()
+        now = read_clock(self._files, self._bucket)
         results = {name_of(info.path): info for info in self._list(manifests(self._bucket), report)}
         contents = {name_of(info.path): info for info in self._list(blobs(self._bucket), report)}
         task_logs = list(self._list(logs(self._settings), report))
@@ -98,12 +99,6 @@ class Collector:
         self._remove_contents(results.keys() - gone, contents, users, wanted_gone, now, report)
         self._remove_logs(task_logs, now, report)
         return report
-
-    def _clock(self) -> float:
-        """The object store's time."""
-        path = f"{self._bucket}/housekeeping/clock.json"
-        put_json(self._files, path, {})
-        return _time(self._files.stat(path))
 
     def _list(self, prefix: str, report: Report) -> Iterator[FileInfo]:
         for number, info in enumerate(self._files.find(prefix)):

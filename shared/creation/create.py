@@ -8,7 +8,7 @@ from shared.deps import get_queue, get_store
 from shared.documents import Source, Task
 from shared.doorbells import ring
 from shared.preflight.admission import refuse_hopeless
-from shared.preflight.conflicts import refuse_conflicts
+from shared.preflight.conflicts import refuse_conflicts, refuse_leaving
 from shared.settings import get_settings
 
 
@@ -24,7 +24,8 @@ def create_tasks(request: CreateTask, *, source: Source | None = None) -> list[T
 
     Raises:
         InvalidRequest: the request is wrong, or what it asks for is certain to fail.
-        Conflict: the idempotency key was used for another request, or a result would replace what is not the task's.
+        Conflict: the idempotency key was used for another request, or a result would replace what is not the task's,
+            or an upload that it names is about to go.
         Unavailable: the store does not answer.
     """
     tasks = build_tasks(request, get_settings())
@@ -35,6 +36,7 @@ def create_tasks(request: CreateTask, *, source: Source | None = None) -> list[T
         refuse_conflicts(tasks)
     else:
         tasks = [task.model_copy(update={"source": source}) for task in tasks]
+    refuse_leaving(tasks, get_settings())  # the last look before they are stored
     stored, new = store_once(tasks)
     queue_answers = True  # a queue that does not answer once is not waited for again in this request
     for task in new:

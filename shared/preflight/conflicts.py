@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,11 +13,14 @@ from shared.errors import Conflict, Unavailable
 from shared.marks import may_replace, read_mark
 from shared.outputs import foreign_folder, outputs_that_write, overwritten_input, own_folder, written_paths
 from shared.platforms import get_platforms
+from shared.platforms.base import get_parameter, object_parameters
 from shared.rules.reasons import model as models
 from shared.rules.refusal import Refusal
+from shared.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+_UPLOAD_ID = re.compile(r"upload_\w{1,64}")
 _AT_ONCE = 16  # looks into the object store
 
 
@@ -32,6 +36,37 @@ def refuse_conflicts(tasks: list[Task]) -> None:
     for refusal in find_conflicts(tasks).values():
         raise Conflict(f"output_path 冲突: {refusal.message_zh}; {refusal.hint_zh}",
                        f"output_path is in conflict: {refusal.message}; {refusal.hint}")
+
+
+def refuse_leaving(tasks: list[Task], settings: Settings) -> None:
+    """To be called right before the tasks are stored: see `shared.lifetimes.leaving`.
+
+    Raises:
+        Conflict: one of them names an upload that is about to go. An object store that does not answer refuses nothing.
+    """
+    named = {upload for task in tasks for path in _named(task) if (upload := _upload_of(path, settings))}
+    for upload_id in sorted(named):
+        from shared.lifetimes.leaving import is_leaving  # few requests need it, and create's cold start counts
+
+        try:
+            if not is_leaving(get_files(), settings, upload_id):
+                continue
+        except Unavailable as error:
+            logger.warning("uploads are not looked at: %s", error)
+            return
+        raise Conflict(f"上传 {upload_id} 长期未被使用, 正在删除; 请重新上传",
+                       f"{upload_id} was not used for long and is being removed: upload it again")
+
+
+def _named(task: Task) -> list[str]:
+    parameters = object_parameters(get_platforms()[task.platform])
+    return [task.input_path, *(str(get_parameter(task.parameters, name)) for name in parameters)]
+
+
+def _upload_of(path: str, settings: Settings) -> str | None:
+    bucket, _, rest = path.partition("/")
+    upload_id = rest.partition("/")[0]
+    return upload_id if bucket == settings.uploads_bucket and _UPLOAD_ID.fullmatch(upload_id) else None
 
 
 def find_conflicts(tasks: list[Task]) -> dict[str, Refusal]:

@@ -1,15 +1,18 @@
 """Where task documents live: the protocol, and the choice of an adapter by URL scheme."""
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from shared.adapters import Adapter, find_factory
 from shared.documents import Event, Status, StoredEvent, Task, WorkerInfo
 from shared.errors import UnreadableDocument
 from shared.transitions import Change
 
+# Fields that do not tell what was asked of a task: `Store.named` passes over them.
+ASKED_NOT = ("id", "output_path", "stage", "stages", "log_lines", "error", "result")
 KEPT_EVENTS = 200  # of each task, the newest
 
 
@@ -100,8 +103,9 @@ class Store(Protocol):
         """Apply each change to its task, each atomically by itself, in one round trip where the server can. Misses are
         not told; the changes carry no events."""
 
-    def delete(self, task_id: str) -> Task | UnreadableDocument | None:
-        """Remove the document, readable or not, and its events; what it was, or None if there was none."""
+    def delete(self, task_id: str, *, where: Mapping[str, Any] | None = None) -> Task | UnreadableDocument | None:
+        """Remove the document, readable or not, and its events; what it was, or None if there was none. With `where`
+        only if its fields have these values, as in a `Change`."""
 
     def list_page(self, narrow: TaskFilter, page: int, page_size: int) -> tuple[list[Task | UnreadableDocument], int]:
         """One page (from 1), newest first, and the number of all that fit. The order is total: `created_at`, `id`. What
@@ -125,6 +129,12 @@ class Store(Protocol):
         """The keys of the stages that tasks have recorded: tasks with one of `statuses`, or of any status where that
         is empty. With `among` only those of these keys. It may look at all tasks, and take up to a minute: for
         housekeeping, not for requests."""
+
+    def named(self, holding: str, pattern: re.Pattern[str]) -> set[str]:
+        """What the pattern's first group finds in what was asked of tasks, as JSON: all that stands in their documents
+        but for what workers wrote there (`ASKED_NOT`). Documents that cannot be read count too. What the pattern finds
+        holds the text `holding`, which has no characters that JSON escapes. It may look at all tasks, and take up to a
+        minute: for housekeeping, not for requests."""
 
     def save_worker(self, worker: WorkerInfo) -> None:
         """Insert or replace by id."""

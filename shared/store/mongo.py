@@ -1,15 +1,17 @@
 """Task documents in MongoDB; nothing here needs more than a standalone server."""
 from __future__ import annotations
 
+import json
 import os
+import re
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from shared.documents import TERMINAL, Event, Status, StoredEvent, Task, WorkerInfo
 from shared.errors import AppError, Unavailable, UnreadableDocument
-from shared.store import KEPT_EVENTS, Claim, DuplicateKey, TaskFilter
+from shared.store import ASKED_NOT, KEPT_EVENTS, Claim, DuplicateKey, TaskFilter
 from shared.store.mongo_documents import decode, encode, from_document, to_document
 from shared.store.reading import (
     CLAIM_FIELDS,
@@ -133,9 +135,10 @@ class MongoStore:
         return read_events(task_id, ((seq, event) for seq, event in enumerate(events, count - len(events) + 1)
                                      if seq > after))
 
-    def delete(self, task_id: str) -> Task | UnreadableDocument | None:
+    def delete(self, task_id: str, *, where: Mapping[str, Any] | None = None) -> Task | UnreadableDocument | None:
+        conditions = {name: _condition(wanted) for name, wanted in (where or {}).items()}
         with self._database() as database:
-            deleted = database.tasks.find_one_and_delete({"_id": task_id}, _fields())
+            deleted = database.tasks.find_one_and_delete({"_id": task_id} | conditions, _fields())
             return None if deleted is None else _task(deleted)
 
     def list_page(self, narrow: TaskFilter, page: int, page_size: int) -> tuple[list[Task | UnreadableDocument], int]:
@@ -177,6 +180,13 @@ class MongoStore:
         with self._database(SCAN_S) as database:
             keys = {key for document in database.tasks.find(query, {"stages.key": 1}) for key in _keys(document)}
         return keys if among is None else keys & set(among)
+
+    def named(self, holding: str, pattern: re.Pattern[str]) -> set[str]:
+        asked = dict.fromkeys((*filter(lambda name: name != "id", ASKED_NOT), "events"), 0)
+        with self._database(SCAN_S) as database:  # as `stage_keys`
+            return {found for document in database.tasks.find({}, asked | {"_id": 0})
+                    if holding in (text := json.dumps(decode(document), default=str, ensure_ascii=False))
+                    for found in pattern.findall(text)}
 
     def save_worker(self, worker: WorkerInfo) -> None:
         with self._database() as database:

@@ -4,10 +4,11 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +16,7 @@ from pydantic_core import to_json
 
 from shared.documents import Event, Status, StoredEvent, Task, WorkerInfo
 from shared.errors import AppError, Unavailable, UnreadableDocument
-from shared.store import KEPT_EVENTS, Claim, DuplicateKey, TaskFilter
+from shared.store import ASKED_NOT, KEPT_EVENTS, Claim, DuplicateKey, TaskFilter
 from shared.store.reading import (
     CLAIM_FIELDS,
     fill,
@@ -113,8 +114,10 @@ class SqliteStore:
                           "WHERE id = ? ORDER BY seq", [after, task_id])
         return read_events(task_id, ((seq, _parsed(event)) for seq, event in rows if seq)) if rows else None
 
-    def delete(self, task_id: str) -> Task | UnreadableDocument | None:
-        rows = self._rows(f"DELETE FROM tasks WHERE id = ? RETURNING {ROW}", [task_id])
+    def delete(self, task_id: str, *, where: Mapping[str, Any] | None = None) -> Task | UnreadableDocument | None:
+        conditions = [_condition(f"json_extract(doc, '$.{name}')", wanted) for name, wanted in (where or {}).items()]
+        sql, values = _join([("id = ?", [task_id]), *conditions])
+        rows = self._rows(f"DELETE FROM tasks{sql} RETURNING {ROW}", values)
         return _task(rows[0]) if rows else None
 
     def list_page(self, narrow: TaskFilter, page: int, page_size: int) -> tuple[list[Task | UnreadableDocument], int]:
@@ -170,6 +173,13 @@ class SqliteStore:
         rows = self._rows(f"SELECT DISTINCT {key} FROM tasks, json_each(CASE WHEN json_valid(doc) THEN doc ELSE '{{}}' "
                           f"END, '$.stages') AS stage{where}", values)
         return {key for (key,) in rows}
+
+    def named(self, holding: str, pattern: re.Pattern[str]) -> set[str]:
+        passed_over = ", ".join(f"'$.{name}'" for name in ASKED_NOT)
+        query = f"SELECT CAST(CASE WHEN json_valid(doc) THEN json_remove(doc, {passed_over}) ELSE doc END AS BLOB) " \
+                "FROM tasks WHERE instr(CAST(doc AS BLOB), CAST(? AS BLOB))"
+        return self._run(lambda connection: {found for (text,) in connection.execute(query, [holding])
+                                             for found in pattern.findall(text.decode(errors="replace"))})
 
     def save_worker(self, worker: WorkerInfo) -> None:
         self._rows("INSERT INTO workers (id, doc) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET doc = excluded.doc",

@@ -74,3 +74,20 @@ def test_a_store_that_is_away_is_told(machine: Machine, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     told = run(tmp_path, code=1, CACHE_BUCKET_BYTES="0", STORE_URL=f"sqlite:{tmp_path}/file/tasks.db")
     assert "did not come to its end" in told and objects(machine) == before
+
+
+def test_old_tasks_and_unused_uploads_are_listed_and_go(machine: Machine, tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    task = make_task(status="failed", created_at=1000.0, finished_at=2000.0)
+    store.insert(task)
+    upload_id = "upload_1700000000_" + "0" * 32
+    (tmp_path / "model").write_bytes(b"onnx")
+    machine.files.upload(tmp_path / "model", f"uploads/{upload_id}/m.onnx")
+    lives = {"TASK_LIFE_S": "3600", "UPLOAD_LIFE_S": "0.001"}
+    assert "would remove nothing" in run(tmp_path, "--dry-run", TASK_LIFE_S="off", UPLOAD_LIFE_S="off")
+    told = run(tmp_path, "--dry-run", **lives)
+    assert f"task {task.id}, failed" in told and f"upload {upload_id}, 4 bytes" in told and store.get(task.id)
+    done = run(tmp_path, **lives)
+    assert "removed 1 old tasks" in done and "1 unused uploads go at the next run" in done
+    assert store.get(task.id) is None and machine.files.stat(f"uploads/{upload_id}/m.onnx")
+    store.close()

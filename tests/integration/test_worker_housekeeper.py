@@ -219,3 +219,13 @@ def test_a_live_tasks_results_outlive_a_budget_of_nothing_and_what_is_lost_all_t
     assert there.run(bench.store.get(task.id), "w2").status is Status.COMPLETED
     runs = there.runs()
     assert (runs["prepare"], runs["compile"]) == ((2, 2) if removed else (1, 1))
+
+
+def test_old_tasks_go_by_themselves(here: Machine, tmp_path: Path, keep: Keep) -> None:
+    old = make_task(status=Status.FAILED, created_at=1000.0, finished_at=2000.0)
+    store = open_store(tmp_path)
+    store.insert(old)
+    young = record(tmp_path)
+    keep(here, gc_every_s=0.05, task_life_s=3600.0)
+    wait_until(lambda: store.get(old.id) is None)
+    assert store.get(young)
