@@ -19,7 +19,7 @@ from shared.texts import Text
 from shared.validation_messages import printable
 
 PIECE_BYTES = 128 << 10  # of a download: a slow reader holds no more
-COMPARED_BYTES = 16 << 20  # of an object without a mark: it may be a copy of ours, as when a folder was moved
+COMPARED_BYTES = 16 << 20  # of an object with another ETag: it may be the same, as when a folder was moved
 _AT_ONCE = 8
 _TYPES = {".json": "application/json", ".html": "text/html; charset=utf-8", ".xml": "application/xml",
           ".log": "text/plain; charset=utf-8"}
@@ -126,16 +126,14 @@ def read_pieces(files: Files, file: TaskFile, seen: FileInfo, start: int, stop: 
 
 
 def _is_own(files: Files, task: Task, file: TaskFile, there: FileInfo) -> bool:
-    """Whether the object is the one that the task has published, by its ETag. Where the document does not know that, by
-    its mark; older versions set none."""
-    mark = read_mark(there)
+    """Whether the object has the content that the task has published: by its ETag, or if it is small by its digest.
+    Where the document knows neither, by the object's mark; older versions set none."""
     if file.published is None:
+        mark = read_mark(there)
         return mark == mark_of(task) or (mark is None and task.result is not None and has_older_names(
             task.result, task))
     if there.etag == file.published.etag:
         return True
-    if mark is not None and mark != mark_of(task):
-        return False
     return there.size_bytes == file.published.size_bytes <= COMPARED_BYTES and (
         _digest(files, file, there) == file.published.sha256)
 
