@@ -17,7 +17,18 @@ from rich.console import Console
 
 from infra.toolchains import environments, install
 from shared.settings import get_settings
-from tests.bench import batch, cold_start, control, group, http_rates, memory, start_latency, store_scale, under_attack
+from tests.bench import (
+    batch,
+    cold_start,
+    control,
+    group,
+    http_rates,
+    memory,
+    start_latency,
+    store_scale,
+    under_attack,
+    uploads,
+)
 from tests.bench.context import SMALL, Bench, Sizes
 from tests.bench.figures import Line
 from tests.bench.report import describe_machine, print_table, write_file
@@ -35,11 +46,13 @@ EXPLAINED = """rows:
   i  twenty conversions for an SM8650, against the same two
   j  one model to four targets in one request, against four runs
   k  /health, conversions and memory beside an attack
-  l  cold start of a function alone"""
+  l  cold start of a function alone
+  m  how soon a task starts after an upload that an event tells of, and how long the sweep takes over 10,000 uploads"""
 ROWS: dict[str, Callable[[Bench], list[Line]]] = {
     "a": http_rates.run, "b": start_latency.run, "c": batch.run_intel, "d": batch.run_intel, "e": store_scale.run,
     "f": memory.run, "g": control.run, "h": batch.run_rockchip, "i": batch.run_qualcomm, "j": group.run,
-    "k": under_attack.run, "l": cold_start.run}
+    "k": under_attack.run, "l": cold_start.run,
+    "m": uploads.run}
 
 WIDTH = 180  # of the table in a log file
 

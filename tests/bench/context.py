@@ -28,11 +28,12 @@ class Sizes:
     control_tries: int = 100
     attack_s: float = 30.0
     start_rounds: int = 15
+    uploads: int = 10_000
 
 
 SMALL = Sizes(http_rounds=2, http_seconds=1.0, latency_tries=10, batch_rounds=1, batch_tasks=4,
               target_rounds=1, group_rounds=1, few_tasks=600, many_tasks=2_000, scale_rounds=3, control_tries=5,
-              attack_s=5.0, start_rounds=2)
+              attack_s=5.0, start_rounds=2, uploads=300)
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,7 @@ class Service:
     environment: dict[str, str]
     platforms: Sequence[str]
     programs: Programs
+    wanted_port: int | None = None  # of the gateway; None is any
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     gateway: subprocess.Popen[bytes] | None = None  # once `client` or `gateway_port` was asked for
 
@@ -85,7 +86,7 @@ class Service:
     @functools.cached_property
     def gateway_port(self) -> int:
         """Raises `CannotStart` where the gateway does not become healthy."""
-        port = free_port()
+        port = self.wanted_port or free_port()
         module = self.programs.gateway
         self.gateway = self._start(module, "--host", "127.0.0.1", "--port", str(port))
         wait_until(lambda: answers(port, "/health"), self.gateway, "gateway", self._log_path(module))
@@ -145,7 +146,8 @@ class Service:
 
 
 def open_service(profile: str, folder: Path, servers: Servers, *, platforms: Sequence[str] = (INTEL.platform,),
-                 programs: Programs = PRODUCT, settings: Mapping[str, str] | None = None) -> Service:
+                 programs: Programs = PRODUCT, settings: Mapping[str, str] | None = None,
+                 gateway_port: int | None = None) -> Service:
     """The profile `embedded` or `service`, empty, its data below `folder`; nothing of it runs yet.
 
     Its worker serves, and warms, `platforms` alone, whatever else is installed. `settings` are more of those that shall
@@ -159,7 +161,8 @@ def open_service(profile: str, folder: Path, servers: Servers, *, platforms: Seq
     else:
         own |= {"MODEL_CONVERT_STORE_URL": f"sqlite:{folder / 'tasks.db'}", "MODEL_CONVERT_QUEUE_URL": "poll:",
                 "MODEL_CONVERT_FILES_URL": f"file:{folder / 'buckets'}"}
-    return Service(profile, folder, bare_environment() | own | dict(settings or {}), platforms, programs)
+    return Service(profile, folder, bare_environment() | own | dict(settings or {}), platforms, programs,
+                   gateway_port)
 
 
 def install_toolchain(platform: str) -> Path:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -176,6 +177,19 @@ def test_a_task_that_was_deleted_comes_back_by_another_upload_only(uploads: Uplo
     assert "was deleted" in str(uploads.take_one(key).ignored) and uploads.tasks() == []
     uploads.put(key, b"another one, and longer")
     assert uploads.take_one(key).is_new
+
+
+def test_the_same_content_uploaded_again_after_the_deletion_is_converted_again(in_minio: Uploads) -> None:
+    """Each store's times are whole seconds at the coarsest, so a later one has to begin."""
+    key = in_minio.put("intel/a.onnx")
+    assert in_minio.sweep() == [key]
+    delete_tasks([task.id for task in in_minio.tasks()])
+    assert in_minio.sweep() == []
+    deadline = time.monotonic() + 30
+    while not in_minio.sweep():
+        assert time.monotonic() < deadline
+        in_minio.put(key)
+    assert len(in_minio.tasks()) == 1
 
 
 def test_a_task_of_an_upload_stays_where_its_deletion_cannot_be_noted(in_minio: Uploads,
