@@ -183,7 +183,7 @@ def context(folder: Path, limit_bytes: int) -> Any:
     return SimpleNamespace(
         task=SimpleNamespace(input_path="models/model.onnx"), files=files, output_dir=out,
         settings=Settings(max_model_bytes=limit_bytes), report=lambda percent, text: None,
-        origin={"etag": info.etag if info else "", "companions": {}})
+        origin={"etag": info.etag if info else "", "companions": {}}, digests={})
 
 
 def put(folder: Path, name: str, size_bytes: int) -> None:
