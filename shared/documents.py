@@ -152,7 +152,7 @@ class Event(Document):
     """Something that happened to a task. `at` is in seconds since the epoch; `data` is flat JSON.
 
     `type` is created, claimed, stage_started, stage_finished, waiting, wait_over, paused, resumed, parked, released,
-    reaped, retried, completed, failed or cancelled; later versions may have others.
+    reaped, retried, completed, failed, cancelled or callback_given_up; later versions may have others.
     """
 
     type: str
@@ -176,6 +176,28 @@ class Source(Document):
     rule: str  # its name
     sidecar: str | None = None  # the path of the description beside it, where there is one
     request_key: str  # the idempotency key of the whole request, which names one version of the object
+
+
+class Announcement(Document):
+    """What one end of a task owes to its `callback_url`: docs/protocol.md, Announcements.
+
+    `state` is owed, delivered or given_up. `answer` is the HTTP status of the last attempt that got one, `problem` why
+    the last one failed (`shared.announcements.outcomes`).
+    """
+
+    model_config = ConfigDict(extra="allow")  # a sender writes all entries anew, with what it does not know of them
+
+    id: str  # the receiver's key for it: all attempts have the same
+    seq: int  # of the event that has ended the task
+    type: str  # that event's
+    code: str | None = None  # of the error that it ended with
+    at: Seconds
+    state: str = "owed"
+    attempts: int = 0  # begun ones
+    next_at: float = 0.0  # no other attempt begins earlier
+    last_at: Seconds | None = None  # when the last one began
+    answer: int | None = None
+    problem: str | None = None
 
 
 def _known_wait(value: object) -> object:
@@ -204,6 +226,7 @@ class Task(Document):
     request_hash: str | None = None  # SHA-256 of the request, which tells a repeated request from another one
     group_id: str | None = None  # of the tasks that one request with several targets made
     source: Source | None = Field(None, exclude_if=lambda value: value is None)  # of a task that an upload has started
+    callback_url: str | None = Field(None, exclude_if=lambda value: value is None)  # where its ends are announced
 
     # Who works on it.
     status: Status = Status.PENDING
@@ -229,6 +252,13 @@ class Task(Document):
     # How it ended.
     error: StoredFailure | None = None  # of a failed task, and no other
     result: TaskResult | None = None  # of a completed task, and no other
+
+    # What others have heard of it. These too are not written while they are empty.
+    # When somebody is to look at what its ends owe; None: as soon as it has ended.
+    call_at: float | None = Field(None, exclude_if=lambda value: value is None)
+    calls: int | None = Field(None, exclude_if=lambda value: value is None)  # each write of the announcements counts up
+    announcements: list[Announcement] = Field([], exclude_if=lambda value: not value)  # in the order of the ends
+    told: int | None = Field(None, exclude_if=lambda value: value is None)  # the `seq` up to which `tell` has published
 
     # Which versions may touch it. It is not written while it is 1: the version before this one does not know it.
     form: int = Field(1, le=FORM, exclude=True)

@@ -77,8 +77,10 @@ def _owned(owner: str, epoch: int, *statuses: Status) -> dict[str, Any]:
 
 def _end(where: dict[str, Any], status: Status, at: float, what: dict[str, Any], *events: Event) -> Change:
     """A task has ended. Complete, fail, cancel and the last reap end it here and nowhere else, so that whatever an end
-    owes to others is written together with it."""
-    return Change(where, _FREE | {"status": status, "finished_at": at, "updated_at": at} | what, events=events)
+    owes to others is written together with it: its event is the outbox, and `call_at` says that somebody is to look
+    (`shared.announcements.changes`)."""
+    return Change(where, _FREE | {"status": status, "finished_at": at, "updated_at": at, "call_at": 0.0} | what,
+                  events=events)
 
 
 # --- the owner ------------------------------------------------------------------------------------------------------
@@ -200,7 +202,7 @@ def retry() -> Change:
     now = _now()
     return Change({"status": Status.FAILED},
                   {"status": Status.PENDING, "error": None, "retries": 0, "announced": -1, "next_run_at": 0.0,
-                   "finished_at": None, "updated_at": now}, events=(_event("retried", now),))
+                   "finished_at": None, "call_at": 0.0, "updated_at": now}, events=(_event("retried", now),))
 
 
 # --- housekeeping ---------------------------------------------------------------------------------------------------

@@ -22,8 +22,8 @@ class EventsQuery(StrictModel):
 class EventView(Model):
     seq: int
     type: str = Field(description="created, claimed, stage_started, stage_finished, waiting, wait_over, paused, "
-                                  "resumed, parked, released, reaped, retried, completed, failed, cancelled; there may "
-                                  "be more one day")
+                                  "resumed, parked, released, reaped, retried, completed, failed, cancelled, "
+                                  "callback_given_up; there may be more one day")
     at: str
     data: dict[str, Any]
 

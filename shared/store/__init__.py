@@ -121,6 +121,14 @@ class Store(Protocol):
         `unannounced`: only those whose doorbell is still owed (`announced` is -1).
         """
 
+    def calling(self, *, limit: int) -> list[Task]:
+        """Tasks with a `callback_url` at which somebody is to look: `call_at` is past, or the task has ended and nobody
+        has looked yet. Those that were due first come first."""
+
+    def untold(self, *, limit: int) -> list[Task]:
+        """Tasks that have events which `mark_told` has not marked, by id. `insert` and `update` set the document's
+        `untold` with each event; it is no field of a `Task`."""
+
     def owned(self) -> list[Claim]:
         """Every task that has an owner and a status that this version knows; unavailable also where the store can be
         read but not written, so that nobody looks dead while nobody can beat."""

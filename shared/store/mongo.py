@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from shared.documents import TERMINAL, Event, Status, StoredEvent, Task, WorkerInfo
@@ -53,6 +54,7 @@ class MongoStore:
         self._injected = client
         self._clients: dict[int, MongoClient[dict[str, Any]]] = {}
         self._indexed: set[int] = set()
+        self._outbox_indexed: set[int] = set()
 
     def insert(self, task: Task, events: Sequence[Event] = ()) -> None:
         from pymongo.errors import DuplicateKeyError
@@ -167,6 +169,23 @@ class MongoStore:
             return fill(limit, lambda count: [
                 _task(doc) for doc in database.tasks.find(query, _fields()).sort(QUEUE_ORDER).limit(count)])
 
+    def calling(self, *, limit: int) -> list[Task]:
+        due: dict[str, Any] = {"calls_back": True, "call_at": {"$lte": time.time()}}
+        unseen: dict[str, Any] = {"calls_back": True, "call_at": None, "status": {"$in": list(map(str, TERMINAL))}}
+        self._ensure_outbox_indexes()
+        with self._database() as database:
+            def find(query: dict[str, Any], most: int) -> list[Task | UnreadableDocument]:
+                return [_task(doc) for doc in database.tasks.find(query, _fields()).sort("call_at", 1).limit(most)]
+
+            tasks = [task for query in (due, unseen) for task in fill(limit, partial(find, query))]
+        return tasks[:limit]
+
+    def untold(self, *, limit: int) -> list[Task]:
+        self._ensure_outbox_indexes()
+        with self._database() as database:
+            return fill(limit, lambda count: [
+                _task(doc) for doc in database.tasks.find({"untold": True}, _fields()).sort("_id", 1).limit(count)])
+
     def owned(self) -> list[Claim]:
         with self._database() as database:
             documents = database.tasks.find({"owner": {"$ne": None}}, dict.fromkeys(CLAIM_FIELDS[1:], 1))
@@ -259,9 +278,24 @@ class MongoStore:
                                        IndexModel([("output_path", 1), ("status", 1)]), *filters])
         self._indexed.add(os.getpid())
 
+    def _ensure_outbox_indexes(self) -> None:
+        """Once per process, before it first looks for what is owed. An older version's documents may be there already,
+        so it may take longer; nobody waits for it but the worker's own thread."""
+        from pymongo import IndexModel
+
+        if os.getpid() in self._outbox_indexed:
+            return
+        with self._database(SCAN_S) as database:
+            database.tasks.create_indexes([IndexModel([("calls_back", 1), ("call_at", 1), ("status", 1)]),
+                                           IndexModel([("untold", 1), ("_id", 1)])])
+        self._outbox_indexed.add(os.getpid())
+
 
 def _new_document(task: Task, events: Sequence[Event]) -> dict[str, Any]:
-    return to_document(task) | {"events": _stored(events), "event_count": len(events)}
+    """`calls_back` and `untold` are what indexes find them by: servers that speak MongoDB's protocol have no partial
+    indexes."""
+    marks = ({"calls_back": True} if task.callback_url else {}) | ({"untold": True} if events else {})
+    return to_document(task) | {"events": _stored(events), "event_count": len(events)} | marks
 
 
 def _refuse_duplicate(database: Database[dict[str, Any]], document: dict[str, Any], error: Exception) -> None:
@@ -325,6 +359,7 @@ def _filter(task_id: str, change: Change) -> dict[str, Any]:
 def _operators(change: Change) -> dict[str, dict[str, Any]]:
     operators: dict[str, dict[str, Any]] = {"$set": encode(change.set), "$inc": _increments(change)}
     if change.events:
+        operators["$set"] |= {"untold": True}
         operators["$push"] = {"events": {"$each": _stored(change.events), "$slice": -KEPT_EVENTS}}
     return {operator: fields for operator, fields in operators.items() if fields}
 

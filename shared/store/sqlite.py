@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from pydantic_core import to_json
 
-from shared.documents import Event, Status, StoredEvent, Task, WorkerInfo
+from shared.documents import TERMINAL, Event, Status, StoredEvent, Task, WorkerInfo
 from shared.errors import AppError, Unavailable, UnreadableDocument
 from shared.store import ASKED_NOT, KEPT_EVENTS, Claim, DuplicateKey, TaskFilter
 from shared.store.reading import (
@@ -27,7 +27,7 @@ from shared.store.reading import (
     read_workers,
     require,
 )
-from shared.store.sqlite_schema import GROUP, LIVE, OUTPUT, WAITING, connect
+from shared.store.sqlite_schema import CALL_AT, CALLBACK, GROUP, LIVE, OUTPUT, UNTOLD, WAITING, connect
 from shared.store.sqlite_space import give_back
 from shared.transitions import AtMost, Change, OneOf
 
@@ -60,7 +60,8 @@ class SqliteStore:
         def write(connection: sqlite3.Connection) -> None:
             for task, events in tasks:
                 document = task.model_copy(update={"event_count": len(events)}).model_dump_json()
-                connection.execute("INSERT INTO tasks (id, doc) VALUES (?, ?)", [task.id, document])
+                stored = "json_set(?, '$.untold', json('true'))" if events else "?"
+                connection.execute(f"INSERT INTO tasks (id, doc) VALUES (?, {stored})", [task.id, document])
                 _append(connection, task.id, events, len(events))
 
         while True:
@@ -153,6 +154,17 @@ class SqliteStore:
             return [_task(row) for row in self._rows(query, [*values, count])]
 
         return fill(limit, fetch)
+
+    def calling(self, *, limit: int) -> list[Task]:
+        ended = ", ".join(f"'{status.value}'" for status in TERMINAL)
+        part = f"SELECT * FROM (SELECT doc, id, {CALL_AT} AS due FROM tasks INDEXED BY by_call WHERE {CALLBACK} AND "
+        query = f"SELECT {ROW} FROM ({part} {CALL_AT} <= ? ORDER BY due LIMIT ?) UNION ALL " \
+                f"{part} {CALL_AT} IS NULL AND status IN ({ended}) LIMIT ?)) LIMIT ?"
+        return fill(limit, lambda count: [_task(row) for row in self._rows(query, [time.time(), count, count, count])])
+
+    def untold(self, *, limit: int) -> list[Task]:
+        query = f"SELECT {ROW} FROM tasks INDEXED BY by_untold WHERE {UNTOLD} ORDER BY id LIMIT ?"
+        return fill(limit, lambda count: [_task(row) for row in self._rows(query, [count])])
 
     def owned(self) -> list[Claim]:
         fields = ", ".join(f"json_extract(doc, '$.{name}')" for name in CLAIM_FIELDS[1:])
@@ -303,7 +315,7 @@ def _narrowing(narrow: TaskFilter) -> list[Condition]:
 
 def _update(task_id: str, change: Change) -> Condition:
     """The statement that applies a change, and its values; it returns the document."""
-    edits = [f"'$.{name}', json(?)" for name in change.set]
+    edits = [f"'$.{name}', json(?)" for name in change.set] + ["'$.untold', json('true')"] * bool(change.events)
     increment = change.increment | ({"event_count": len(change.events)} if change.events else {})
     # What is missing counts from 0. What is no number becomes null, and the document is then as unreadable as before.
     edits += [f"'$.{name}', CASE WHEN coalesce(json_type(doc, '$.{name}'), 'integer') IN ('integer', 'real') "

@@ -27,6 +27,8 @@ OWNERS: dict[str, tuple[tuple[Status, ...], Status | None]] = {
     "completed": ((Status.RUNNING,), Status.COMPLETED),
     "failed": ((Status.RUNNING,), Status.FAILED),
 }
+# Whatever the task does meanwhile: the announcement of an earlier end was given up.
+BESIDE = ("callback_given_up",)
 GIVES_UP = ("parked", "released", "reaped", "completed", "failed")
 
 
