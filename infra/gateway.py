@@ -22,7 +22,7 @@ from shared.api.http_errors import REQUEST_ID, answer_in_json, marked, own_id
 from shared.api.validation import AT_ONCE
 from shared.deps import close_all
 from shared.logs import set_up_logs
-from shared.settings import PREFIX, get_settings
+from shared.settings import PREFIX, WrongSettings, get_settings
 from shared.triggers.rule_file import WrongRules, get_rules
 
 FUNCTIONS_DIR = Path(__file__).resolve().parent.parent / "functions"
@@ -88,10 +88,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=THREADS, help="requests that each process answers at once")
     arguments = parser.parse_args(argv)
     os.environ.setdefault(f"{PREFIX}SSE_STREAMS", str(STREAMS))
-    set_up_logs(get_settings().log_level, service="gateway")
     try:
+        set_up_logs(get_settings().log_level, service="gateway")
         get_rules()
-    except WrongRules as error:
+    except (WrongSettings, WrongRules) as error:
         sys.exit(str(error))
     sys.setswitchinterval(SWITCH_S)
     front = make_front(load_functions(), arguments.threads)

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from infra.processes import Processes, embedded_environment
+from shared.settings import WrongSettings
 from shared.triggers.rule_file import WrongRules, get_rules
 
 
@@ -22,7 +23,7 @@ def main() -> None:
     args = cli.parse_args()
     try:
         get_rules()  # before anything runs: the supervisor would start what ends at once again and again
-    except WrongRules as error:
+    except (WrongSettings, WrongRules) as error:
         sys.exit(str(error))
     data_dir = args.data.resolve()
     command = Processes(data_dir, args.host, args.port, args.workers).command(foreground=True)

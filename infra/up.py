@@ -28,6 +28,7 @@ from infra.processes import Processes
 from infra.servers import minio, mongo, rabbitmq
 from infra.servers.base import CannotStart, Server, free_port
 from infra.servers.minio_events import ARNS, amqp_environment, webhook_environment
+from shared.settings import WrongSettings
 from shared.triggers.rule_file import WrongRules, get_rules
 
 TOKEN = "MODEL_CONVERT_EVENTS_TOKEN"
@@ -54,7 +55,7 @@ def main() -> int:
     processes = Processes(data_dir, args.host, args.port, args.workers)
     try:
         return up(processes, _ways(args.events)) if args.action == "up" else down(processes)
-    except (CannotStart, CannotSetUp, WrongRules) as error:
+    except (CannotStart, CannotSetUp, WrongSettings, WrongRules) as error:
         print(f"cannot start: {error}", file=sys.stderr)
         down(processes)
         return 1
@@ -64,6 +65,7 @@ def up(processes: Processes, ways: list[str]) -> int:
     if _state_path(processes).exists():
         print("it is up already (or was not taken down): make down first", file=sys.stderr)
         return 1
+    rules = get_rules()  # before anything runs
     named = {variable for variable, _, _ in STARTERS.values() if variable in os.environ}
     if not named and docker_engine_runs():
         subprocess.run(["docker", "compose", "-f", COMPOSE, "up", "--detach", "--build"], check=True,
@@ -88,7 +90,7 @@ def up(processes: Processes, ways: list[str]) -> int:
                 rabbitmq.rabbitmqctl(server, *rabbitmq.limit_arguments())
         if "minio" in pids:
             set_up(environment["MODEL_CONVERT_FILES_URL"], environment["MODEL_CONVERT_QUEUE_URL"],
-                   _possible(ways, environment), get_rules())
+                   _possible(ways, environment), rules)
         else:
             print("the sweep finds uploads in the object store that you named; docs/events.md lets it tell of them")
         write_settings(processes.data_dir / "service.env", environment)

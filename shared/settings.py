@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 PREFIX = "MODEL_CONVERT_"
 
@@ -34,8 +34,14 @@ def _split_numbers(value: object) -> object:
     return numbers
 
 
+def _split_by_comma(value: object) -> object:
+    """A list whose parts may have a `:`."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Paths = Annotated[tuple[Path, ...], BeforeValidator(_split)]
+Entries = Annotated[tuple[str, ...], BeforeValidator(_split_by_comma)]
 Counts = Annotated[dict[Annotated[str, Field(min_length=1)], Annotated[int, Field(ge=1)]],
                    BeforeValidator(_split_numbers)]
 
@@ -52,10 +58,14 @@ def cache_home() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "model-convert"
 
 
+class WrongSettings(Exception):
+    """The environment's settings cannot be used: the service does not start. The text names the variables."""
+
+
 class Settings(BaseModel):
     """All settings; each field `x` is read from `MODEL_CONVERT_X`. Times end in `_s` (seconds)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)  # some of them are secrets
 
     # Adapters, chosen by URL scheme.
     store_url: SecretStr = Field(SecretStr("sqlite:data/tasks.db"), description="sqlite:PATH or mongodb://…/DB")
@@ -101,6 +111,13 @@ class Settings(BaseModel):
 
     # Events of object stores.
     events_token: SecretStr = Field(SecretStr(""), description="what POST /events/storage has to show; empty: nothing")
+
+    # Announcements: what is sent to a task's `callback_url` when it has ended.
+    callback_secret: SecretStr = Field(SecretStr(""), description="signs announcements: whsec_ and base64, as Standard "
+                                       "Webhooks has it; of several, separated by commas, each signs. Empty: nothing "
+                                       "is announced")
+    callback_allow: Entries = Field((), description="HOST:PORT and networks that callbacks may reach although they are "
+                                                    "not on the public internet, or by http")
 
     # Before a task is created, its model is looked at, if it is there and small.
     preflight: bool = Field(True, description="refuse to create what cannot be converted")
@@ -149,6 +166,24 @@ class Settings(BaseModel):
 
     log_level: str = "INFO"
 
+    @field_validator("callback_secret")
+    @classmethod
+    def _check_secrets(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value():
+            from shared.announcements.signing import read_secrets  # functions do not sign
+
+            read_secrets(value.get_secret_value())
+        return value
+
+    @field_validator("callback_allow")
+    @classmethod
+    def _check_allowed(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if value:
+            from shared.announcements.allowed import read_allowed
+
+            read_allowed(value)
+        return value
+
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
     """Settings from a mapping of environment variables.
@@ -163,5 +198,14 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
 
 @lru_cache(maxsize=1)
 def get_settings() -> Settings:
-    """The process's settings; read once. Tests call `get_settings.cache_clear()`."""
-    return read_settings(os.environ)
+    """The process's settings; read once. Tests call `get_settings.cache_clear()`.
+
+    Raises:
+        WrongSettings.
+    """
+    try:
+        return read_settings(os.environ)
+    except ValidationError as error:
+        wrong = [f"{PREFIX}{str(found['loc'][0]).upper()}: {found['msg'].removeprefix('Value error, ')}"
+                 for found in error.errors(include_url=False, include_input=False, include_context=False)]
+        raise WrongSettings("; ".join(wrong)) from None  # the cause holds what was given

@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import threading
 import time
 import uuid
@@ -22,7 +23,7 @@ from shared.deps import close_all, get_files, get_queue, get_store
 from shared.documents import WorkerInfo
 from shared.errors import Unavailable
 from shared.logs import set_up_logs
-from shared.settings import Settings, get_settings
+from shared.settings import Settings, WrongSettings, get_settings
 from shared.store import Store
 from shared.store.sightings import get_sightings
 from shared.triggers.rule_file import WrongRules, get_rules
@@ -50,7 +51,11 @@ def main() -> int:
     cli = argparse.ArgumentParser(prog="python -m worker")
     cli.add_argument("--intake", action="store_true", help="take object stores' events, and convert nothing")
     intake_only = cli.parse_args().intake
-    settings = get_settings()
+    try:
+        settings = get_settings()
+    except WrongSettings as error:
+        print(error, file=sys.stderr)  # how logs are written is a setting too
+        return 1
     worker_id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"  # new at each start
     set_up_logs(settings.log_level, worker=worker_id)
     if unknown := sorted(settings.platform_slots.keys() - get_plans().keys()):
