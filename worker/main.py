@@ -37,6 +37,7 @@ from worker.plan import Plan, get_plans
 from worker.single_flight import SingleFlight
 from worker.stages.common import ONNX
 from worker.sweeper import Sweeper
+from worker.teller import Teller
 from worker.toolchains import Toolchain, find_toolchain
 from worker.tools import Tools
 from worker.uploads import UploadSweeper
@@ -95,6 +96,8 @@ def main() -> int:
         at_end.callback(UploadSweeper(tools.files, settings).close)
         if intake := queue.receive_uploads(take_event):
             at_end.callback(intake.close)
+        if publisher := queue.publish_events():
+            at_end.callback(Teller(store, publisher).close)
         logger.info("ready", extra={"targets": list(plans), "slots": settings.slots,
                                     "platform_slots": settings.platform_slots})
         consumer.run(on_tick=announcer(store, describe(worker_id, settings, plans, toolchains)))

@@ -4,11 +4,12 @@ The store is the truth; a queue only buys latency and fan-out. So every sender m
 """
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from shared.adapters import Adapter, find_factory
+from shared.errors import Unavailable
 from shared.messages import ControlTask, RunTask
 from shared.store import Store
 
@@ -51,6 +52,35 @@ class Intake(Protocol):
     def close(self) -> None: ...
 
 
+@dataclass(frozen=True)
+class EventMessage:
+    """An event of a task for whoever listens. `type` is the event's, `id` the same each time that it is published."""
+
+    type: str
+    id: str
+    body: bytes
+    content_type: str
+
+
+class EventPublisher(Protocol):
+    """Publishes tasks' events, one process at a time. All methods are called from one thread."""
+
+    def take_turn(self) -> bool:
+        """Whether it is this process that publishes now, until its link to the broker ends. It is a courtesy: for a
+        moment there may be two.
+
+        Raises:
+            Unavailable: the broker did not answer.
+        """
+
+    def publish(self, messages: Sequence[EventMessage]) -> list[Unavailable | None]:
+        """What kept the broker from confirming each; None: it is durable there, for all who listen. Unconfirmed is not
+        unsent."""
+
+    def close(self) -> None:
+        """End the link, and this process's turn with it. The next call opens another one."""
+
+
 class Queue(Protocol):
     """The sending side; thread-safe."""
 
@@ -76,6 +106,9 @@ class Queue(Protocol):
         """Call `take` with each event that an object store publishes, until the intake is closed; None where there is
         no broker. An event is acknowledged after `take`, and comes again later where that raises `Unavailable` or
         `Busy`. Reconnects by itself."""
+
+    def publish_events(self) -> EventPublisher | None:
+        """A publisher of tasks' events; None where there is no broker."""
 
     def ping(self) -> None:
         """Raises `Unavailable` when the broker does not answer."""

@@ -38,6 +38,9 @@ class PollingQueue:
     def receive_uploads(self, take: Callable[[bytes], None]) -> None:
         """Without a broker no object store can publish anything."""
 
+    def publish_events(self) -> None:
+        """Without a broker nobody listens."""
+
     def ping(self) -> None:
         """There is nothing beside the store that could be down."""
 

@@ -10,6 +10,7 @@ import pika
 
 from shared.errors import Unavailable
 from shared.messages import ControlTask, RunTask
+from shared.queue.rabbitmq_events import RabbitEvents
 from shared.queue.rabbitmq_link import Link, LinkLost, Publication, Refused, Unroutable
 from shared.queue.rabbitmq_subscription import RabbitSubscription
 from shared.queue.rabbitmq_uploads import RabbitUploads
@@ -53,6 +54,9 @@ class RabbitQueue:
 
     def receive_uploads(self, take: Callable[[bytes], None]) -> RabbitUploads:
         return RabbitUploads(self._parameters, take)
+
+    def publish_events(self) -> RabbitEvents:
+        return RabbitEvents(self._parameters)
 
     def ping(self) -> None:
         """A message to nobody: only a confirm shows that the broker takes messages (an alarm stops nothing else)."""

@@ -14,16 +14,18 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import pika
 from pika.adapters.select_connection import IOLoop
-from pika.exceptions import AMQPError
+from pika.exceptions import AMQPError, ChannelClosedByBroker
 
-from shared.queue.topology import common_declarations, declare, platform_declarations
+from shared.queue.topology import Declaration, common_declarations, declare, platform_declarations
 
 logger = logging.getLogger(__name__)
 
 TRANSIENT, PERSISTENT = 1, 2  # AMQP's delivery modes
+RESOURCE_LOCKED = 405  # AMQP's reply code: another connection has the exclusive queue
 
 
 class LinkLost(Exception):
@@ -40,29 +42,34 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Publication:
-    """A message on its way. With a `platform` it must reach that target's queue, which is declared if need be."""
+    """A message on its way. With a `platform` it must reach that target's queue, which is declared if need be, and
+    survives the broker's restart; others do if they are `persistent`."""
 
     exchange: str
     routing_key: str
     body: bytes
     platform: str | None = None
+    persistent: bool = False
+    content_type: str = "application/json"
+    message_id: str | None = None
 
 
 class Link:
-    """One connection with one confirming channel; it ends for good when either does.
+    """One connection with one confirming channel, on which `declarations` are made; it ends for good when either does.
 
     `opened` resolves when it can be used, or fails with `LinkLost`. `blocked` is the broker's reason for not reading
     what is published (an alarm), or empty.
     """
 
-    def __init__(self, parameters: pika.ConnectionParameters) -> None:
+    def __init__(self, parameters: pika.ConnectionParameters, declarations: list[Declaration] | None = None) -> None:
+        self._declarations = common_declarations() if declarations is None else declarations
         self.opened: Future[None] = Future()
         self.blocked = ""
         self.confirmed_at = time.monotonic()
         self._ioloop = IOLoop()
         self._lock = threading.Lock()
         self._lost: LinkLost | None = None
-        self._pending: set[Future[None]] = set()
+        self._pending: set[Future[Any]] = set()
         self._tags: dict[int, Future[None]] = {}
         self._returned: set[int] = set()
         self._next_tag = 1
@@ -82,11 +89,19 @@ class Link:
             future.set_exception(self._lost)
         return future
 
+    def hold(self, queue: str) -> Future[bool]:
+        """Whether this connection has the exclusive queue of this name, from now until it ends; False: another one has
+        it. Fails with `LinkLost`. Only once opened."""
+        future: Future[bool] = Future()
+        if not self._submit(partial(self._hold, queue, future), future):
+            future.set_exception(self._lost)
+        return future
+
     def close(self) -> None:
         """Close politely, without waiting; what is still unconfirmed fails."""
         self.opened.add_done_callback(lambda opened: opened.exception() or self._submit(self._close))
 
-    def _submit(self, callback: Callable[[], None], future: Future[None] | None = None) -> bool:
+    def _submit(self, callback: Callable[[], None], future: Future[Any] | None = None) -> bool:
         """Let the owning thread call `callback`, unless the link is lost."""
         with self._lock:
             if self._lost:
@@ -120,7 +135,7 @@ class Link:
         channel.add_on_close_callback(self._on_channel_closed)
         channel.add_on_return_callback(self._on_returned)
         channel.confirm_delivery(self._on_confirm)
-        declare(channel, common_declarations())
+        declare(channel, self._declarations)
         self.opened.set_result(None)
 
     def _publish(self, publication: Publication, future: Future[None]) -> None:
@@ -132,10 +147,30 @@ class Link:
             self._declared.add(platform)
         tag, self._next_tag = self._next_tag, self._next_tag + 1
         self._tags[tag] = future
-        properties = pika.BasicProperties(content_type="application/json", correlation_id=str(tag),
-                                          delivery_mode=PERSISTENT if platform else TRANSIENT)
+        properties = pika.BasicProperties(
+            content_type=publication.content_type, message_id=publication.message_id, correlation_id=str(tag),
+            delivery_mode=PERSISTENT if platform or publication.persistent else TRANSIENT)
         self._channel.basic_publish(publication.exchange, publication.routing_key, publication.body, properties,
                                     mandatory=platform is not None)
+
+    def _hold(self, queue: str, future: Future[bool]) -> None:
+        """On a channel of its own: the broker closes the channel of whoever comes second."""
+        def settle(reason: Exception | None) -> None:
+            with self._lock:
+                self._pending.discard(future)
+            if future.done():
+                return
+            if reason is None or (isinstance(reason, ChannelClosedByBroker) and reason.reply_code == RESOURCE_LOCKED):
+                future.set_result(reason is None)
+            else:
+                future.set_exception(LinkLost(repr(reason)))
+
+        def ask(channel: pika.channel.Channel) -> None:
+            channel.add_on_close_callback(lambda _channel, reason: settle(reason))
+            channel.queue_declare(queue, exclusive=True, callback=lambda _frame: settle(None))
+
+        if self._connection.is_open:  # else its closing is on the way and fails the future
+            self._connection.channel(on_open_callback=ask)
 
     def _on_returned(self, _channel: object, _method: object, properties: pika.BasicProperties, _body: bytes) -> None:
         """Comes before the confirm of the same message."""

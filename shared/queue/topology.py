@@ -13,6 +13,8 @@ RUN_EXCHANGE = "mc.run.v1"
 CONTROL_EXCHANGE = "mc.control.v1"
 DEAD_QUEUE = "mc.dead.v1"
 UPLOADS_EXCHANGE = UPLOADS_QUEUE = "mc.uploads.v1"  # what object stores publish when an object arrives
+EVENTS_EXCHANGE = "mc.events.v1"  # every event of every task, for whoever binds a queue
+EVENTS_TURN_QUEUE = "mc.events-turn.v1"  # who holds it publishes the events; nothing is ever sent to it
 PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")
 
 DELIVERY_LIMIT = 20  # RabbitMQ 4's own default; requeues, rejects and crashes of a consumer all count
@@ -47,6 +49,10 @@ def run_key(platform: str, priority: Priority) -> str:
 
 def control_key(task_id: str) -> str:
     return f"task.{task_id}"
+
+
+def event_key(event_type: str) -> str:
+    return f"task.{event_type}"
 
 
 def common_declarations() -> list[Declaration]:
@@ -84,6 +90,12 @@ def uploads_declarations() -> list[Declaration]:
         ("queue_declare", {"queue": UPLOADS_QUEUE, "durable": True, "arguments": UPLOADS_QUEUE_ARGUMENTS}),
         ("queue_bind", {"queue": UPLOADS_QUEUE, "exchange": UPLOADS_EXCHANGE}),
     ]
+
+
+def events_declarations() -> list[Declaration]:
+    """Not among the common ones: where somebody has made an exchange of this name with other arguments, only the events
+    wait for it."""
+    return [("exchange_declare", {"exchange": EVENTS_EXCHANGE, "exchange_type": "topic", "durable": True})]
 
 
 def declare(channel: Any, declarations: list[Declaration]) -> None:
