@@ -62,6 +62,10 @@ class EventMessage:
     content_type: str
 
 
+class EventRefused(Unavailable):
+    """A queue that is bound to the events takes no more, most likely since it is full. The other queues have it."""
+
+
 class EventPublisher(Protocol):
     """Publishes tasks' events, one process at a time. All methods are called from one thread."""
 
@@ -74,8 +78,8 @@ class EventPublisher(Protocol):
         """
 
     def publish(self, messages: Sequence[EventMessage]) -> list[Unavailable | None]:
-        """What kept the broker from confirming each; None: it is durable there, for all who listen. Unconfirmed is not
-        unsent."""
+        """What kept the broker from confirming each, `EventRefused` where it was a listener's queue; None: it is there
+        for all who listen, and durable. Unconfirmed is not unsent."""
 
     def close(self) -> None:
         """End the link, and this process's turn with it. The next call opens another one."""

@@ -9,7 +9,7 @@ from concurrent.futures import TimeoutError as WaitTimeout
 import pika
 
 from shared.errors import Unavailable
-from shared.queue import EventMessage
+from shared.queue import EventMessage, EventRefused
 from shared.queue.rabbitmq_link import Link, LinkLost, Publication, Refused
 from shared.queue.topology import EVENTS_EXCHANGE, EVENTS_TURN_QUEUE, event_key, events_declarations
 
@@ -65,7 +65,7 @@ class RabbitEvents:
             confirm.result(max(0.0, deadline - time.monotonic()))
             return None
         except Refused:
-            return Unavailable("queue", "a queue that is bound to the events has refused one")
+            return EventRefused("queue", "a queue that is bound to the events has refused one")
         except LinkLost as error:
             return Unavailable("queue", str(error))
         except WaitTimeout:

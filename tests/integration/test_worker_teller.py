@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,7 +16,7 @@ from shared import transitions
 from shared.announcements.changes import mark_told
 from shared.documents import Task
 from shared.errors import Unavailable
-from shared.queue import EventMessage
+from shared.queue import EventMessage, EventRefused
 from shared.queue.rabbitmq import RabbitQueue
 from shared.queue.topology import declare, events_declarations
 from shared.store import KEPT_EVENTS, Store
@@ -33,6 +34,8 @@ OPEN = threading.Event()
 class Broker:
     """A broker that hands each message to a list, but for those that `refuses` names."""
 
+    problem: type[Unavailable] = Unavailable
+
     def __init__(self) -> None:
         self.got: list[tuple[str, str]] = []
         self.refuses: Callable[[EventMessage], bool] = lambda message: False
@@ -47,7 +50,7 @@ class Broker:
 
     def _put(self, message: EventMessage) -> Unavailable | None:
         if self.refuses(message):
-            return Unavailable("queue", "told to")
+            return self.problem("queue", "told to")
         self.got.append((message.id, message.type))
         return None
 
@@ -87,26 +90,57 @@ def rests(store: Store) -> bool:
 
 def test_all_events_are_told_once_and_each_tasks_in_their_order(store: LossyStore, broker: Broker) -> None:
     tasks = [insert(store, more) for more in (0, 3, 1)]
-    assert look(store, broker, OPEN) is False
+    assert look(store, broker, Counter(), OPEN) is False
     assert [broker.of(task) for task in tasks] == [[1], [1, 2, 3, 4], [1, 2]] and rests(store)
     happen(store, tasks[0], 2)
-    look(store, broker, OPEN)
+    look(store, broker, Counter(), OPEN)
     assert broker.of(tasks[0]) == [1, 2, 3] and len(broker.got) == 9 and rests(store)
-    assert look(store, broker, OPEN) is False and len(broker.got) == 9
+    assert look(store, broker, Counter(), OPEN) is False and len(broker.got) == 9
 
 
-def test_an_event_whose_forerunner_is_refused_waits_and_other_tasks_events_do_not(store: LossyStore,
+def test_an_event_whose_forerunner_is_not_confirmed_waits_and_other_tasks_events_do_not(store: LossyStore,
                                                                                   broker: Broker) -> None:
     stuck, other = insert(store, 3), insert(store, 3)
     broker.refuses = lambda message: message.id == f"{stuck.id}/2"
     for _ in range(2):
         with pytest.raises(Unavailable, match="told to"):
-            look(store, broker, OPEN)
+            look(store, broker, Counter(), OPEN)
     assert broker.of(stuck) == [1] and broker.of(other) == [1, 2, 3, 4]
     assert [task.id for task in store.untold(limit=9)] == [stuck.id]
     broker.refuses = lambda message: False
-    look(store, broker, OPEN)
+    look(store, broker, Counter(), OPEN)
     assert broker.of(stuck) == [1, 2, 3, 4] and rests(store)
+
+
+def test_an_event_that_a_listeners_queue_refuses_is_tried_again_and_then_passed_over(
+        store: LossyStore, broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
+    stuck, other, refused, tries = insert(store, 2), insert(store, 2), Counter(), []
+
+    def full(message: EventMessage) -> bool:
+        tries.append(message.id)
+        return message.id == f"{stuck.id}/2"
+
+    broker.problem, broker.refuses = EventRefused, full
+    for count in range(1, teller.TRIES):
+        assert look(store, broker, refused, OPEN) is False
+        assert tries.count(f"{stuck.id}/2") == count and broker.of(stuck) == [1] and broker.of(other) == [1, 2, 3]
+    assert [task.id for task in store.untold(limit=9)] == [stuck.id] and "passed over" not in caplog.text
+    look(store, broker, refused, OPEN)
+    assert broker.of(stuck) == [1, 3] and rests(store) and not refused
+    assert "an event is passed over, which a listener's queue refuses" in caplog.text
+
+
+def test_a_refused_event_that_is_taken_then_is_passed_over_by_nobody(store: LossyStore, broker: Broker) -> None:
+    task, refused = insert(store, 1), Counter()
+    broker.problem, broker.refuses = EventRefused, lambda message: True
+    for _ in range(teller.TRIES - 1):
+        look(store, broker, refused, OPEN)
+    broker.refuses = lambda message: message.id.endswith("/2")  # for the first time
+    look(store, broker, refused, OPEN)
+    assert broker.of(task) == [1]
+    broker.refuses = lambda message: False
+    look(store, broker, refused, OPEN)
+    assert broker.of(task) == [1, 2] and rests(store)
 
 
 def test_what_happens_while_it_is_told_is_told_next_and_nothing_twice(store: LossyStore, broker: Broker) -> None:
@@ -118,9 +152,9 @@ def test_what_happens_while_it_is_told_is_told_next_and_nothing_twice(store: Los
         return False
 
     broker.refuses = one_more
-    look(store, broker, OPEN)
+    look(store, broker, Counter(), OPEN)
     assert broker.of(task) == [1, 2] and not rests(store)
-    look(store, broker, OPEN)
+    look(store, broker, Counter(), OPEN)
     assert broker.of(task) == [1, 2, 3] and rests(store)
 
 
@@ -138,10 +172,10 @@ def test_who_dies_before_a_mark_tells_the_same_again_or_leaves_no_more_than_a_lo
 
     monkeypatch.setattr(store, "update_many", dying, raising=False)
     with pytest.raises(Unavailable):
-        look(store, broker, OPEN)
+        look(store, broker, Counter(), OPEN)
     monkeypatch.undo()
     assert not rests(store)
-    look(store, broker, OPEN)
+    look(store, broker, Counter(), OPEN)
     assert broker.of(task) == ([1, 2, 1, 2], [1, 2])[lost] and rests(store)
 
 
@@ -156,7 +190,7 @@ def test_a_mark_never_goes_back(store: LossyStore, broker: Broker) -> None:
 
     broker.refuses = overtaken
     with pytest.raises(Unavailable):
-        look(store, broker, OPEN)
+        look(store, broker, Counter(), OPEN)
     found = store.get(task.id)
     assert found is not None and found.told == 4 and rests(store)
 
@@ -167,7 +201,7 @@ def test_many_events_and_many_tasks_are_told_in_several_looks(store: LossyStore,
     monkeypatch.setattr(teller, "TASKS", 2)
     tasks = [insert(store, more) for more in (6, 0, 2, 3)]
     looks = 1
-    while look(store, broker, OPEN):
+    while look(store, broker, Counter(), OPEN):
         looks += 1
     assert rests(store) and looks > 3
     assert [broker.of(task) for task in tasks] == [[1, 2, 3, 4, 5, 6, 7], [1], [1, 2, 3], [1, 2, 3, 4]]
@@ -179,7 +213,7 @@ def test_an_event_that_cannot_be_read_is_passed_over(store: LossyStore, broker: 
     task, other = insert(store, 2), insert(store, 2)
     spoil_event(store._store, task.id, spoiled)
     with caplog.at_level(logging.WARNING):
-        while look(store, broker, OPEN):
+        while look(store, broker, Counter(), OPEN):
             pass
     assert broker.of(task) == [seq for seq in (1, 2, 3) if seq != spoiled] and broker.of(other) == [1, 2, 3]
     assert rests(store) and "events of a task are lost" in caplog.text
@@ -188,7 +222,7 @@ def test_an_event_that_cannot_be_read_is_passed_over(store: LossyStore, broker: 
 def test_a_task_that_cannot_be_read_holds_up_no_other(store: LossyStore, broker: Broker) -> None:
     task, other = insert(store), insert(store)
     edit_raw(store._store, task.id, status="archived")
-    look(store, broker, OPEN)
+    look(store, broker, Counter(), OPEN)
     assert broker.of(other) == [1] and broker.of(task) == []
 
 
@@ -196,7 +230,7 @@ def test_more_events_than_a_task_keeps_are_lost_and_it_is_told_in_the_log(store:
                                                                           caplog: pytest.LogCaptureFixture) -> None:
     task = insert(store, KEPT_EVENTS + 4)
     with caplog.at_level(logging.WARNING):
-        while look(store, broker, OPEN):
+        while look(store, broker, Counter(), OPEN):
             pass
     assert broker.of(task) == list(range(6, KEPT_EVENTS + 6)) and rests(store)
     assert [vars(record)["events"] for record in caplog.records if "lost" in record.message] == [5]
@@ -208,7 +242,7 @@ def test_a_task_that_is_deleted_meanwhile_is_none_to_tell_of(store: LossyStore, 
     found = store.untold(limit=9)
     store.delete(gone.id)
     monkeypatch.setattr(store, "untold", lambda limit: found, raising=False)
-    look(store, broker, OPEN)
+    look(store, broker, Counter(), OPEN)
     assert broker.of(gone) == [] and broker.of(other) == [1]
 
 
@@ -320,3 +354,18 @@ def test_one_that_cannot_reach_the_store_leaves_its_turn_to_another(store: Lossy
     task = insert(store)
     wait_until(lambda: rests(store), SOON_S)
     assert listener.take() == [("task.created", f"/tasks/{task.id}", 1)]
+
+
+def test_a_listener_whose_full_queue_refuses_keeps_nothing_from_the_others(store: LossyStore, amqp_url: str,
+                                                                          start: Callable[..., Teller]) -> None:
+    listener = Listener(amqp_url)
+    with pika.BlockingConnection(pika.URLParameters(amqp_url)) as connection:
+        channel = connection.channel()
+        channel.queue_declare("full", exclusive=True, arguments={"x-max-length": 1, "x-overflow": "reject-publish"})
+        channel.queue_bind("full", "mc.events.v1", "task.created")
+        start(amqp_url)
+        tasks = [insert(store, 1) for _ in range(3)]
+        wait_until(lambda: rests(store), SOON_S)
+    got = dict.fromkeys(listener.take())
+    assert {source: [seq for _, of, seq in got if of == source] for _, source, _ in got} == {
+        f"/tasks/{task.id}": [1, 2] for task in tasks}
