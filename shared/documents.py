@@ -181,8 +181,8 @@ class Source(Document):
 class Announcement(Document):
     """What one end of a task owes to its `callback_url`: docs/protocol.md, Announcements.
 
-    `state` is owed, delivered or given_up. `answer` is the HTTP status of the last attempt that got one, `problem` why
-    the last one failed (`shared.announcements.outcomes`).
+    `state` is owed, delivered or given_up. `answer` is the HTTP status that the last attempt got, `problem` why it
+    failed (`shared.announcements.outcomes`).
     """
 
     model_config = ConfigDict(extra="allow")  # a sender writes all entries anew, with what it does not know of them

@@ -131,6 +131,8 @@ UploadIdText = Annotated[str, Field(min_length=1, max_length=128, json_schema_ex
                                     examples=["upload_1234567890_0123456789abcdef0123456789abcdef"]), _STORABLE]
 FileName = Annotated[str, Field(min_length=1, max_length=255, json_schema_extra=_NO_NUL), _STORABLE]
 KeyText = Annotated[str, Field(min_length=1, max_length=128, json_schema_extra=_NO_NUL), _STORABLE]
+# What else it has to be `shared.announcements.urls` says, with the settings.
+CallbackText = Annotated[str, Field(min_length=1, max_length=2048, json_schema_extra={"format": "uri"}), _STORABLE]
 LabelKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
 LabelValue = Annotated[str, Field(max_length=256, json_schema_extra=_NO_NUL), _STORABLE]
 Labels = Annotated[dict[LabelKey, LabelValue], Field(max_length=16, json_schema_extra={"additionalProperties": False})]

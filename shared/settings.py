@@ -118,6 +118,8 @@ class Settings(BaseModel):
                                        "is announced")
     callback_allow: Entries = Field((), description="HOST:PORT and networks that callbacks may reach although they are "
                                                     "not on the public internet, or by http")
+    callback_pauses: float = Field(1.0, ge=0, description="the pauses between the ten attempts of an announcement, "
+                                                          "from 5 s to a day, times this")
 
     # Before a task is created, its model is looked at, if it is there and small.
     preflight: bool = Field(True, description="refuse to create what cannot be converted")

@@ -28,6 +28,7 @@ from shared.store import Store
 from shared.store.sightings import get_sightings
 from shared.triggers.rule_file import WrongRules, get_rules
 from worker.cache import StageCache
+from worker.caller import Caller
 from worker.consumer import Consumer
 from worker.execution import make_hosts
 from worker.housekeeper import Housekeeper
@@ -94,6 +95,8 @@ def main() -> int:
         at_end.callback(Sweeper(store, queue, settings, list(plans)).close)
         at_end.callback(Housekeeper(tools.files, store, tools.cache, settings).close)
         at_end.callback(UploadSweeper(tools.files, settings).close)
+        if settings.callback_secret.get_secret_value():
+            at_end.callback(Caller(store, settings).close)
         if intake := queue.receive_uploads(take_event):
             at_end.callback(intake.close)
         if publisher := queue.publish_events():

@@ -22,6 +22,7 @@ _LONG: dict[str, Callable[[Any], Any]] = {
     "result": lambda result: result.model_copy(update={"accuracy": None, "attempts": None}),
     "error": lambda error: error.model_copy(update={"log_tail": "", "attempts": None}),
     "log_lines": lambda _: [],
+    "announcements": lambda announcements: announcements[-1:],
 }
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainSerializer, SerializationInfo
 
+from shared.api.announced import AnnouncementView, view_announcements, view_callback_url
 from shared.documents import Attempted as StoredAttempt
 from shared.documents import Priority, Published, Status, StoredFailure, Task
 from shared.documents import TaskResult as StoredResult
@@ -120,6 +121,10 @@ class TaskView(Model):
     stages: list[StageView]
     error: TaskFailure | None
     result: TaskResult | None
+    callback_url: str | None = Field(None, exclude_if=_is_none, description="where its ends are announced, without the "
+                                                                            "query")
+    announcements: list[AnnouncementView] | None = Field(None, exclude_if=_is_none, description=(
+        "of its ends, the oldest first; one appears within seconds after its end"))
     updated_at: str
     started_at: str | None
     finished_at: str | None
@@ -158,5 +163,6 @@ def view_task(task: Task, waits_for: WaitsFor | None = None) -> TaskView:
         waits_for=waits_for, progress=round(task.progress, 1), stage=task.stage,
         log_lines=task.log_lines, stages=stages,
         error=view_failure(task.error), result=view_result(task.result),
+        callback_url=view_callback_url(task), announcements=view_announcements(task),
         updated_at=format_time(task.updated_at),
         started_at=format_time(task.started_at), finished_at=format_time(task.finished_at))

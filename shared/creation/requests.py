@@ -5,7 +5,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from shared.documents import Priority
-from shared.schema import JsonObject, KeyText, Labels, Name, PathText, StrictModel, wrong
+from shared.schema import CallbackText, JsonObject, KeyText, Labels, Name, PathText, StrictModel, wrong
 
 MAX_TARGETS = 16  # of one request
 
@@ -35,6 +35,8 @@ class CreateTask(StrictModel):
     priority: Priority = "normal"
     idempotency_key: KeyText | None = None
     labels: Labels = Field(default_factory=dict)
+    callback_url: CallbackText | None = Field(None, description="where a signed POST says that the task has ended; "
+                                                                "each of a group says so for itself")
 
     @field_validator("task_type", "platform", "output_path")
     @classmethod

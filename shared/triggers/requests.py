@@ -23,9 +23,8 @@ def build_request(rule: Rule, bucket: str, key: str, wishes: Wishes, idempotency
     targets, below = _targets(rule, bucket, key, wishes)
     values: dict[str, Any] = {
         "input_path": f"{bucket}/{key}", "overwrite": rule.overwrite, "priority": wishes.priority or rule.priority,
-        "labels": rule.labels | wishes.labels, "idempotency_key": idempotency_key}
-    if callback_url := wishes.callback_url or rule.callback_url:
-        values["callback_url"] = callback_url
+        "labels": rule.labels | wishes.labels, "idempotency_key": idempotency_key,
+        "callback_url": wishes.callback_url or rule.callback_url}
     shared = rule.parameters if _is_the_rules(rule, wishes) else {}
     choices = [{"platform": target.platform, "task_type": target.task_type or _first_task_type(target.platform),
                 "parameters": shared | target.parameters | wishes.parameters} for target in targets]

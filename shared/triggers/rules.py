@@ -10,7 +10,7 @@ from shared.creation.requests import MAX_TARGETS
 from shared.documents import Priority
 from shared.platforms import get_platforms
 from shared.platforms.base import Platform
-from shared.schema import JsonObject, Labels, Name, StrictModel, wrong
+from shared.schema import CallbackText, JsonObject, Labels, Name, StrictModel, wrong
 
 BUILT_IN = "models-in"  # the built-in rule's name and bucket
 
@@ -60,7 +60,7 @@ class Rule(StrictModel):
     overwrite: bool = False
     priority: Priority = "normal"
     labels: Labels = Field(default_factory=dict)
-    callback_url: Annotated[str, Field(min_length=1, max_length=2048)] | None = None
+    callback_url: CallbackText | None = None
     existing: bool = True
 
     @property

@@ -5,7 +5,7 @@ import json
 import tomllib
 from collections.abc import Mapping
 from email.header import decode_header, make_header
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field, ValidationError
 
@@ -13,7 +13,7 @@ from shared.documents import Priority
 from shared.errors import InvalidRequest, NotFound
 from shared.files import FileInfo, Files
 from shared.rules.bilingual import Bilingual, as_it_is
-from shared.schema import JsonObject, Labels, Name, StrictModel
+from shared.schema import CallbackText, JsonObject, Labels, Name, StrictModel
 from shared.triggers import reasons
 from shared.validation_messages import printable, to_invalid_request
 
@@ -31,7 +31,7 @@ class Wishes(StrictModel):
     parameters: JsonObject = Field(default_factory=dict)
     priority: Priority | None = None
     labels: Labels = Field(default_factory=dict)
-    callback_url: Annotated[str, Field(min_length=1, max_length=2048)] | None = None
+    callback_url: CallbackText | None = None
 
     def over(self, other: Wishes) -> Wishes:
         """Both together; what this one names counts. Another target's parameters are not this one's."""
