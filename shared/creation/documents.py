@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import Any
 
-from shared.announcements.urls import check_callback_url
 from shared.creation.requests import MAX_TARGETS, CreateTask, TargetChoice
 from shared.digests import canonical_digest
 from shared.documents import HEAD_START_S, Task, new_task_id
@@ -76,7 +75,10 @@ def _build_task(request: CreateTask, choice: TargetChoice, settings: Settings, w
     output_path = choice.output_path and _check_output(choice.output_path, f"{where}output_path", input_path, platform,
                                                        settings)
     overwrite = request.overwrite if choice.overwrite is None else choice.overwrite
-    callback_url = request.callback_url and check_callback_url(request.callback_url, settings)
+    if request.callback_url is not None:
+        from shared.announcements.urls import check_callback_url  # most requests have none
+
+        check_callback_url(request.callback_url, settings)
     asked = [choice.task_type, platform.name, input_path, output_path, parameters, request.priority, request.labels]
     now = time.time()
     task_id = new_task_id(now)
@@ -86,10 +88,10 @@ def _build_task(request: CreateTask, choice: TargetChoice, settings: Settings, w
         parameters=parameters, priority=request.priority, labels=request.labels,
         queue_order=now - HEAD_START_S[request.priority],
         created_at=now, updated_at=now, idempotency_key=request.idempotency_key,
-        callback_url=callback_url,
+        callback_url=request.callback_url,
         # A request of an older version, which had neither `overwrite` nor `callback_url`, has the same hash.
-        request_hash=canonical_digest([*asked, *["overwrite"] * overwrite, *[{"callback_url": callback_url}]
-                                       * bool(callback_url)]))
+        request_hash=canonical_digest([*asked, *["overwrite"] * overwrite, *[{"callback_url": request.callback_url}]
+                                       * (request.callback_url is not None)]))
 
 
 def _find_platform(choice: TargetChoice, where: str) -> Platform:
