@@ -14,8 +14,8 @@ import pytest
 
 from shared import transitions
 from shared.announcements.changes import mark_told
-from shared.documents import Task
-from shared.errors import Unavailable
+from shared.documents import StoredEvent, Task
+from shared.errors import Unavailable, UnreadableDocument
 from shared.queue import EventMessage, EventRefused
 from shared.queue.rabbitmq import RabbitQueue
 from shared.queue.topology import declare, events_declarations
@@ -224,6 +224,21 @@ def test_a_task_that_cannot_be_read_holds_up_no_other(store: LossyStore, broker:
     edit_raw(store._store, task.id, status="archived")
     look(store, broker, Counter(), OPEN)
     assert broker.of(other) == [1] and broker.of(task) == []
+
+
+def test_a_task_whose_events_cannot_be_read_at_all_holds_up_no_other(store: LossyStore, broker: Broker,
+                                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    """As MongoDB's adapter says of a list of events that is none."""
+    task, other = insert(store), insert(store)
+
+    def events(task_id: str, after: int = 0) -> list[StoredEvent] | None:
+        if task_id == task.id:
+            raise UnreadableDocument("task", task_id, "events")
+        return store._store.events(task_id, after)
+
+    monkeypatch.setattr(store, "events", events, raising=False)
+    look(store, broker, Counter(), OPEN)
+    assert broker.of(other) == [1] and broker.of(task) == [] and rests(store)
 
 
 def test_more_events_than_a_task_keeps_are_lost_and_it_is_told_in_the_log(store: LossyStore, broker: Broker,
