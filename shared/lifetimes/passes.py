@@ -54,7 +54,7 @@ class Lifetimes:
         # Workers' clocks have written the times. Of this clock and the object store's the slower one decides, so that
         # one wrong clock does not make every task old.
         now = min(time.time(), read_clock(self._files, self._settings.cache_bucket))
-        for task in find_old(self._store, now - life_s, self._pause):
+        for task in find_old(self._store, now, life_s, self._pause):
             self._pause()
             if self._dry_run or remove_old(self._files, self._store, self._settings, task):
                 removed.add("old tasks", f"task {task.id}, {task.status.value}")

@@ -1,11 +1,13 @@
 """Tasks that have ended long ago. They are deleted as a client would: with their logs, and with what is their own in
-their own folders. A task stays as long as another one names its folder.
+their own folders. A task stays as long as another one names its folder, and as long as it owes an announcement.
 """
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 
+from shared.announcements import changes
+from shared.announcements.schedule import PAUSES_S
 from shared.cached.deletions import write_note
 from shared.documents import TASK_ID, TERMINAL, Task
 from shared.files import Files
@@ -20,23 +22,33 @@ PAGE = 100
 _FOLDER = re.compile(f"/({TASK_ID.pattern})(?=[/\"])")
 
 
-def find_old(store: Store, before: float, pause: Callable[[], None]) -> list[Task]:
-    """Tasks that had ended at this time (seconds since the epoch), and that no other task names. What cannot be read
-    stays.
+def find_old(store: Store, now: float, life_s: float, pause: Callable[[], None]) -> list[Task]:
+    """Tasks that had ended `life_s` before `now` (seconds since the epoch), and that no other task names. What cannot
+    be read stays.
 
     Raises:
         Unavailable.
     """
     old: list[Task] = []
+    before = now - life_s
     for status in TERMINAL:
         narrow, page, seen = TaskFilter(status=status, created_before=before), 1, PAGE
         while seen == PAGE and len(old) < MAX_TASKS:
             pause()
             tasks, _ = store.list_page(narrow, page, PAGE)
-            old += [task for task in tasks if isinstance(task, Task) and (task.finished_at or before) < before]
+            old += [task for task in tasks if isinstance(task, Task) and (task.finished_at or before) < before
+                    and not _owes(task, now)]
             page, seen = page + 1, len(tasks)
     named = store.named("/task_", _FOLDER) if old else set()
     return [task for task in old[:MAX_TASKS] if task.id not in named]
+
+
+def _owes(task: Task, now: float) -> bool:
+    """Whether somebody may still announce how the task has ended. Where nobody sends any more, it waits no longer than
+    the whole schedule takes."""
+    if task.callback_url is None or task.call_at == changes.NEVER:
+        return False
+    return now - (task.finished_at or 0.0) < 2 * sum(PAUSES_S)
 
 
 def remove_old(files: Files, store: Store, settings: Settings, task: Task) -> bool:

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from shared import transitions
+from shared.announcements import changes
 from shared.cached.deletions import Deletions
-from shared.documents import Status, Task, TaskResult
+from shared.documents import Source, Status, Task, TaskResult
 from shared.errors import Unavailable
 from shared.lifetimes.leaving import BOUNDARY_S
 from shared.lifetimes.passes import Lifetimes, Removed
 from shared.marks import Mark, write_mark
 from shared.settings import Settings
 from shared.task_logs import log_path
+from shared.transitions import Change
+from shared.triggers.tombstones import is_deleted
 from shared.uploads.records import RECORD, new_upload_id
 from tests.contract.store_model import make_task
 from tests.contract.store_raw import edit_raw
@@ -179,6 +182,35 @@ def test_a_task_whose_result_another_task_names_stays_as_long_as_that_one(here: 
     assert run(here).counts == {} and here.store.get(task.id) and all(there(here, paths))
     here.store.delete(user.id)
     assert run(here).counts == {"old tasks": 1} and not any(there(here, paths))
+
+
+def test_a_task_that_owes_an_announcement_stays_until_it_is_settled(here: Bucket) -> None:
+    owing, paths = ended(here, callback_url="https://example.com/")  # nobody has looked yet
+    tried, _ = ended(here, callback_url="https://example.com/", call_at=time.time() + 300)
+    forgotten, _ = ended(here, callback_url="https://example.com/", call_at=0.0, age_s=1e7)  # nobody sends any more
+    assert run(here).counts == {"old tasks": 1} and here.store.get(forgotten.id) is None
+    assert here.store.get(owing.id) and here.store.get(tried.id) and all(there(here, paths))
+    for task in (owing, tried):
+        assert here.store.update(task.id, Change({}, {"call_at": changes.NEVER}))
+    assert run(here).counts == {"old tasks": 2} and not any(there(here, paths))
+
+
+def test_an_upload_whose_task_has_gone_starts_no_other(here: Bucket) -> None:
+    model = here.put(f"{here.bucket}-in/intel/m.onnx", b"model", OLD_S)
+    info = here.files.stat(model)
+    ended(here, source=Source(bucket=f"{here.bucket}-in", key="intel/m.onnx", etag=info.etag, rule="models-in",
+                              request_key="upload-1"))
+    assert not is_deleted(here.files, settings(here), "upload-1", info)
+    assert run(here).counts == {"old tasks": 1} and is_deleted(here.files, settings(here), "upload-1", info)
+
+
+def test_a_task_whose_deletion_cannot_be_noted_stays(here: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise Unavailable("files")
+
+    task, paths = ended(here, source=Source(bucket="b", key="k", etag="e", rule="r", request_key="upload-1"))
+    monkeypatch.setattr("shared.triggers.tombstones.put_json", fail)
+    assert run(here).counts == {} and here.store.get(task.id) and all(there(here, paths))
 
 
 def test_a_task_that_is_retried_in_that_moment_stays_with_what_it_writes(here: Bucket) -> None:
