@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import os
 import re
 import socket
 import ssl
@@ -15,6 +16,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 from shared import VERSION
 from shared.announcements.addresses import Refused, Resolver, look_up, resolve_by_system
@@ -27,6 +29,7 @@ from shared.settings import Settings
 LIMIT_S = 10.0
 ANSWER_BYTES = 64 << 10  # with the headers
 TRIED = 4  # addresses of one name
+TRUST_S = 600.0
 
 
 def send(url: str, body: bytes, headers: Mapping[str, str], settings: Settings, *,
@@ -71,11 +74,18 @@ def _connect(target: Target, addresses: list[Address], ends_at: float) -> socket
         return connected
     try:
         connected.settimeout(_left_s(ends_at))
-        # The system's authorities, or those of SSL_CERT_FILE.
-        return ssl.create_default_context().wrap_socket(connected, server_hostname=target.host)
+        return _trusting(os.environ.get("SSL_CERT_FILE"), int(time.monotonic() / TRUST_S)).wrap_socket(
+            connected, server_hostname=target.host)
     except BaseException:
         connected.close()
         raise
+
+
+@lru_cache(maxsize=1)
+def _trusting(_file: str | None, _period: int) -> ssl.SSLContext:
+    """Trusts the system's authorities, or those of SSL_CERT_FILE. Reading them takes longer than many an attempt does.
+    They are read again each `TRUST_S`, for they change."""
+    return ssl.create_default_context()
 
 
 def _left_s(ends_at: float) -> float:

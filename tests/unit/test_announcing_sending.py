@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import base64
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -217,6 +218,17 @@ def test_the_certificate_has_to_be_the_names_and_not_the_addresss(
     assert receiver.names == [NAME] and receiver.received[0].headers["host"] == f"{NAME}:{receiver.port}"
     assert deliver_to_name(receiver, "other.example") == Outcome("tls")
     assert len(receiver.received) == 1
+
+
+def test_the_authorities_are_not_read_for_each_attempt(
+        start: Start, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    read, context = [], ssl.create_default_context
+    monkeypatch.setattr(ssl, "create_default_context", lambda: read.append(1) or context())
+    receiver = start(status(200), certificate=certificate[0])
+    for trusted, outcome in (("none.pem", Outcome("tls")), (str(certificate[1]), Outcome(None, 200))):
+        monkeypatch.setenv("SSL_CERT_FILE", trusted)
+        assert [deliver_to_name(receiver) for _ in range(5)] == [outcome] * 5
+    assert 2 <= len(read) <= 4  # a period may end meanwhile
 
 
 def test_of_an_address_in_the_url_the_certificate_has_to_name_the_address(
