@@ -66,6 +66,12 @@ def rest(seen: Task) -> Change:
     return replace(change, set=change.set | {"call_at": NEVER if seen.status in TERMINAL else None})
 
 
+def postpone(seen: Task, until: float) -> Change:
+    """Look at it later: its receiver has its share of the senders, and others are not to wait for it."""
+    change = _write(seen, seen.announcements)
+    return replace(change, set=change.set | {"call_at": until})
+
+
 def next_due(task: Task, now: float) -> Announcement | None:
     return next((entry for entry in task.announcements if entry.state == "owed" and entry.next_at <= now), None)
 

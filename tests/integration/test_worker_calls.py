@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import worker.caller
 from shared import transitions
 from shared.announcements.schedule import ATTEMPTS
 from shared.documents import Task
@@ -247,6 +249,46 @@ def test_a_receiver_that_does_not_answer_holds_up_no_other(shared_store: Store, 
         finally:
             let_go.set()
             caller.close()
+
+
+def test_a_silent_receiver_with_more_than_a_look_full_of_tasks_holds_up_no_other(
+        shared_store: Store, receiver: Receiver, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it has to hear is postponed, and not forgotten."""
+    let_go = threading.Event()
+    monkeypatch.setattr(worker.caller, "LIMIT", 5)
+    monkeypatch.setattr(worker.caller, "SILENT_S", 0.0)
+
+    def hang(number: int) -> int:
+        let_go.wait(60)
+        return 204
+
+    receiver.answer = hang
+    with receiving() as quick:
+        silent = [insert_ended(shared_store, receiver.url) for _ in range(20)]
+        task = insert_ended(shared_store, quick.url)
+        caller = Caller(shared_store, settings.model_copy(update={"callback_allow": (receiver.place, quick.place)}))
+        try:
+            wait_until(lambda: is_at_rest(shared_store, task))
+            assert len(quick.ids) == 1 and len(receiver.ids) == OF_ONE_RECEIVER
+            postponed = [one for one in silent if (require(shared_store, one).call_at or 0.0) > time.time()]
+            assert len(postponed) > OF_ONE_RECEIVER
+        finally:
+            let_go.set()
+            caller.close()
+    assert not any(is_at_rest(shared_store, one) for one in postponed)
+
+
+def test_a_receiver_that_answers_has_nothing_postponed(shared_store: Store, receiver: Receiver, settings: Settings,
+                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker.caller, "LIMIT", 5)
+    tasks = [insert_ended(shared_store, receiver.url) for _ in range(20)]
+    caller = Caller(shared_store, settings)
+    try:
+        wait_until(lambda: len(receiver.ids) == len(tasks))
+        wait_until(lambda: all(is_at_rest(shared_store, task) for task in tasks))
+    finally:
+        caller.close()
+    assert len(set(receiver.ids)) == len(tasks)
 
 
 def test_closing_lets_an_attempt_under_way_come_to_its_end(shared_store: Store, receiver: Receiver,

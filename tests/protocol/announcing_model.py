@@ -1,9 +1,9 @@
 """Exhaustive check of announcing (docs/protocol.md): every interleaving of one task's ends and of two senders.
 
 The task has a `callback_url`. It ends by a worker of this version or of an older one, and clients retry or delete it.
-Each sender looks, enters what is owed, takes an attempt, sends, and writes down the answer; reading and writing are
-steps of their own, and it may crash between any two. Delays are modelled by their worst case: any may be over at any
-moment, one that stands for a sender's own time only by a fault (the sender slept). By hand:
+Each sender looks, enters what is owed, takes an attempt, sends, and writes down the answer, or postpones the task.
+Reading and writing are steps of their own, and it may crash between any two. Delays are modelled by their worst case:
+any may be over at any moment, one that stands for a sender's own time only by a fault (the sender slept). By hand:
 
     python -m tests.protocol.announcing_model              # the rules as they are: no violation
     python -m tests.protocol.announcing_model --mutants    # each mistake: a violation is found, with the way to it
@@ -139,6 +139,9 @@ def task_steps(state: State, doc: Doc, rules: AnnouncingRules) -> Iterator[Step]
 
 def time_steps(state: State, doc: Doc) -> Iterator[Step]:
     """A delay is over. If it stood for a sender that still is at the attempt, that sender has slept."""
+    owed = [entry for entry in doc.entries if entry.state == OWED]
+    if doc.call_at == LATER and (to_note(doc) or not owed or any(entry.due for entry in owed)):
+        yield Step("a task was postponed for long enough", state._replace(doc=doc._replace(call_at=NOW)), "time")
     for n, entry in enumerate(doc.entries):
         if entry.state != OWED or entry.due:
             continue
@@ -194,6 +197,8 @@ def write_steps(state: State, doc: Doc, rules: AnnouncingRules, w: int, sender: 
     else:
         label, new = "finds nothing due", rules.rest(doc, seen)
     yield Step(f"a sender {label}" if new else "a sender misses", put(state, w, holds if new else IDLE, new), "sender")
+    if postponed := rules.postpone(doc, seen):
+        yield Step("a sender postpones it", put(state, w, IDLE, postponed), "sender")
 
 
 def answers(state: State, w: int, sender: Sender) -> Iterator[Step]:

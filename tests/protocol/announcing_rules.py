@@ -107,6 +107,12 @@ class AnnouncingRules:
         owed = any(entry.state == OWED for entry in doc.entries)
         return written if owed else written._replace(call_at=NEVER if doc.ended else NONE)
 
+    def postpone(self, doc: Doc, seen: Doc) -> Doc | None:
+        """The receiver has more than its share: the look is for others, and this task is looked at later."""
+        if not self._fits(doc, seen):
+            return None
+        return self._write(doc, doc.entries)._replace(call_at=LATER)
+
     # --- how they are made
 
     sends_first = False  # whether an owner sends before the end is written
@@ -222,6 +228,12 @@ class NeverGivesUpTheLost(AnnouncingRules):
     last_attempt = 1 << 30
 
 
+class PostponesForEver(AnnouncingRules):
+    def postpone(self, doc: Doc, seen: Doc) -> Doc | None:
+        postponed = super().postpone(doc, seen)
+        return postponed and postponed._replace(call_at=NEVER)
+
+
 class RetryForgets(AnnouncingRules):
     def retry(self, doc: Doc) -> Doc | None:
         retried = super().retry(doc)
@@ -242,4 +254,5 @@ MUTANTS: dict[str, type[AnnouncingRules]] = {
     "counts_after_sending": CountsAfterSending, "forgets_after_a_failure": ForgetsAfterAFailure,
     "late_failure_counts": LateFailureCounts, "writes_without_looking_for_ends": WritesWithoutLookingForEnds,
     "rests_without_looking": RestsWithoutLooking, "never_gives_up_the_lost": NeverGivesUpTheLost,
-    "end_tells_nobody": EndTellsNobody, "retry_forgets": RetryForgets, "retry_leaves_the_rest": RetryLeavesTheRest}
+    "postpones_for_ever": PostponesForEver, "end_tells_nobody": EndTellsNobody,
+    "retry_forgets": RetryForgets, "retry_leaves_the_rest": RetryLeavesTheRest}

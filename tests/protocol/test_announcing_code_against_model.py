@@ -143,8 +143,13 @@ def rest() -> Iterator[Case]:
         yield doc, seen, changes.rest(to_task(seen)), RULES.rest(doc, seen)
 
 
+def postpone() -> Iterator[Case]:
+    for doc, seen in pairs():
+        yield doc, seen, changes.postpone(to_task(seen), LATE), RULES.postpone(doc, seen)
+
+
 CASES: dict[str, Callable[[], Iterator[Case]]] = {"note": note, "begin": begin, "give_up": give_up, "settle": settle,
-                                                  "rest": rest}
+                                                  "rest": rest, "postpone": postpone}
 
 
 @pytest.mark.parametrize("name", CASES)
