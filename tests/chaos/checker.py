@@ -166,7 +166,7 @@ def find_unexplained_failures(history: History) -> Found:
                 yield task_id, "the artefact is not what the model gives"
 
 
-HOUSEKEEPING = re.compile("/(blobs|notices|housekeeping)/")  # the service's own, which goes in time
+HOUSEKEEPING = re.compile("/(blobs|notices|housekeeping|triggers)/")  # the service's own, which goes in time
 
 
 def find_orphans(history: History) -> Found:

@@ -35,6 +35,7 @@ def run_worker() -> int:
     from worker import main as worker
     worker.ONNX = replace(worker.ONNX, preload=())
     worker.served_plans = lambda settings: ({PLAN.platform: PLAN}, own_toolchains(PLAN, worker.ONNX))
+    sys.argv[1:] = []  # it reads its own arguments
     return worker.main()
 
 
