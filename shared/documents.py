@@ -60,7 +60,7 @@ class StageRecord(Document):
     seconds: float
     cached: bool
     peak_memory_bytes: int | None = None
-    # What the stage failed of, where that has ended an attempt (`precision: "auto"`) and not the task.
+    # What the stage failed of, where that has ended an attempt and not the task.
     refused: str | None = Field(None, exclude_if=lambda value: value is None)
 
 
@@ -72,7 +72,7 @@ def _cut(value: Any) -> Any:
 
 
 class Attempted(Document):
-    """One conversion that `precision: "auto"` has tried, or why it has not.
+    """One conversion that a task has tried, with `precision: "auto"` or a second time, or why it has not.
 
     `status`: `passed`; `accepted`, the gate failed it and the client takes it; `failed`; `not_compared`, nothing here
     can run it; `skipped`, the time was over; `not_available`, for want of a calibration set. `parameters` are those in
@@ -106,7 +106,7 @@ class StoredFailure(Document):
     log_tail: str = ""
     message_zh: str = ""
     hint_zh: str = ""
-    # What was tried for `precision: "auto"`; not written for other tasks.
+    # What was tried for `precision: "auto"`, or a second time; not written for other tasks.
     attempts: list[Attempted] | None = Field(None, exclude_if=lambda value: value is None)
 
     @classmethod
@@ -138,7 +138,7 @@ class TaskResult(Document):
     report_page_path: str | None = None
     toolchain: dict[str, str] = Field({})
     accuracy: Annotated[dict[str, Any] | None, BeforeValidator(shorten)] = None  # the report has all of it
-    # What was tried for `precision: "auto"`; not written for other tasks.
+    # What was tried for `precision: "auto"`, or a second time; not written for other tasks.
     attempts: list[Attempted] | None = Field(None, exclude_if=lambda value: value is None)
     # All of `objects()`. None in a document of a version that did not record it.
     published: list[Published] | None = Field(None, exclude_if=lambda value: value is None)

@@ -207,7 +207,7 @@ class ConversionFailed(AppError):
         self.log_tail = log_tail
         self.found = refusal.found
         self.seconds = 0.0  # how long the stage had run
-        self.attempts: list[Any] | None = None  # `documents.Attempted`: what `precision: "auto"` has tried
+        self.attempts: list[Any] | None = None  # `documents.Attempted`: what has been tried
 
     @property
     def code(self) -> str:

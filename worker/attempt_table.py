@@ -1,4 +1,4 @@
-"""What `precision: "auto"` has tried, as rows for the report, the task's result and its error."""
+"""What a task tried, with `precision: "auto"` or a second time, as rows for the report, the result and the error."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -80,15 +80,21 @@ def _size_bytes(attempt: Attempt, found: Mapping[str, StageResult]) -> int | Non
 
 
 def none_passes(attempts: Attempts, found: Mapping[str, StageResult]) -> ConversionFailed:
-    """Why the task fails: by the gate where it has refused any attempt, else by what the most exact one failed of."""
+    """Why the task fails: by the gate where it has refused any attempt, else by what the most exact one failed of; of
+    a plain task by what its own conversion failed of, whatever became of the second one."""
     failed = [(attempt, step) for attempt in attempts.attempts if (step := attempt.refused(found))]
-    by_gate = [pair for pair in failed if refusal_of(found[pair[1].name])["code"] == _GATE]
-    attempt, step = (by_gate or failed)[-1]
+    codes = [str(refusal_of(found[step.name])["code"]) for _, step in failed]
+    by_gate = [pair for pair, code in zip(failed, codes, strict=True) if code == _GATE]
+    attempt, step = (by_gate or failed)[-1] if attempts.is_auto else failed[0]
     result = found[step.name]
-    last = Refusal.from_json(result.facts[REFUSED])
-    tried = [_TRIED(name=other.name, code=refusal_of(found[at.name])["code"]) for other, at in failed]
-    message = reasons.NONE_PASSES(tried=join(", ", tried), name=attempt.name, why=last.text)
-    error = ConversionFailed(last.told_as(message), stage=step.name, log_tail=result.facts["log_tail"])
+    why = Refusal.from_json(result.facts[REFUSED])
+    message = why.text
+    if attempts.is_auto:
+        tried = [_TRIED(name=other.name, code=code) for (other, _), code in zip(failed, codes, strict=True)]
+        message = reasons.NONE_PASSES(tried=join(", ", tried), name=attempt.name, why=why.text)
+    elif failed[1:]:
+        message = reasons.SECOND_FAILS_TOO(why=why.text, stage=failed[1][1].name, code=codes[1])
+    error = ConversionFailed(why.told_as(message), stage=step.name, log_tail=result.facts["log_tail"])
     error.attempts = make_rows(attempts, found)
     return error
 

@@ -1,9 +1,10 @@
 """The conversions that a task tries, and which step comes next.
 
-A plain task has one attempt. One with `precision: "auto"` has an attempt for each candidate of its target, from the
-fastest to the most exact: the very conversion that a request for this candidate alone would be, so that both share
-their stages in the cache. The first attempt that the accuracy gate passes is published. A stage in which all attempts
-agree runs once, under its own name; where they differ, the candidate's name comes after it: `compile-int8-hybrid`.
+A plain task has one attempt, and at times a second one (`worker/second_try.py`). One with `precision: "auto"` has an
+attempt for each candidate of its target, from the fastest to the most exact: the very conversion that a request for
+this candidate alone would be, so that both share their stages in the cache. The first attempt that the accuracy gate
+passes is published. A stage in which all attempts agree runs once, under its own name; where they differ, the
+candidate's name comes after it: `compile-int8-hybrid`.
 
 What comes next follows from the results so far alone, and what an attempt failed of is such a result too. So a task
 that was parked or reaped goes on where it was, on any worker, and no attempt is made twice.
@@ -21,6 +22,7 @@ from shared.platforms.base import Automatic
 from shared.platforms.candidates import AUTO, Candidate, choose
 from worker import reasons
 from worker.plan import Plan
+from worker.refused import ends_an_attempt
 from worker.results import StageResult
 from worker.steps import PUBLISH, VERIFY, Attempt, Step, plain_steps, with_names
 
@@ -35,8 +37,7 @@ class Attempts:
         self.task = task
         self.is_auto = task.parameters.get("precision") == AUTO
         self.unavailable: list[Candidate] = []  # for want of a calibration set
-        self.attempts = self._of_candidates(plan) if self.is_auto else (
-            Attempt(_PLAIN, "", task, tuple(plain_steps(plan, task))),)
+        self.attempts = self._make(plan)
         self.time_s = task.parameters.get("auto_time_s")
         self._seconds: dict[str, float] = {}  # of each step that was tried for this task
 
@@ -53,13 +54,21 @@ class Attempts:
     def forget_refusals(self, found: dict[str, StageRecord]) -> None:
         """Where the last attempt has failed, somebody wants all tried again: what each failed of counts no more."""
         failed = {name for name, record in found.items() if record.refused}
-        if self.is_auto and failed.intersection(step.name for step in self._last.steps):
+        if failed.intersection(step.name for step in self._last.steps):
             for name in failed:
                 del found[name]
 
     def current(self, found: Mapping[str, StageResult]) -> Attempt | None:
         """The attempt that goes on, or has passed; None where none is left."""
         return next((attempt for attempt in self.attempts if self.why_not(attempt, found) is None), None)
+
+    def ends(self, step: Step, error: Exception, found: Mapping[str, StageResult]) -> bool:
+        """Whether what the step fails of ends an attempt, and not the task."""
+        return step.tries and ends_an_attempt(error)
+
+    def has_table(self, found: Mapping[str, StageResult]) -> bool:
+        """Whether clients are told of attempts at all."""
+        return self.is_auto
 
     def why_not(self, attempt: Attempt, found: Mapping[str, StageResult]) -> str | None:
         """Why the attempt is no choice (any more): `failed`, `not_compared`, `skipped`."""
@@ -126,6 +135,11 @@ class Attempts:
     def is_proper(attempt: Attempt) -> bool:
         """Whether the gate has to pass it; the others judge anew, for a client who takes what fails."""
         return attempt.name == attempt.candidate.name
+
+    def _make(self, plan: Plan) -> tuple[Attempt, ...]:
+        if self.is_auto:
+            return self._of_candidates(plan)
+        return (Attempt(_PLAIN, "", self.task, tuple(plain_steps(plan, self.task))),)
 
     def _of_candidates(self, plan: Plan) -> tuple[Attempt, ...]:
         """Raises:

@@ -32,8 +32,9 @@ class CoreContext:
     where the claim writes its output. `report` raises `Interrupted` if the task is not to go on. In `digests` the stage
     leaves the SHA-256 of those of its files that it has digested already, by their names below `output_dir`.
 
-    With `precision: "auto"` `task`, `stages`, `records` and `results` are those of one attempt, as a task of that
-    precision would have them. `requested` are the parameters that were sent, `attempts` tells what was tried."""
+    With `precision: "auto"`, and in a second try, `task`, `stages`, `records` and `results` are those of one
+    attempt, as a task that asks for it alone would have them. `requested` are the parameters that were sent,
+    `attempts` tells what was tried."""
 
     task: Task
     settings: Settings

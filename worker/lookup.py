@@ -25,7 +25,7 @@ def usable_records(steps: Sequence[Step], records: Sequence[StageRecord]) -> dic
     by_name = {record.name: record for record in records}
     usable: dict[str, StageRecord] = {}
     for step in steps:
-        record = by_name.get(step.name)
+        record = by_name.get(step.name) or by_name.get(step.refused_name)
         if record and step.stage.cached and form_of(record.key) == step.stage.form and (
                 usable.keys() >= set(step.inputs.values())):
             usable[step.name] = record
@@ -61,20 +61,21 @@ class StageLookup:
         if result and stage.renewed and (now := self._call(step, stage.renewed, result.facts)) is not None:
             key, versions = self._key(step, results, now), now
             result = self._tools.cache.find(key)
-        if result is None and step.tries:
+        if result is None and self._shares_refusals(step):
             result = self._tools.cache.find(refusal_key(key))
         return key, versions, self.hold(result)
 
     def find_here(self, step: Step, key: str) -> StageResult | None:
         """What another task of this machine has made meanwhile."""
         cache = self._tools.cache
-        return self.hold(cache.find_here(key) or (cache.find_here(refusal_key(key)) if step.tries else None))
+        refused = cache.find_here(refusal_key(key)) if self._shares_refusals(step) else None
+        return self.hold(cache.find_here(key) or refused)
 
     def keep_refusal(self, step: Step, key: str, error: ConversionFailed) -> StageResult:
         """What has ended an attempt, as the result of its step. Its own result would have had the `key`."""
         toolchain = self._tools.toolchains.get(step.stage.environment)
-        result, hold = self._tools.cache.keep(
-            as_result(key, step.name, step.task.id, error, toolchain.versions if toolchain else {}), NO_FILES)
+        refused = as_result(key, step.name, _owner(step, error.code), error, toolchain.versions if toolchain else {})
+        result, hold = self._tools.cache.keep(refused, NO_FILES)
         self._holds.enter_context(hold)
         return result
 
@@ -100,7 +101,7 @@ class StageLookup:
                 versions = now
             key = self._key(step, results, versions)
             if is_refused(result):
-                return refusal_key(key, step.task.id if is_of_this_run(refused_code(result) or "") else "")
+                return refusal_key(key, _owner(step, refused_code(result) or ""))
             return key
         except (ConversionFailed, LookupError, TypeError, ValueError, AttributeError):
             return None  # the upload is gone, or the facts are in a form that this code cannot read
@@ -125,3 +126,12 @@ class StageLookup:
             name: result.output_digest for name, result in step.pick(results).items()}
         return stage_key(stage, self._platform, toolchain.digest if toolchain else None,
                          declared(stage, step.parameters), inputs)
+
+    @staticmethod
+    def _shares_refusals(step: Step) -> bool:
+        return step.tries and not step.names_task
+
+
+def _owner(step: Step, code: str) -> str:
+    """The id of the task to which a refusal with this code belongs; empty where it is every task's."""
+    return step.task.id if step.names_task or is_of_this_run(code) else ""

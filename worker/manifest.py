@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from shared.platforms.candidates import AUTO
 from shared.rules.models import MODEL
 from shared.times import format_time
 from worker.context import CoreContext
@@ -27,7 +28,7 @@ def make_manifest(context: CoreContext, artefact: StageResult, names: dict[str, 
         **_source(context),
         "output_path": task.output_path,
         "parameters": task.parameters,
-        **_auto(context),
+        **_tried(context),
         "artefact": [{"path": path, **artefact.files[name]} for path, name in names.items()],
         "stages": [_stage(context, stages[record.name]) | {
             "key": record.key, "output_digest": record.output_digest, "cached": record.cached,
@@ -45,13 +46,14 @@ def _source(context: CoreContext) -> dict[str, Any]:
         "sha256": context.results["fetch"].files[MODEL]["sha256"]}}
 
 
-def _auto(context: CoreContext) -> dict[str, Any]:
-    """With `precision: "auto"`: what was asked for, and what was tried. The manifest's `parameters` are those of the
-    chosen conversion, which make the artefact again."""
+def _tried(context: CoreContext) -> dict[str, Any]:
+    """With `precision: "auto"`, and where the task was converted a second time: what was asked for, and what was tried.
+    The manifest's `parameters` are those of the chosen conversion, which make the artefact again."""
     if context.attempts is None:
         return {}
     rows = [row.model_dump(mode="json", exclude={"message_zh"}) for row in context.attempts]
-    return {"auto": {"requested": context.requested, "attempts": rows}}
+    name = "auto" if context.requested.get("precision") == AUTO else "second_try"
+    return {name: {"requested": context.requested, "attempts": rows}}
 
 
 def _stage(context: CoreContext, stage: Stage) -> dict[str, Any]:

@@ -39,6 +39,7 @@ def stage_parameters(task: Task) -> dict[str, Any]:
                   "output_name": PurePosixPath(output_stem(task)).name}
     parameters |= {name: get_parameter(task.parameters, name)
                    for name in object_parameters(get_platforms()[task.platform]) if "." in name}
+    parameters["simplify"] = parameters.get("simplify") is not False  # left out is true, and one key with it
     if "input_shape" in parameters:
         parameters["input_shape"] = parse_input_shape(parameters["input_shape"])
     return parameters

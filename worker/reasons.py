@@ -78,3 +78,12 @@ NOTHING_COMPARED = Bilingual(
     "此 worker 无法运行产物, 因此未能按精度选择: 取最快的浮点转换",
     "this worker cannot run the artefact, so accuracy could not choose: the fastest conversion in floating point was "
     "taken")
+
+# --- the second conversion, from the model as it was sent
+SECOND_FAILS_TOO = Template(
+    "{why}; 已不经简化再次转换原始模型 (simplify: false), 同样失败 ({stage}: {code})",
+    "{why}; a second conversion, of the model as it was sent (simplify: false), fails too ({stage}: {code})")
+TAKEN_AS_SENT = Template(
+    "简化后的模型转换失败 ({stage}: {code}), 因此产物由原始模型制成; 发送 simplify: false 可直接如此转换",
+    "the simplified model failed ({stage}: {code}), so the artefact was made of the model as it was sent; "
+    "simplify: false does that at once")

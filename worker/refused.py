@@ -1,8 +1,8 @@
 """What a stage refuses as a result of its own: an attempt that ends so is recorded, and not made again.
 
 With the same inputs a stage refuses the same again, so its refusal lies in the cache beside where its result would lie,
-for every task. What went wrong in this run alone (its time or memory ended, the tool crashed) is this task's: its key
-names the task.
+for every task. What went wrong in this run alone (its time or memory ended, the tool crashed) is this task's, and so is
+what made a plain task try a second time: its key names the task.
 """
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def refusal_key(key: str, task_id: str = "") -> str:
 
 
 def as_result(key: str, stage: str, task_id: str, error: ConversionFailed, tools: dict[str, str]) -> StageResult:
-    """The refusal as the result of a stage whose own result would have the `key`."""
-    own = task_id if is_of_this_run(error.code) else ""
-    return StageResult(refusal_key(key, own), stage, {}, {
+    """The refusal as the result of a stage whose own result would have the `key`; `task_id` is the task's to which it
+    belongs alone."""
+    return StageResult(refusal_key(key, task_id), stage, {}, {
         REFUSED: error.refusal.to_json(), "stage": error.stage or stage, "log_tail": error.log_tail,
         "found": error.found}, error.seconds, None, tools)
 

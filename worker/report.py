@@ -14,6 +14,7 @@ from shared.times import format_time
 from worker import reasons
 from worker.context import CoreContext
 from worker.results import StageResult
+from worker.second_try import SIMPLIFIED
 from worker.slice_picture import draw
 from worker.toolchains import ROOT
 
@@ -80,7 +81,8 @@ class Report(Model):
     unsupported: list[str] = Field(description="operator types that were left out; a completed task has none")
     memory: dict[str, int] = Field(description="{what: bytes}, as the vendor's tool tells")
     accuracy: dict[str, Any] | None = Field(description="against ONNX Runtime; null: the target cannot run it here")
-    attempts: list[Attempted] | None = Field(None, description="what precision auto has tried; null: it was not asked")
+    attempts: list[Attempted] | None = Field(None, description="what precision auto has tried, or a "
+                                             "second conversion of the model as it was sent; null: there was neither")
     details: dict[str, Any] = Field(description="what only this target tells")
     timings: list[Timing]
     warnings: list[str]
@@ -121,7 +123,9 @@ def make_report(context: CoreContext, artefact: StageResult, names: dict[str, st
 def _warn_of_attempts(attempts: list[Attempted]) -> list[str]:
     lacking = [row.name for row in attempts if row.status == "not_available"]
     uncompared = any(row.chosen and row.status == "not_compared" for row in attempts)
+    simplified = next((row for row in attempts if row.name == SIMPLIFIED), None)
     return [text for text in (
+        reasons.TAKEN_AS_SENT(stage=simplified.stage, code=simplified.code).en if simplified else "",
         reasons.NO_SET_WAS_SENT(names=", ".join(lacking)).en if lacking else "",
         reasons.NOTHING_COMPARED.en if uncompared else "") if text]
 

@@ -17,7 +17,6 @@ from shared.errors import ConversionFailed, Damaged, NotFound
 from shared.rules.bilingual import Bilingual
 from worker import reasons
 from worker.attempt_table import make_rows, none_passes, time_is_over
-from worker.attempts import Attempts
 from worker.context import CoreContext, InputChanged
 from worker.control import TaskControl, Wanted
 from worker.ending import Ending
@@ -28,8 +27,9 @@ from worker.parameters import in_this_version
 from worker.plan import CORE, Plan, load_entry
 from worker.publication import Publication
 from worker.recorder import Recorder
-from worker.refused import ends_an_attempt, refused_code
+from worker.refused import refused_code
 from worker.results import StageResult
+from worker.second_try import make_attempts
 from worker.steps import Step
 from worker.tags import tag_ended
 from worker.tools import Tools
@@ -91,7 +91,7 @@ class TaskRunner:
     def _read_task(self) -> None:
         """What the document asks for, which may be of another version."""
         self._task = in_this_version(self._task, self._plan)
-        self._attempts = Attempts(self._plan, self._task)
+        self._attempts = make_attempts(self._plan, self._task)
         self._recorded = usable_records(self._attempts.steps, self._task.stages)
         self._attempts.forget_refusals(self._recorded)
         self._lookup = StageLookup(self._tools, self._plan.platform, self._holds)
@@ -139,14 +139,15 @@ class TaskRunner:
                 result, cached = self._compute_once(step, key, versions)
             except Exception as error:
                 self._blame_records(error)
-                if not (step.tries and isinstance(error, ConversionFailed) and ends_an_attempt(error)):
+                if not (isinstance(error, ConversionFailed) and self._attempts.ends(step, error, self._results)):
                     raise
                 logger.info("an attempt has failed: %s", error, extra=self._labels() | {"code": error.code})
                 result = self._lookup.keep_refusal(step, key, time_is_over(error, self._attempts, step))
         self._results[step.name] = result
+        refused = refused_code(result)
         record = recorded if cached and recorded and recorded.key == result.key else StageRecord(
-            name=step.name, key=result.key, output_digest=result.output_digest, seconds=result.seconds, cached=cached,
-            peak_memory_bytes=result.peak_memory_bytes, refused=refused_code(result))
+            name=(refused and step.refused_name) or step.name, key=result.key, output_digest=result.output_digest,
+            seconds=result.seconds, cached=cached, peak_memory_bytes=result.peak_memory_bytes, refused=refused)
         self._attempts.note(step, record)
         self._control.progress = self._attempts.percent(self._results, None, 0.0)
         # Publishing counts as finished only together with the task.
@@ -241,7 +242,8 @@ class TaskRunner:
             records=attempt.records(self._recorder.records), results=attempt.pick(self._results),
             toolchains=self._tools.toolchains, parameters=declared(step.stage, step.parameters), origin=versions,
             publication=self._publication, report=report, requested=self._task.parameters,
-            attempts=make_rows(attempts, self._results) if attempts.is_auto else None, digests=digests))
+            attempts=make_rows(attempts, self._results) if attempts.has_table(self._results) else None,
+            digests=digests))
         return StageRun(facts, round(time.monotonic() - started, 3), 0)
 
     def _run_child(self, step: Step, folder: Path, job: dict[str, Any]) -> StageRun:

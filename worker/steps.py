@@ -20,7 +20,8 @@ VERIFY, PUBLISH = "verify", "publish"
 @dataclass(frozen=True)
 class Step:
     """A stage as this task runs it. `name` is unique in the task, `inputs` are the steps' names by the stages'.
-    `tries`: what the stage fails of ends its attempt, and not the task."""
+    `tries`: what the stage fails of ends its attempt, and not the task. Where it then has another name in the task's
+    records, `refused_name`, it counts for this task alone."""
 
     stage: Stage
     name: str
@@ -28,6 +29,12 @@ class Step:
     task: Task
     parameters: dict[str, Any]
     tries: bool = False
+    refused_name: str = ""
+
+    @property
+    def names_task(self) -> bool:
+        """Whether no other task takes what the stage refuses from the cache."""
+        return bool(self.refused_name)
 
     def pick(self, found: Mapping[str, Any]) -> dict[str, Any]:
         """What `found` has for the step's inputs, by the names of the stages."""

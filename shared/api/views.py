@@ -26,7 +26,8 @@ class TaskRef(StrictModel):
 
 
 class Attempted(StoredAttempt):
-    """One conversion that `precision: "auto"` has tried, or why it has not.
+    """One conversion that `precision: "auto"` has tried, or why it has not. Or one of the two that a task made whose
+    simplified model was refused: `simplified` and `as-sent`.
 
     `status`: `passed`; `accepted`, the accuracy check failed it and the client takes it; `failed`, for the reason
     `code`; `not_compared`, nothing here can run it; `skipped`, the time was over; `not_available`, for want of a
@@ -44,7 +45,7 @@ def view_attempts(attempts: list[StoredAttempt] | None) -> list[Attempted] | Non
 
 class TaskFailure(Model):
     """Why a task failed. Message and hint are in the client's language. `attempts` is what `precision: "auto"` has
-    tried, in vain."""
+    tried in vain, or that the model was tried as it was sent too."""
 
     code: str = Field(description=describe(ERRORS))
     stage: str | None = None
@@ -67,7 +68,7 @@ def _choose_texts(facts: dict[str, Any] | None, info: SerializationInfo) -> dict
 
 class TaskResult(StoredResult):
     """The published artefact. The texts in `accuracy` are in the client's language. `attempts` is what
-    `precision: "auto"` has tried."""
+    `precision: "auto"` has tried, or that the artefact was made of the model as it was sent."""
 
     accuracy: Annotated[dict[str, Any] | None, PlainSerializer(_choose_texts)] = None
     attempts: list[Attempted] | None = Field(  # type: ignore[assignment]  # with texts in the client's language
@@ -81,7 +82,7 @@ class StageView(Model):
     seconds: float | None = None
     cached: bool = False
     refused: str | None = Field(None, exclude_if=_is_none, description=(
-        "precision auto: the code of what has ended an attempt there; the task goes on"))
+        "the code of what has ended an attempt there; the task goes on with another one"))
 
 
 class SourceView(Model):

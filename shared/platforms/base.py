@@ -140,8 +140,12 @@ class CommonParameters(StrictModel):
         "single value fills the whole input", examples=[{"sr": 16000}, {"training": False}])
     inputs: Names | None = Field(None, description="convert only from these tensors on")
     outputs: Names | None = Field(None, description="convert only up to these tensors")
-    simplify: bool = Field(True, description="false gives the compiler the operators as they were sent: constants are "
-                           "not computed before, and normalisations not fused")
+    # It is not stored unless it was sent: what was left out may be tried both ways.
+    simplify: bool | None = Field(
+        None, exclude_if=lambda value: value is None,
+        description="false gives the compiler the operators as they were sent: constants are not computed before, and "
+        "normalisations not fused. Left out: true, and where the tool or the accuracy check then fails, once more false"
+    )
     verify: Verify = Verify()
     accept_accuracy: bool = Field(False, description="complete although the accuracy gate failed; recorded")
     limits: Limits = Limits()

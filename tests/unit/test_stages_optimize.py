@@ -221,3 +221,21 @@ def test_a_model_that_is_not_to_be_simplified_keeps_its_operators(tmp_path):
     assert [node.op_type for node in optimized(conversion).graph.node] == [
         node.op_type for node in models.convolution().graph.node]
     assert input_shape(optimized(conversion)) == [1, 3, 32, 32] and conversion.run("verify")["passed"]
+
+
+@pytest.mark.parametrize(("model", "simplify", "rewritten"), [
+    (models.convolution(), None, True), (models.convolution(), True, True), (models.convolution(), False, False),
+    (models.detector(), None, False), (models.classes(), None, False), (models.recurrent(), None, False)])
+def test_it_tells_whether_a_compiler_gets_another_model_than_was_sent(tmp_path, model, simplify, rewritten):
+    facts = Conversion(tmp_path, model, simplify=simplify).run("optimize")
+    assert facts["rewritten"] is rewritten and facts["simplified"] is (simplify is not False)
+
+
+def test_constants_that_become_initialisers_are_no_other_model(tmp_path):
+    model = models.unary("Relu")
+    value = helper.make_tensor("c", onnx.TensorProto.FLOAT, [4], [1.0, 2.0, 3.0, 4.0])
+    model.graph.node.insert(0, helper.make_node("Constant", [], ["c"], value=value))
+    model.graph.node.append(helper.make_node("Add", [model.graph.node[1].output[0], "c"], ["moved"]))
+    model.graph.output[0].name = "moved"
+    facts = Conversion(tmp_path, model).run("optimize")
+    assert (facts["nodes_before"], facts["nodes_after"], facts["rewritten"]) == (3, 2, False)

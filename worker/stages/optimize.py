@@ -17,7 +17,7 @@ from worker.stages.inspect import check_inferred_shapes, describe
 from worker.stages.onnx_model import model_inputs, walk_nodes
 from worker.stages.proof import find_difference
 from worker.stages.samples import numpy_dtype
-from worker.stages.simplify import keep_unsimplified, simplify, write
+from worker.stages.simplify import keep_unsimplified, outline, simplify, write
 from worker.stages.tensors import check_value_shapes
 
 
@@ -25,9 +25,10 @@ def run(job):
     """Writes model.onnx (with model.onnx.data beside it for large weights); and what `asked.write` does, if the client
     asked for changes of the model.
 
-    Facts: `inputs` and `outputs` with their shapes now, node counts before and after, `simplified`, warnings. If the
-    model begins inside: `sent_inputs`, those of the part before it. Where a client's samples have other inputs, namely
-    all that the model was sent with and that are not fixed: `set_inputs`.
+    Facts: `inputs` and `outputs` with their shapes now, node counts before and after, `simplified`, `rewritten`
+    (the passes were run and have changed a node other than a Constant), warnings. If the model begins inside:
+    `sent_inputs`, those of the part before it. Where a client's samples have other inputs, namely all that the
+    model was sent with and that are not fixed: `set_inputs`.
 
     Raises:
         StageError: see `shared.rules.shapes` and `shared.rules.fixed`; `input_shape_mismatch`, `tensor_not_found`,
@@ -69,9 +70,10 @@ class _Work:
             self._folded = fold_control_flow(model, self._source, job["threads"])
         self._inputs = [describe(value) for value in model.graph.input]
         self._outputs = []
+        self._nodes = outline(model)
         self._before = Counter((node.domain, node.op_type) for node in walk_nodes(model))
         self._data = model.SerializeToString() if self._folded else self._unchanged
-        self._sent_inputs, self.simplified = None, False
+        self._sent_inputs, self.simplified, self._rewritten = None, False, False
 
     def _read(self):
         import onnx
@@ -85,7 +87,7 @@ class _Work:
         report(20, "simplifying")
         inspected, target = self._inspected, os.path.join(self._out, MODEL)
         problem, model, zeros = "the client does not want it", None, {}
-        if self._job["parameters"]["simplify"]:
+        if self._job["parameters"]["simplify"] is not False:
             problem, model, self._outputs = simplify(self._data, self._before, target, self._job)
         if problem is None and self._request.constants:
             zeros = self._drop_unreached(model, target)
@@ -93,6 +95,7 @@ class _Work:
             model = self._keep_unsimplified(problem)
         self.simplified = problem is None
         self._nodes_after = sum(1 for _ in walk_nodes(model))
+        self._rewritten = outline(model) != self._nodes
         if self._request or self._mended:
             names = asked.write(self._request, self._read, self._source, self._out, inspected["external_data"], zeros)
             if names:
@@ -122,7 +125,7 @@ class _Work:
                                      for entry in self._outputs if None in entry["shape"]]
         facts = {"inputs": self._inputs, "outputs": self._outputs or self._declared_outputs(),
                  "nodes_before": sum(self._before.values()), "nodes_after": self._nodes_after,
-                 "simplified": self.simplified, "warnings": warnings}
+                 "simplified": self.simplified, "rewritten": self.simplified and self._rewritten, "warnings": warnings}
         if self._sent_inputs:
             facts["sent_inputs"] = self._sent_inputs
         own = [dict(entry, shape=self._shapes[entry["name"]]) for entry in self._inspected["inputs"]

@@ -1,4 +1,5 @@
 """Portable passes over a model of static shapes: ONNX Runtime's, which fold and fuse; and `moments`."""
+import hashlib
 import os
 import shutil
 from collections import Counter
@@ -36,6 +37,24 @@ def simplify(data, before, target, job):
         _optimize(model.SerializeToString(), target, job)
         problem, model = _make_portable(target, known)
     return (None, model, outputs) if problem is None else (problem, None, outputs)
+
+
+def outline(model):
+    """What two models share whose nodes say the same: how often each node occurs, Constants and names of nodes aside.
+    ONNX Runtime writes any model in another order, and with constants as initialisers."""
+    return Counter(_said(node) for node in walk_nodes(model) if node.op_type != "Constant")
+
+
+def _said(node):
+    digest = hashlib.sha256()
+    inputs = list(node.input)
+    while inputs and not inputs[-1]:
+        inputs.pop()
+    digest.update(repr((node.domain.replace("ai.onnx", ""), node.op_type, inputs, list(node.output))).encode())
+    for attribute in sorted(node.attribute, key=lambda attribute: attribute.name):
+        if not attribute.HasField("g") and not attribute.graphs:  # their nodes are walked as well
+            digest.update(attribute.SerializeToString(deterministic=True))
+    return digest.digest()
 
 
 def _optimize(data, target, job):
