@@ -323,3 +323,17 @@ def variances() -> onnx.ModelProto:
              helper.make_node("Div", ["large", "deviation"], ["y"])]
     return model(nodes, [value("x", [1, 3, 16, 16])], [value("y", [1, 16, 16, 16])],
                  [weights("w", 16, 3, 1, 1), constant("scale", 4000, np.float32)])
+
+
+def normalising() -> onnx.ModelProto:
+    """A layer normalisation in the small operators of an exporter before opset 17, between two multiplications."""
+    kinds = [("MatMul", ["x", "w"], "h"), ("ReduceMean", ["h"], "mean"), ("Sub", ["h", "mean"], "apart"),
+             ("Pow", ["apart", "two"], "squares"), ("ReduceMean", ["squares"], "variance"),
+             ("Add", ["variance", "little"], "more"), ("Sqrt", ["more"], "spread"), ("Div", ["apart", "spread"], "even"),
+             ("Mul", ["even", "scale"], "scaled"), ("Add", ["scaled", "shift"], "moved"),
+             ("MatMul", ["moved", "w"], "y")]
+    nodes = [helper.make_node(kind, inputs, [output], **({"axes": [-1]} if kind == "ReduceMean" else {}))
+             for kind, inputs, output in kinds]
+    numbers = [constant("two", 2, np.float32), constant("little", 1e-5, np.float32), weights("w", 64, 64),
+               weights("scale", 64, seed=1), weights("shift", 64, seed=2)]
+    return model(nodes, [value("x", (1, 24, 64))], [value("y", (1, 24, 64))], numbers, opset=17)

@@ -17,8 +17,11 @@ def intel(job):
 
     model = ov.Core().read_model(os.path.join(job["inputs"]["compile"]["dir"], "model.xml"))
     compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"})
-    names = {name for port in compiled.inputs for name in port.get_names()}
-    answers = compiled({name: array for name, array in _feed(job).items() if name in names})
+    feed, names = _feed(job), {name for port in compiled.inputs for name in port.get_names()}
+    if len(compiled.inputs) == len(feed) and not names >= set(feed):  # one that is handed on has its output's name
+        answers = compiled(list(feed.values()))
+    else:
+        answers = compiled({name: array for name, array in feed.items() if name in names})
     return _keep(job, [answers[port] for port in compiled.outputs])
 
 

@@ -81,6 +81,17 @@ def test_token_ids_stay_within_any_table(tmp_path):
     assert {int(token) for _, inputs, _ in samples(conversion) for token in inputs[0].ravel()} == {0, 1}
 
 
+@pytest.mark.parametrize("dtype", [TensorProto.UINT8, TensorProto.INT8, TensorProto.INT64, TensorProto.BOOL,
+                                   TensorProto.FLOAT16, TensorProto.FLOAT])
+def test_an_input_without_dimensions_is_fed_whatever_its_type_is(tmp_path, dtype):
+    nodes = [onnx.helper.make_node("Cast", ["n"], ["wide"], to=TensorProto.FLOAT),
+             onnx.helper.make_node("Add", ["x", "wide"], ["y"])]
+    model = models.model(nodes, [models.value("x", [1, 4]), models.value("n", [], dtype)], [models.value("y", [1, 4])])
+    conversion = Conversion(tmp_path, model)
+    assert len(conversion.run("reference")["samples"]) == 5
+    assert {inputs[1].shape for _, inputs, _ in samples(conversion)} == {()}
+
+
 def test_an_edge_that_the_model_itself_cannot_take_is_left_out_with_a_warning(tmp_path):
     nodes = [onnx.helper.make_node("Cast", ["x"], ["row"], to=TensorProto.INT64),  # 0 for all below one
              onnx.helper.make_node("Gather", ["table", "row"], ["y"])]

@@ -37,6 +37,8 @@ def raw_inputs(inputs, sample, parameters, calibration_entry=None, own_entry=Non
     if sample["kind"] in (CALIBRATION, OWN):
         arrays = calibration.read(own_entry if sample["kind"] == OWN else calibration_entry, sample["seed"])
         return {entry["name"]: array for entry, array in zip(inputs, arrays)}
+    import numpy as np
+
     feed = _make(inputs, sample["kind"], sample["seed"], calibration_entry)
     for entry in inputs:
         name, (least, greatest), dtype = entry["name"], _range(entry, calibration_entry), numpy_dtype(entry["dtype"])
@@ -44,8 +46,8 @@ def raw_inputs(inputs, sample, parameters, calibration_entry=None, own_entry=Non
             feed[name] = preprocess.to_raw(parameters, entry, feed[name])
         elif dtype.kind in "fiu":
             scale, offset = sample.get("affine", {}).get(name, (greatest - least, least))
-            values = (offset + feed[name] * scale).clip(least, greatest)
-            feed[name] = (values if dtype.kind == "f" else values.round()).astype(dtype)
+            values = np.asarray(offset + feed[name] * scale).clip(least, greatest)
+            feed[name] = np.asarray(values if dtype.kind == "f" else values.round()).astype(dtype)
     return feed
 
 

@@ -54,11 +54,12 @@ def _array(entry, kind, seed):
         return np.full(shape, kind == "ones", dtype)
     generator = np.random.default_rng(seed)
     if dtype.kind != "f" and dtype != np.uint8:
-        return generator.integers(0, 2, shape).astype(dtype)
+        return np.asarray(generator.integers(0, 2, shape)).astype(dtype)
     values = _picture(generator, shape) if kind == "picture" else None
     if values is None:
         values = generator.random(shape, np.float32)
-    return (values * 255 if dtype == np.uint8 else values).astype(dtype, copy=False)
+    # Without dimensions NumPy gives a number, which ONNX Runtime does not take of every type.
+    return np.asarray(values * 255 if dtype == np.uint8 else values).astype(dtype, copy=False)
 
 
 def _picture(generator, shape):

@@ -78,6 +78,22 @@ def shown(service: Service) -> dict[str, Any]:
                 if platform["name"] == "cambricon")
 
 
+def test_what_the_tool_does_not_know_in_its_simplified_form_is_converted_as_it_was_sent(make: MakeService) -> None:
+    service = make()
+    normalising = models.normalising().SerializeToString()
+    task = finish(service, {"chip": "mtp_372"}, normalising)
+    assert task["status"] == "completed", task["error"]
+    assert [(row["name"], row["status"], row.get("code")) for row in task["result"]["attempts"]] == [
+        ("simplified", "failed", "unsupported_operator"), ("as-sent", "not_compared", None)]
+    assert "LayerNormalization" in task["result"]["attempts"][0]["message"]
+    assert "simplify" not in task["parameters"]
+    report = json.loads(download(service, task["result"]["report_path"]))
+    assert report["parameters"]["simplify"] is False and "made of the model as it was sent" in report["warnings"][0]
+    refused = finish(service, {"chip": "mtp_372", "simplify": True}, normalising)
+    assert (refused["error"]["code"], refused["error"].get("attempts")) == ("unsupported_operator", None)
+
+
+
 def test_a_worker_without_a_card_compiles_and_tells_that_nothing_was_compared(make: MakeService) -> None:
     service = make()
     assert shown(service)["workers"][0]["tools"].items() >= {"magicmind": "1.7.0", "mlu": "none"}.items()

@@ -124,6 +124,16 @@ def damaged(tmp_path, **parameters) -> Conversion:
     return conversion
 
 
+@pytest.mark.parametrize("operator", ["Sum", "Max", "Dropout"])
+def test_an_input_that_is_handed_on_as_it_is_is_found_without_its_name(tmp_path, operator):
+    model = models.model([helper.make_node(operator, ["x"], ["y"]), helper.make_node("Relu", ["w"], ["z"])],
+                         [models.value("w", (1, 4)), models.value("x", (2, 4))],
+                         [models.value("y", (2, 4)), models.value("z", (1, 4))])
+    facts = Conversion(tmp_path, model, simplify=False).run("verify")
+    assert facts["passed"] and [output["cosine"] for output in facts["outputs"]] == [1.0, 1.0]
+
+
+
 def test_an_artefact_that_computes_something_else_fails_with_its_figures(tmp_path):
     error = refusal(damaged(tmp_path), "verify")
     assert error.code == "accuracy_too_low" and "y: cosine" in error.message

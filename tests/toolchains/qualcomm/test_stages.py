@@ -326,6 +326,20 @@ def test_class_ids_are_judged_by_the_share_that_agrees(host: ToolHost, tmp_path:
 
 # --- verify -----------------------------------------------------------------------------------------------------------
 
+@pytest.mark.parametrize("parameters", [
+    {"precision": "int8"}, {"precision": "int16"}, {"precision": "int16", "weight_type": "QInt16"},
+    {"precision": "int8", "simplify": False}])
+def test_a_layer_normalisation_is_quantized_however_it_is_written(host: ToolHost, tmp_path: Path,
+                                                                  parameters: dict[str, Any]) -> None:
+    random = np.random.default_rng(5)
+    files = {f"{number}.npy": npy(random.normal(0, 1, (1, 24, 64)).astype(np.float32)) for number in range(8)}
+    conversion = convert(host, tmp_path, models.normalising(), calibration_files=files, **parameters)
+    facts = conversion.run("verify")
+    assert facts["outputs"][0]["cosine"] > 0.999
+    kinds = {node.op_type for node in onnx.load(conversion.dir("quantize") / "model.onnx").graph.node}
+    assert ("LayerNormalization" in kinds) == ("simplify" not in parameters)
+
+
 @pytest.mark.parametrize(("asked", "simulated"), [(None, 1), (2, 2), (64, 3)])
 def test_as_many_samples_are_simulated_as_are_asked_for_and_none_of_the_edges(
         host: ToolHost, tmp_path: Path, asked: int | None, simulated: int) -> None:

@@ -50,10 +50,22 @@ def _parameter(model, name):
 
 def _infer(compiled, steps, inputs, job):
     """The artefact's outputs for arrays in the order of the ONNX model's inputs."""
+    ports = find_ports(compiled.inputs, [entry.name for entry in steps])
     try:
-        return infer(compiled, {entry.name: entry.adapt(array) for entry, array in zip(steps, inputs)})
+        return infer(compiled, {ports[entry.name]: entry.adapt(array) for entry, array in zip(steps, inputs)
+                                if entry.name in ports})
     except (RuntimeError, TypeError, ValueError) as error:
         raise _failed(error, job) from error
+
+
+def find_ports(ports, names):
+    """`{name: port}` of the artefact's inputs. One that is handed on as it is has lost its name to the output; then
+    those that are left belong together in their order. What the artefact has no input for any more has none."""
+    found = {name: port for port in ports for name in port.names if name in names}
+    taken = list(found.values())
+    nameless = [port for port in ports if all(port is not other for other in taken)]
+    missing = [name for name in names if name not in found]
+    return {**found, **(dict(zip(missing, nameless)) if len(missing) == len(nameless) else {})}
 
 
 def _failed(error, job):

@@ -1,4 +1,4 @@
-"""What gives single activations 16 bits, as ONNX Runtime's quantizer takes it and as one would type it."""
+"""What single tensors get that are not quantized as the rest, as ONNX Runtime takes it and as one would type it."""
 from worker.platforms.qualcomm.ranges import bounds
 
 _FIXED = ("Sigmoid", "Tanh")  # the NPU wants scales of its own for what these write; the quantizer knows them
@@ -14,10 +14,20 @@ def overrides_16(model, names, ranges):
         zip(("rmin", "rmax"), map(np.float32, bounds(ranges[name])))))}] for name in names}
 
 
+def unsigned_scales(model):
+    """`{tensor: [override]}` for the scales of layer normalisations: the NPU has the operator with unsigned ones alone,
+    and the quantizer writes them as it does all weights."""
+    from onnxruntime.quantization import QuantType
+
+    constants = {tensor.name for tensor in model.graph.initializer}
+    return {node.input[1]: [{"quant_type": QuantType.QUInt8}] for node in model.graph.node
+            if node.op_type == "LayerNormalization" and node.input[1] in constants}
+
+
 def tell(overrides):
     """The same as Python text."""
     told = []
     for name, (entry,) in overrides.items():
         ends = "".join(f", {key!r}: numpy.float32({float(entry[key])!r})" for key in ("rmin", "rmax") if key in entry)
-        told.append(f"{name!r}: [{{'quant_type': quantization.QuantType.QUInt16{ends}}}]")
+        told.append(f"{name!r}: [{{'quant_type': quantization.QuantType.{entry['quant_type'].name}{ends}}}]")
     return "{" + ", ".join(told) + "}"

@@ -62,6 +62,7 @@ class _Quantizing:
         source = self._prepare()
         model = onnx.load(source)
         self.names = [value.name for value in model_inputs(model)]
+        self.unsigned = overrides.unsigned_scales(model)
         takes_16 = Graph(model).opset() >= _OPSET_16 or self.parameters["precision"] == "int16"
         limits = ranges.find_limits(model)
         self._measure(source, limits)
@@ -136,13 +137,14 @@ class _Quantizing:
             **{name: getattr(_CONFIG, name) for name in _CONFIGURED}))
 
     def _configure(self, source, activations, mixed):
+        own = {**self.unsigned, **(mixed or {})}
         method = getattr(_QUANTIZATION.CalibrationMethod, self.parameters["calibrate_method"])
         self.script.let("config", _QNN.get_qnn_qdq_config(
             File(source), Name("reader"), calibrate_method=method,
             activation_type=getattr(_QUANTIZATION.QuantType, activations),
             weight_type=getattr(_QUANTIZATION.QuantType, self.parameters["weight_type"]),
             per_channel=self.parameters["per_channel"],
-            init_overrides=Shown(mixed, overrides.tell(mixed)) if mixed else None))
+            init_overrides=Shown(own, overrides.tell(own)) if own else None))
 
     def _feeds(self, begins_at, ends_at, chosen=None):
         """The set's samples for quantizing, in their order, as `{name: array}`."""

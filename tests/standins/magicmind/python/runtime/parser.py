@@ -6,7 +6,7 @@ from .core import Code, ModelKind, Status, log_error, say
 KNOWN = {"Conv", "BatchNormalization", "Relu", "LeakyRelu", "Sigmoid", "HardSigmoid", "HardSwish", "Clip", "MaxPool",
          "AveragePool", "GlobalAveragePool", "Flatten", "Gemm", "MatMul", "Add", "Sub", "Mul", "Div", "Neg", "Exp",
          "Softmax", "Concat", "Reshape", "Transpose", "Gather", "Resize", "ConvTranspose", "Constant", "Shape",
-         "Slice", "Cast", "Identity", "Unsqueeze", "Squeeze", "ReduceSum", "ReduceMean"}
+         "Slice", "Cast", "Identity", "Unsqueeze", "Squeeze", "ReduceSum", "ReduceMean", "Pow", "Sqrt"}
 ONE_OPERAND = {"Unsqueeze", "Squeeze", "ReduceSum"}  # opset 13 made their axes an input
 
 
