@@ -329,7 +329,8 @@ def normalising() -> onnx.ModelProto:
     """A layer normalisation in the small operators of an exporter before opset 17, between two multiplications."""
     kinds = [("MatMul", ["x", "w"], "h"), ("ReduceMean", ["h"], "mean"), ("Sub", ["h", "mean"], "apart"),
              ("Pow", ["apart", "two"], "squares"), ("ReduceMean", ["squares"], "variance"),
-             ("Add", ["variance", "little"], "more"), ("Sqrt", ["more"], "spread"), ("Div", ["apart", "spread"], "even"),
+             ("Add", ["variance", "little"], "more"), ("Sqrt", ["more"], "spread"),
+             ("Div", ["apart", "spread"], "even"),
              ("Mul", ["even", "scale"], "scaled"), ("Add", ["scaled", "shift"], "moved"),
              ("MatMul", ["moved", "w"], "y")]
     nodes = [helper.make_node(kind, inputs, [output], **({"axes": [-1]} if kind == "ReduceMean" else {}))

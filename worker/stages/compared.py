@@ -2,6 +2,7 @@
 from math import isfinite
 
 from worker.stages import reasons
+from worker.stages.probabilities import NEGLIGIBLE
 from worker.stages.slices import Slices
 from worker.stages.whole_numbers import WholeNumbers
 
@@ -17,6 +18,7 @@ class Output:
     def __init__(self, entry):
         self.name, self.scale = entry["name"], max(entry.get("max_abs", 0.0), _NEGLIGIBLE_ABS)
         self._told = {name: entry[name] for name in ("blind", "joined") if entry.get(name)}  # as the reference has it
+        self._is_probability = entry.get("probability", False)
         self.sums = [0.0, 0.0, 0.0]  # of a·b, a·a and b·b over all samples
         self.samples = []  # (greatest magnitude on either side, cosine)
         self.max_abs_error = 0.0
@@ -47,6 +49,8 @@ class Output:
 
     def figures(self):
         negligible = self.scale <= _NEGLIGIBLE_ABS and self.max_abs_error <= _NEGLIGIBLE_ABS
+        # Of probabilities the samples may show none; what that means depends on the precision, see `verdict`.
+        unshown = self._is_probability and max((greatest for greatest, _ in self.samples), default=0.0) <= NEGLIGIBLE
         worst = min((cosine for greatest, cosine in self.samples if greatest > _NEGLIGIBLE * self.scale), default=1.0)
         agreement = self._whole.agreement()
         told = {"slices": self._slices.figures()} if agreement is None else {
@@ -54,7 +58,7 @@ class Output:
         return {"name": self.name, "cosine": 1.0 if negligible else _cosine(*self.sums),
                 "worst_sample_cosine": worst, "max_abs_error": self.max_abs_error,
                 "max_rel_error": self.max_abs_error / self.scale, "not_finite_mismatch": self.mismatches,
-                **self._told, **told}
+                **({"unshown": True} if unshown else {}), **self._told, **told}
 
 
 def _cosine(dot, square_a, square_b):

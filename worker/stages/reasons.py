@@ -171,6 +171,10 @@ NOT_FINITE = Template("{count} 个值仅在一侧为 NaN 或无穷大", "{count}
 SAME_FOR_ALL = Bilingual(
     "对所有样本都相同: mean, std 或校准集使模型无法区分输入",
     "the same for every sample: mean, std or the calibration set leave the model nothing to see")
+NO_PROBABILITY = Template(
+    "没有样本给出高于 {least:.1g} 的概率, 几乎未检验这些输出: {names}; 可用 verify.inputs 提供能给出概率的输入",
+    "no sample gives a probability above {least:.1g}, so these outputs are hardly tested: {names}; verify.inputs can "
+    "have some that do")
 
 # --- values beyond FP16
 BEYOND_FP16 = Template(

@@ -16,6 +16,7 @@ from worker.stages.joins import find_joined
 from worker.stages.looked_into import LookedInto
 from worker.stages.messages import raise_if_out_of_memory, tidy
 from worker.stages.preprocess import check, constants, to_model
+from worker.stages.probabilities import find_probabilities
 from worker.stages.samples import EDGES, OUTPUTS, input_name, inputs_digest, make_inputs, output_name
 
 _SEEDED = ("picture", "noise")  # in turn
@@ -28,8 +29,8 @@ def run(job):
     the bytes, and seeded. Those of a model that begins inside are no such and lie beside the outputs.
 
     Facts: `skipped`, or `samples` (kind, seed, digest of the raw inputs, how many values are not finite; `affine`, see
-    `feeds`), `inputs`, `outputs` (name, dtype, greatest magnitude; `joined`, see `find_joined`; `blind` where it tells
-    nothing apart, see `_sees_pictures`), `overflow` (see `overflow`), warnings.
+    `feeds`), `inputs`, `outputs` (name, dtype, greatest magnitude; `joined`, see `find_joined`; `probability`; `blind`
+    where it tells nothing apart, see `_sees_pictures`), `overflow` (see `overflow`), warnings.
 
     Raises:
         StageError: `reference_failed`: ONNX Runtime cannot load or run the model; `preprocessing_mismatch`.
@@ -41,6 +42,8 @@ def run(job):
         return {"skipped": True, "overflow": []}
     path = os.path.join(model_folder(job), MODEL)
     joined = find_joined(path, os.path.getsize(path))
+    folded = os.path.join(job["inputs"]["optimize"]["dir"], MODEL)  # of which no If stands in the way
+    probabilities = find_probabilities(folded, os.path.getsize(folded))
     session = _open(path, job)
     sent, before = open_before(job)
     names = [value.name for value in session.get_outputs()]
@@ -77,7 +80,8 @@ def run(job):
     if all(sample["not_finite"] for sample in samples):
         warnings.append("the model itself gives NaN or infinity for every sample")
     described = [{"name": value.name, "dtype": value.type[len("tensor("):-1], "max_abs": _round(largest),
-                  **({"joined": joined[value.name]} if value.name in joined else {})}
+                  **({"joined": joined[value.name]} if value.name in joined else {}),
+                  **({"probability": True} if value.name in probabilities else {})}
                  for value, largest in zip(session.get_outputs(), answers.largest)]
     if (calibration or own) and len(samples) > 1 and not answers.differ and _sees_pictures(session, names, inputs):
         described = [dict(entry, blind=True) for entry in described]

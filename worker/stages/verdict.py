@@ -3,6 +3,7 @@ from shared.rules.bilingual import NOTHING, as_it_is, join
 from worker.stages import accuracy_bounds, reasons
 from worker.stages.accuracy_bounds import Bounds
 from worker.stages.dead_slices import choose_shown, find_failing
+from worker.stages.probabilities import NEGLIGIBLE
 
 _MOST_TOLD = 5  # outputs; the report has all
 
@@ -11,14 +12,16 @@ def judge(figures, parameters):
     """The facts of verify, from those that a `Gate` has collected.
 
     `parameters` are the task's `precision`, `verify` and `accept_accuracy`. Where there are samples of a calibration
-    set, `outputs` are theirs, and `seeded_outputs` tell of the others. `failures` are sentences.
+    set, `outputs` are theirs, and `seeded_outputs` tell of the others. `failures` are sentences. `warnings` tell of
+    outputs that the samples hardly test.
 
     Raises:
         StageError: `accuracy_too_low`, unless the client accepts the artefact as it is.
     """
     bounds = Bounds(parameters)
-    outputs = figures["calibrated"] or figures["seeded"]
-    seeded = figures["seeded"] if figures["calibrated"] else []
+    calibrated, seeded = ([_without_unshown(entry, bounds) for entry in figures[kind]]
+                          for kind in ("calibrated", "seeded"))
+    outputs, seeded = (calibrated, seeded) if calibrated else (seeded, [])
     verdicts = [_Verdict(entry, bounds) for entry in outputs]
     failures = [verdict.told for verdict in verdicts if verdict.told] + [
         told for entry in seeded for told in [_judge_seeded(entry, bounds)] if told]
@@ -26,6 +29,10 @@ def judge(figures, parameters):
     facts = {"skipped": False, "samples": figures["samples"], "min_cosine": bounds.cosine, "bounds": bounds.to_json(),
              "passed": not failures, "accepted": accepted, "outputs": [verdict.shown() for verdict in verdicts],
              "failures": [text.en for text in failures], "failures_zh": [text.zh for text in failures]}
+    unshown = [entry["name"] for entry in outputs if entry.get("unshown")]
+    if unshown:
+        text = reasons.NO_PROBABILITY(names=", ".join(unshown), least=NEGLIGIBLE)
+        facts |= {"warnings": [text.en], "warnings_zh": [text.zh]}
     if seeded:
         facts["seeded_outputs"] = [_without_slices(entry) for entry in seeded]
     if failures and not accepted:
@@ -34,6 +41,17 @@ def judge(figures, parameters):
         refusal.found = facts
         raise refusal
     return facts
+
+
+def _without_unshown(entry, bounds):
+    """The entry as it is judged. Probabilities that no sample shows are no evidence against floating point, whose least
+    number is above them. Integers have a scale of their own: where it makes zeros of all scores, the artefact is dead.
+    """
+    if not entry.get("unshown"):
+        return entry
+    if bounds.quantized:
+        return {name: value for name, value in entry.items() if name != "unshown"}
+    return dict(entry, cosine=1.0, slices=[])
 
 
 class _Verdict:
