@@ -239,3 +239,37 @@ def test_constants_that_become_initialisers_are_no_other_model(tmp_path):
     model.graph.output[0].name = "moved"
     facts = Conversion(tmp_path, model).run("optimize")
     assert (facts["nodes_before"], facts["nodes_after"], facts["rewritten"]) == (3, 2, False)
+
+
+@pytest.mark.parametrize(("kind", "gates", "outputs"), [("GRU", 3, 2), ("LSTM", 4, 3), ("RNN", 1, 2)])
+def test_a_recurrent_layer_with_the_batch_first_is_transposed(tmp_path, kind, gates, outputs):
+    """ONNX Runtime does not load it: it answers as the same layer does for one row after the other."""
+    names = ["y", "h", "c"][:outputs]
+    node = helper.make_node(kind, ["x", "w", "r", "", "", "h0"], names, hidden_size=4, layout=1)
+    model = models.model([node], [models.value("x", [2, 5, 3]), models.value("h0", [2, 1, 4])],
+                         [models.value(name, None) for name in names],
+                         [models.weights("w", 1, gates * 4, 3), models.weights("r", 1, gates * 4, 4, seed=1)])
+    conversion = Conversion(tmp_path, model)
+    facts = conversion.run("optimize")
+    assert [entry["shape"] for entry in facts["outputs"]] == [[2, 5, 1, 4], *[[2, 1, 4]] * (outputs - 1)]
+    rng = np.random.default_rng(3)
+    feed = {name: rng.standard_normal(shape).astype(np.float32)
+            for name, shape in (("x", [2, 5, 3]), ("h0", [2, 1, 4]))}
+    session = onnxruntime.InferenceSession(optimized(conversion).SerializeToString())
+    written = {entry.name for entry in session.get_inputs()}
+    answers = session.run(names, {name: array for name, array in feed.items() if name in written})
+    wanted = _batch_first(kind, feed, model)
+    for got, expected in zip(answers, wanted, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+
+
+def _batch_first(kind, feed, model):
+    """What each row of the batch answers alone, by the same layer with the time first."""
+    node = onnx.NodeProto.FromString(model.graph.node[0].SerializeToString())
+    node.attribute.remove(next(attribute for attribute in node.attribute if attribute.name == "layout"))
+    plain = models.model([node], [models.value("x", [5, 1, 3]), models.value("h0", [1, 1, 4])],
+                         [models.value(name, None) for name in node.output], list(model.graph.initializer))
+    session = onnxruntime.InferenceSession(plain.SerializeToString())
+    rows = [session.run(None, {"x": feed["x"][row][:, None], "h0": feed["h0"][row][:, None]}) for row in range(2)]
+    y = np.stack([row[0][:, :, 0] for row in rows])  # [time, directions, size] of each
+    return [y, *(np.stack([row[index][:, 0] for row in rows]) for index in range(1, len(rows[0])))]

@@ -16,6 +16,7 @@ from worker.stages.graph_edits import fix_input, part_names, reads, unlist_const
 from worker.stages.inspect import check_inferred_shapes, describe
 from worker.stages.onnx_model import model_inputs, walk_nodes
 from worker.stages.proof import find_difference
+from worker.stages.recurrent import put_time_first
 from worker.stages.samples import numpy_dtype
 from worker.stages.simplify import keep_unsimplified, outline, simplify, write
 from worker.stages.tensors import check_value_shapes
@@ -79,8 +80,8 @@ class _Work:
         import onnx
 
         model = onnx.load(os.path.join(self._source, MODEL), load_external_data=False)
-        listed, doubled = unlist_constants(model), part_names(model)
-        self._mended = listed or doubled
+        mended = [unlist_constants(model), part_names(model), put_time_first(model)]
+        self._mended = any(mended)
         return model
 
     def simplify(self):
