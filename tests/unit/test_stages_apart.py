@@ -48,7 +48,9 @@ def test_what_the_function_returns_comes_back() -> None:
     (raising(KeyError("flag")), "broke on the model by a mistake of its own ('flag')"),
     (raising(IndexError("list index out of range")),
      "broke on the model by a mistake of its own (list index out of range)"),
-    (raising(AssertionError()), "broke on the model by a mistake of its own (-)"),
+    (raising(AssertionError()), "broke on the model by a mistake of its own, which the log shows"),
+    (raising(AttributeError("'NoneType' object has no attribute 'shape'")),
+     "broke on the model by a mistake of its own, which the log shows"),
     (raising(ValueError("Traceback (most recent call last):\n  File \"rknn/api\"\nTypeError: no way\n\n")),
      "broke on the model by a mistake of its own (no way)")])
 def test_each_end_has_its_words(function: Callable[[], Any], failure: str) -> None:

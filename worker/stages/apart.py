@@ -20,6 +20,8 @@ _RESULT = "toolkit.json"
 _LINE_BUFFERED = 1  # _IOLBF of glibc
 # Exceptions by which Python code tells of a mistake in itself: their names say nothing of the model.
 _OWN_MISTAKE = re.compile(r"(Index|Key|Attribute|Type|Name|UnboundLocal|Assertion|ZeroDivision|Recursion)Error\b(: )?")
+# What it says of its own objects, which nobody knows who has not written it.
+_OF_OBJECTS = re.compile(r"NoneType|'\w+' object|argument of type|^$")
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGXCPU)  # the kernel and the limits, not the toolkit
 
 
@@ -66,7 +68,10 @@ def run_apart(function):
 
 def _told(line):
     mistake = _OWN_MISTAKE.match(line)
-    return reasons.TOOL_MISTAKEN(said=line[mistake.end():] or "-") if mistake else reasons.TOOL_RAISED(said=line)
+    if not mistake:
+        return reasons.TOOL_RAISED(said=line)
+    said = line[mistake.end():]
+    return reasons.TOOL_AT_FAULT if _OF_OBJECTS.search(said) else reasons.TOOL_MISTAKEN(said=said)
 
 
 def _run_child(function):

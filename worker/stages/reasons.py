@@ -193,6 +193,8 @@ OVERFLOWS = Reason(
 TOOL_CRASHED = Template("因信号 {signal} 崩溃", "crashed with {signal}")
 TOOL_ENDED = Template("以退出码 {code} 结束了进程", "ended its process with exit code {code}")
 TOOL_RAISED = Template("抛出 {said}", "raised {said}")
+TOOL_AT_FAULT = Bilingual("因其自身的错误未能处理该模型, 日志中有详情",
+                          "broke on the model by a mistake of its own, which the log shows")
 TOOL_MISTAKEN = Template("因其自身的错误未能处理该模型 ({said})", "broke on the model by a mistake of its own ({said})")
 
 # --- publish

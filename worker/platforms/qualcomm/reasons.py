@@ -65,3 +65,8 @@ NOT_RUN = Reason(
     "产物无法在模拟器中运行: {said}",
     "the artefact does not run in the simulator: {said}",
                  *_ANOTHER_PRECISION)
+SIMULATOR_LOST = Reason(
+    "verify_failed", "编译器的模拟器运行产物时{end}", "the compiler's simulator, running the artefact, {end}",
+    "这是工具自身的错误, 日志中有最后一步; 用 outputs 或 inputs 只转换模型的一部分可以找到它无法处理的算子",
+    "the fault is the tool's own, and the log shows its last step; converting a part of the model (outputs, inputs) "
+    "shows which operator it cannot take")

@@ -11,17 +11,19 @@ from collections import Counter
 from worker.platforms.qualcomm import reasons
 from worker.platforms.qualcomm.compile import CONTEXT
 from worker.stages.accuracy import compare
+from worker.stages.apart import run_apart
 from worker.stages.feeds import CALIBRATION, OWN_INPUTS
 from worker.stages.messages import raise_if_out_of_memory, tidy
 from worker.stages.overflow import overflow_named, with_overflow_told
 from worker.stages.samples import EDGES
+from worker.stages.verdict import judge
 
 
 def run(job):
     """Facts: see `accuracy.Gate.judge`; or `skipped`. What a run took stands in the log.
 
     Raises:
-        StageError: `accuracy_too_low`, `verify_failed` (the artefact does not run).
+        StageError: `accuracy_too_low`, `verify_failed` (the artefact does not run, or crashes the simulator).
     """
     reference = job["inputs"]["reference"]["facts"]
     if reference["skipped"]:
@@ -30,11 +32,19 @@ def run(job):
     several = quantized or OWN_INPUTS in job["inputs"]
     chosen = _choose(reference["samples"], job["parameters"]["simulated_samples"] or (3 if several else 1))
     names = [entry["name"] for entry in reference["inputs"]], [entry["name"] for entry in reference["outputs"]]
-    session = _open(job)
-    gate = compare(job, lambda inputs: _run(session, names, inputs, job), chosen)
+    outcome = run_apart(lambda: _figures(job, names, chosen))
+    if outcome.error:
+        raise outcome.error
+    if outcome.failure:
+        raise reasons.SIMULATOR_LOST(end=outcome.failure)
     overflow = [] if quantized else reference["overflow"]  # what is quantised has scales for its values
     with overflow_named(overflow):
-        return with_overflow_told(gate.judge(job["parameters"]), overflow)
+        return with_overflow_told(judge(outcome.value, job["parameters"]), overflow)
+
+
+def _figures(job, names, chosen):
+    session = _open(job)
+    return compare(job, lambda inputs: _run(session, names, inputs, job), chosen).figures()
 
 
 def _choose(samples, count):
