@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -234,3 +235,62 @@ def test_every_node_has_a_name_of_its_own(tmp_path: Path) -> None:
     _, written = run(tmp_path, hard_swish(three=1.0))
     names = [node.name for node in written.graph.node]
     assert all(names) and len(set(names)) == len(names)
+
+
+def node_model(kind: str, inputs: list[str], constants: list[onnx.TensorProto],
+               extra: Sequence[onnx.ValueInfoProto] = (), before: Sequence[onnx.NodeProto] = (), **attributes: Any
+               ) -> onnx.ModelProto:
+    return models.model([*before, helper.make_node(kind, inputs, ["y"], **attributes)],
+                        [models.value("x", [4, 6]), *extra], [models.value("y", None)], constants)
+
+
+def check_form(folder: Path, model: onnx.ModelProto, forms: int, operators_now: dict[str, int],
+               **more: np.ndarray) -> None:
+    """What the model answers does not change; which operators it has then."""
+    listed = [{"name": "x", "dtype": "float", "shape": [4, 6]}] + [
+        {"name": name, "dtype": str(array.dtype), "shape": list(array.shape)} for name, array in more.items()]
+    facts, written = run(folder, model, listed)
+    assert (facts["forms"], operators(written), facts["warnings"]) == (forms, operators_now, [])
+    feed = {"x": values([4, 6]), **more}
+    before, after = (onnxruntime.InferenceSession(each.SerializeToString()).run(None, feed)
+                     for each in (model, written))
+    np.testing.assert_allclose(after[0], before[0], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("attributes", "forms"), [({"alpha": 0.25, "beta": 0.35}, 1), ({"alpha": 2.0}, 1),
+                                                   ({"beta": 0.5, "transB": 0}, 1), ({"alpha": 1.0}, 0)])
+def test_factors_of_a_gemm_go_into_its_constants(tmp_path: Path, attributes: dict[str, float], forms: int) -> None:
+    constants = [models.weights("w", 6, 5), models.weights("c", 5, seed=1)]
+    model = node_model("Gemm", ["x", "w", "c"], constants, **attributes)
+    check_form(tmp_path, model, forms, {"Gemm": 1})
+
+
+def test_factors_of_a_gemm_of_inputs_become_multiplications(tmp_path: Path) -> None:
+    model = node_model("Gemm", ["x", "w"], [], [models.value("w", [6, 5])], alpha=0.25, beta=0.5)
+    check_form(tmp_path, model, 1, {"Mul": 1, "Gemm": 1}, w=np.random.default_rng(1).random((6, 5), np.float32))
+
+
+@pytest.mark.parametrize("kind", ["Max", "Min", "Mean", "Sum"])
+def test_the_greatest_of_one_value_is_that_value(tmp_path: Path, kind: str) -> None:
+    check_form(tmp_path, node_model(kind, ["x"], []), 1, {"Identity": 1})
+
+
+def test_an_exponent_has_the_type_of_its_base(tmp_path: Path) -> None:
+    check_form(tmp_path, node_model("Pow", ["x", "n"], [models.constant("n", [2], np.int64)]), 1, {"Pow": 1})
+
+
+@pytest.mark.parametrize(("before", "operators_now", "forms"), [
+    ([], {"Less": 1, "Add": 1, "Where": 1, "GatherElements": 1}, 1),
+    ([helper.make_node("ArgMax", ["x"], ["i"], axis=0, keepdims=1)], {"ArgMax": 1, "GatherElements": 1}, 0)])
+def test_indices_count_from_the_start(tmp_path: Path, before: list[onnx.NodeProto], operators_now: dict[str, int],
+                                      forms: int) -> None:
+    """Those of an input may be below zero, those of ArgMax are not."""
+    given = {} if before else {"i": np.array([[-1, 2, -4, 0, 3, -2]], np.int64)}
+    extra = [models.value("i", [1, 6], onnx.TensorProto.INT64)] if given else []
+    model = node_model("GatherElements", ["x", "i"], [], extra, before, axis=0)
+    check_form(tmp_path, model, forms, operators_now, **given)
+
+
+def test_constant_indices_count_from_the_start_at_no_cost(tmp_path: Path) -> None:
+    indices = models.constant("i", [[-1, 2, -4, 0, 3, -2]])
+    check_form(tmp_path, node_model("GatherElements", ["x", "i"], [indices], axis=0), 1, {"GatherElements": 1})

@@ -69,6 +69,12 @@ class Graph:
         self._reads.update(inputs)
         self.producers[output] = node
 
+    def read_instead(self, node, index, name):
+        """Give a node another input in one place."""
+        self._reads.subtract([node.input[index]])
+        node.input[index] = name
+        self._reads.update([name])
+
     def count_reads(self, name):
         """How often a value is read; each node with subgraphs counts, it may read it inside."""
         return self._reads[name] + self._with_subgraphs

@@ -6,6 +6,7 @@ import os
 
 from shared.rules.models import MODEL
 from worker.platforms.qualcomm.folding import fold_affine
+from worker.platforms.qualcomm.forms import change_forms
 from worker.platforms.qualcomm.graph import Graph
 from worker.platforms.qualcomm.hard_swish import fuse_hard_swish
 from worker.platforms.qualcomm.saving import save
@@ -20,7 +21,8 @@ _OPSET = 17  # has all that quantizing needs, but for activations of 16 bits
 def run(job):
     """Writes model.onnx (with model.onnx.data beside it for large weights).
 
-    Facts: `opset`, how many operators are gone: `folded`, `hard_swish` (groups); warnings.
+    Facts: `opset`, how many operators are gone: `folded`, `hard_swish` (groups); how many others
+    have got another form: `forms`; warnings.
 
     Raises:
         StageError: `preprocessing_mismatch`.
@@ -48,7 +50,7 @@ def _prepare(before, after, parameters, inputs, passes):
     for entry in inputs:
         _put_in_preprocessing(graph, parameters, entry)
     facts = {"opset": graph.opset(), "folded": fold_affine(graph) if passes else 0,
-             "hard_swish": fuse_hard_swish(graph) if passes else 0}
+             "hard_swish": fuse_hard_swish(graph) if passes else 0, "forms": change_forms(graph) if passes else 0}
     graph.drop_unused_constants()
     graph.name_nodes()
     save(graph.model, after)
