@@ -9,6 +9,7 @@ from worker.stages.control_flow import simplified
 from worker.stages.onnx_model import walk_nodes
 
 _STANDARD = ("", "ai.onnx")
+_GRID_SAMPLE, _OLDER_MODES = 20, {b"linear": b"bilinear", b"cubic": b"bicubic"}
 
 
 class NoWayDown(Exception):
@@ -32,6 +33,7 @@ def lowered(model, newest, source, threads):
     for way in (_convert, _relabel):
         try:
             candidate = way(_spell_out(model, newest, source, threads), newest)
+            _rename_modes(model, candidate)
             onnx.checker.check_model(_with_output_shapes(candidate))
         except Exception as error:  # C++ exceptions without a common base
             if is_out_of_memory(error):
@@ -57,6 +59,17 @@ def _relabel(model, newest):
         if entry.domain in _STANDARD:
             entry.version = newest
     return model
+
+
+def _rename_modes(model, candidate):
+    """The older words for how GridSample interpolates, which onnx's converter leaves as they are."""
+    if not opset_of(candidate) < _GRID_SAMPLE <= opset_of(model):
+        return
+    for node in walk_nodes(candidate):
+        if node.op_type == "GridSample" and node.domain in _STANDARD:
+            for attribute in node.attribute:
+                if attribute.name == "mode":
+                    attribute.s = _OLDER_MODES.get(attribute.s, attribute.s)
 
 
 def _spell_out(model, newest, source, threads):

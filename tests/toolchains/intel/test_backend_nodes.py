@@ -22,6 +22,7 @@ def hosts() -> Iterator[Hosts]:
     ("test_add", "valid", "right"), ("test_nonmaxsuppression_identical_boxes", "valid", "right"),
     ("test_det_2d", "unsupported_operator", "unsupported_operator"),
     ("test_string_concat", "unsupported_type", "unsupported_type"),
+    *((f"test_{name}", "valid", "right") for name in ("gru_batchwise", "lstm_batchwise", "simple_rnn_batchwise")),
 ])
 def test_a_node_comes_out_right_or_is_refused_as_the_pre_flight_said(hosts: Hosts, name: str, said: str, happened: str
                                                                     ) -> None:

@@ -12,6 +12,7 @@ from worker.platforms.qualcomm.hard_swish import fuse_hard_swish
 from worker.platforms.qualcomm.saving import save
 from worker.stage_api import log
 from worker.stages import preprocess
+from worker.stages.einsum import spell_out_einsum
 from worker.stages.proof import find_difference
 from worker.stages.samples import numpy_dtype
 
@@ -46,11 +47,12 @@ def _prepare(before, after, parameters, inputs, passes):
     import onnx
 
     model = onnx.load(before)
+    products = spell_out_einsum(model) if passes else 0
     graph = Graph(raise_opset(model, _OPSET) if passes else model)
     for entry in inputs:
         _put_in_preprocessing(graph, parameters, entry)
-    facts = {"opset": graph.opset(), "folded": fold_affine(graph) if passes else 0,
-             "hard_swish": fuse_hard_swish(graph) if passes else 0, "forms": change_forms(graph) if passes else 0}
+    changed = [change(graph) if passes else 0 for change in (fold_affine, fuse_hard_swish, change_forms)]
+    facts = {"opset": graph.opset(), "folded": changed[0], "hard_swish": changed[1], "forms": products + changed[2]}
     graph.drop_unused_constants()
     graph.name_nodes()
     save(graph.model, after)

@@ -8,6 +8,7 @@ import shutil
 from shared.rules.models import MODEL
 from worker.platforms.rockchip import reasons
 from worker.stage_api import log
+from worker.stages.einsum import spell_out_einsum
 from worker.stages.onnx_model import external_entries, is_external, walk_nodes, walk_tensors
 from worker.stages.opsets import NoWayDown, lowered, opset_of
 from worker.stages.proof import find_difference
@@ -15,6 +16,8 @@ from worker.stages.proof import find_difference
 NEWEST_OPSET = 19  # rknn-toolkit2 2.5.0: "Unsupport onnx opset 21, need <= 19!"
 NEWEST_IR = 11  # of its onnx 1.18
 _WRITTEN_OUT = ("LayerNormalization",)  # without axis or epsilon: "KeyError: 'LayerNormalization'"
+
+_OF_SEVERAL = ("Max", "Mean", "Min", "Sum")
 
 
 def run(job):
@@ -61,7 +64,8 @@ def _adapt(model):
     if model.ir_version > NEWEST_IR:
         model.ir_version = NEWEST_IR
         done.append("ir_version")
-    return done + (["attributes"] if _write_defaults(model) else [])
+    written = [("attributes", _write_defaults(model)), ("einsum", spell_out_einsum(model)), ("forms", _of_one(model))]
+    return done + [name for name, found in written if found]
 
 
 def _write(model, source, target):
@@ -94,3 +98,13 @@ def _write_defaults(model):
                 node.attribute.append(attribute.default_value)
                 written = True
     return written
+
+
+def _of_one(model):
+    """Make an Identity of a greatest, least, sum or mean of one value, on which the tool crashes; whether there were
+    any."""
+    found = False
+    for node in walk_nodes(model):
+        if node.op_type in _OF_SEVERAL and node.domain in ("", "ai.onnx") and len(node.input) == 1:
+            node.op_type, found = "Identity", True
+    return found
