@@ -13,7 +13,7 @@ import pytest
 from onnx import helper
 
 from tests import models
-from worker.platforms.qualcomm import prepare
+from worker.platforms.qualcomm import pooling, prepare
 from worker.platforms.qualcomm.graph import Graph
 
 SHAPE = [2, 4, 8, 8]
@@ -294,3 +294,39 @@ def test_indices_count_from_the_start(tmp_path: Path, before: list[onnx.NodeProt
 def test_constant_indices_count_from_the_start_at_no_cost(tmp_path: Path) -> None:
     indices = models.constant("i", [[-1, 2, -4, 0, 3, -2]])
     check_form(tmp_path, node_model("GatherElements", ["x", "i"], [indices], axis=0), 1, {"GatherElements": 1})
+
+
+POOLS: list[tuple[dict[str, Any], dict[str, int]]] = [
+    ({"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}, {"Conv": 1, "Mul": 1}),
+    ({"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "count_include_pad": 1}, {"Conv": 1}),
+    ({"kernel_shape": [3, 2], "pads": [2, 0, 1, 1], "strides": [2, 1]}, {"Conv": 1, "Mul": 1}),
+    ({"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1}, {"Conv": 1, "Mul": 1}),
+    ({"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1, "count_include_pad": 1, "pads": [1, 1, 1, 1]},
+     {"Conv": 1, "Mul": 1}),
+    ({"kernel_shape": [3, 3], "strides": [3, 3], "ceil_mode": 1, "count_include_pad": 1, "pads": [1, 1, 1, 1]},
+     {"Conv": 1}),  # the last window would begin in the padding: there is none
+    ({"kernel_shape": [2, 2], "auto_pad": "SAME_UPPER"}, {"Conv": 1, "Mul": 1}),
+    ({"kernel_shape": [3, 2], "auto_pad": "SAME_LOWER", "strides": [2, 2]}, {"Conv": 1, "Mul": 1}),
+    ({"kernel_shape": [2, 2], "dilations": [2, 3]}, {"Conv": 1}),
+    ({"kernel_shape": [2, 2]}, {"AveragePool": 1}),
+    ({"kernel_shape": [2, 2], "strides": [2, 2], "ceil_mode": 1}, {"AveragePool": 1}),  # the size is a multiple
+    ({"kernel_shape": [2, 2], "auto_pad": "VALID", "strides": [3, 3]}, {"AveragePool": 1})]
+
+
+@pytest.mark.parametrize(("attributes", "operators_now"), POOLS)
+def test_an_average_beyond_the_edge_is_a_convolution(tmp_path: Path, attributes: dict[str, Any],
+                                                     operators_now: dict[str, int]) -> None:
+    model = models.model([helper.make_node("AveragePool", ["x"], ["y"], **attributes)], [models.value("x", SHAPE)],
+                         [models.value("y", ["n", "c", "h", "w"])], opset=19 if "dilations" in attributes else 17)
+    facts, written = run(tmp_path, model)
+    assert operators(written) == operators_now and facts["warnings"] == []
+    assert_same(model, written)
+
+
+def test_an_average_of_an_unknown_shape_stays(tmp_path: Path) -> None:
+    model = models.model([helper.make_node("Reshape", ["x", "s"], ["r"]),
+                          helper.make_node("AveragePool", ["r"], ["y"], kernel_shape=[3, 3], pads=[1, 1, 1, 1])],
+                         [models.value("x", SHAPE), models.value("s", [4], onnx.TensorProto.INT64)],
+                         [models.value("y", None)])
+    graph = Graph(model)
+    assert pooling.spell_out_pools(graph) == 0

@@ -25,7 +25,7 @@ def hosts() -> Iterator[Hosts]:
     *((f"test_{name}", "valid", "right") for name in (
         "gemm_all_attributes", "gemm_beta", "max_one_input", "mean_one_input", "pow_types_float32_int64",
         "gather_elements_negative_indices", "scatter_elements_with_negative_indices", "lstm_batchwise",
-        "gru_batchwise")),
+        "gru_batchwise", "averagepool_2d_pads", "averagepool_2d_same_upper", "averagepool_2d_dilations")),
     ("test_lppool_2d_same_upper", "valid", "verify_failed"),  # the simulator's process dies
 ])
 def test_a_node_comes_out_right_or_is_refused_as_the_pre_flight_said(hosts: Hosts, name: str, said: str, happened: str

@@ -9,6 +9,7 @@ from worker.platforms.qualcomm.folding import fold_affine
 from worker.platforms.qualcomm.forms import change_forms
 from worker.platforms.qualcomm.graph import Graph
 from worker.platforms.qualcomm.hard_swish import fuse_hard_swish
+from worker.platforms.qualcomm.pooling import spell_out_pools
 from worker.platforms.qualcomm.saving import save
 from worker.stage_api import log
 from worker.stages import preprocess
@@ -51,8 +52,9 @@ def _prepare(before, after, parameters, inputs, passes):
     graph = Graph(raise_opset(model, _OPSET) if passes else model)
     for entry in inputs:
         _put_in_preprocessing(graph, parameters, entry)
-    changed = [change(graph) if passes else 0 for change in (fold_affine, fuse_hard_swish, change_forms)]
-    facts = {"opset": graph.opset(), "folded": changed[0], "hard_swish": changed[1], "forms": products + changed[2]}
+    passed = (fold_affine, fuse_hard_swish, change_forms, spell_out_pools)
+    folded, hard_swish, forms, pools = (change(graph) if passes else 0 for change in passed)
+    facts = {"opset": graph.opset(), "folded": folded, "hard_swish": hard_swish, "forms": products + forms + pools}
     graph.drop_unused_constants()
     graph.name_nodes()
     save(graph.model, after)
