@@ -34,6 +34,7 @@ class Operators:
     published: bool = False
     constant: Mapping[str, list[int]] = field(default_factory=dict)
     types: Mapping[str, list[str]] = field(default_factory=dict)
+    forms: Mapping[str, list[str]] = field(default_factory=dict)
 
     def is_certain(self, parameters: dict[str, Any]) -> bool:
         return not any(parameters.get(name) for name in ("fixed_inputs", *self.unless)) and all(
@@ -76,14 +77,21 @@ class Platform:
 
     @cached_property
     def operators(self) -> Operators | None:
-        """What `NAME.operators.json` beside the declaration holds, if it is there; read at the first use."""
+        """What `NAME.operators.json` beside the declaration holds, if it is there, with what `NAME.forms.json` knows
+        better; read at the first use."""
         path = Path(__file__).with_name(f"{self.name}.operators.json")
         if not path.exists():
             return None
         found = json.loads(path.read_text(encoding="utf-8"))
-        return Operators(found["source"], frozenset(found["known"]), frozenset(found["refused"]),
+        corrections = path.with_name(f"{self.name}.forms.json")
+        better = json.loads(corrections.read_text(encoding="utf-8")) if corrections.exists() else {}
+        judged = {name: frozenset(better.get(name, ())) for name in ("known", "refused", "uncertain")}
+        others = judged["known"] | judged["refused"] | judged["uncertain"]
+        return Operators(found["source"], frozenset(found["known"]) - others | judged["known"],
+                         frozenset(found["refused"]) - others | judged["refused"],
                          found["certain_for"], tuple(found["unless"]), found.get("published", False),
-                         found.get("constant", {}), found.get("types", {}))
+                         {**found.get("constant", {}), **better.get("constant", {})}, found.get("types", {}),
+                         better.get("forms", {}))
 
 
 class NamesObject:

@@ -33,8 +33,9 @@ def judge_operators(facts: dict[str, Any], operators: Operators, parameters: dic
     if is_cut and part:
         used &= possible
     certain = operators.is_certain(parameters) and (part is not None or not is_cut)
-    in_the_way = used & operators.refused & met if certain else set()
-    maybe = used & operators.refused - in_the_way - (part.decided() if part else set())
+    forms = set(part.refused_forms(operators)) if part else set()
+    in_the_way = used & operators.refused & met | forms if certain else set()
+    maybe = (used & operators.refused | forms) - in_the_way - (part.decided() if part else set())
     unknown = used & possible - operators.refused - operators.known - _NO_OPERATOR
     warnings = [text(names=", ".join(sorted(names)), source=operators.source) for text, names in (
         (reasons.MAY_BE_REFUSED, maybe), (reasons.NOT_PUBLISHED if operators.published else reasons.NOT_KNOWN, unknown)

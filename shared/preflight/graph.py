@@ -51,6 +51,11 @@ class Part:
         """`(operator, tensor)` where the compiler wants a constant and the model computes one, or takes it as input."""
         return [(node.operator[1], name) for node in self._nodes for name in _computed(node, operators)]
 
+    def refused_forms(self, operators: Operators) -> list[str]:
+        """`operator (form)` where the compiler takes the operator, and not in this form of it."""
+        return sorted({f"{shown(*node.operator)} ({form})" for node in self._nodes if id(node) not in self._decided
+                       for form in node.forms if form in operators.forms.get(shown(*node.operator), ())})
+
     def read_types(self, dtypes: Mapping[str, str]) -> list[tuple[str, str, str]]:
         """`(operator, tensor, type)` of the nodes' first inputs, as far as they are known: `dtypes` are those of the
         model's inputs, and a node makes the type that it reads, but where its operator chooses another."""
@@ -109,7 +114,9 @@ class Part:
         return None
 
     def _is_blocked(self, node: Node, operators: Operators) -> bool:
-        refused = shown(*node.operator) in operators.refused and id(node) not in self._decided
+        name = shown(*node.operator)
+        refused = id(node) not in self._decided and (
+            name in operators.refused or not set(node.forms).isdisjoint(operators.forms.get(name, ())))
         return refused or bool(_computed(node, operators))
 
     def _weight(self, nodes: list[Node]) -> int:

@@ -6,6 +6,7 @@ from typing import Any
 
 from shared.rules import models as rules
 from shared.rules.onnx.bounds import MAX_GRAPH_BYTES, MAX_LISTED, Incomplete
+from shared.rules.onnx.forms import read_forms
 from shared.rules.onnx.remaining import Node, computing_nodes, remaining_operators
 from shared.rules.onnx.tensors import Tensor, check_tensor, read_tensor, read_value
 from shared.rules.onnx.walk import FUNCTION, MODEL, NODE, Graph, Walk
@@ -28,7 +29,7 @@ def read_facts(ask: Ask, size: int) -> dict[str, Any]:
 
 
 def _told(nodes: list[Node]) -> list[Any] | None:
-    size = sum(len(name) + 4 for node in nodes for name in (*node.operator, *node.inputs, *node.outputs))
+    size = sum(len(name) + 4 for node in nodes for name in (*node.operator, *node.inputs, *node.outputs, *node.forms))
     return [node.to_json() for node in nodes] if size <= MAX_GRAPH_BYTES else None
 
 
@@ -111,13 +112,14 @@ class _Facts(Walk):
         owner = outputs[0] if outputs else texts[NODE["name"]]
         chosen_by = inputs[0] if inputs and operator[1] == "If" else ""
         inside: set[tuple[str, str]] = set()
+        forms = read_forms(source, operator, attributes, inputs, outputs)
         for inner, end in attributes:
             for subgraph in self.attribute(owner, inner, end, depth):
                 # The names that a subgraph reads may be those of the graph around it.
                 inputs += [name for node in subgraph.nodes for name in node.inputs if name]
                 inputs += [entry["name"] for entry in subgraph.outputs]
                 inside.update(inner for node in subgraph.nodes for inner in (node.operator, *node.inside))
-        graph.nodes.append(Node(operator, inputs, outputs, chosen_by, tuple(sorted(inside))))
+        graph.nodes.append(Node(operator, inputs, outputs, chosen_by, tuple(sorted(inside)), forms))
 
     def value(self, graph: Graph, name: str, first: int, last: int) -> None:
         value = read_value(self.source, first, last)

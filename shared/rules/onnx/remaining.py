@@ -14,21 +14,25 @@ _SHAPES = {"Shape", "Size"}
 
 @dataclass(frozen=True)
 class Node:
-    """A node of the main graph. `inside` are the operators of its subgraphs, `chosen_by` is what an If decides by."""
+    """A node of the main graph. `inside` are the operators of its subgraphs, `chosen_by` is what an If decides by,
+    `forms` are those of `forms`."""
 
     operator: tuple[str, str]  # domain, type
     inputs: list[str]  # in their order, "" for one that is left out; then what its subgraphs read
     outputs: list[str]
     chosen_by: str = ""
     inside: tuple[tuple[str, str], ...] = ()
+    forms: tuple[str, ...] = ()
 
     def to_json(self) -> list[object]:
-        return [*self.operator, self.inputs, self.outputs, self.chosen_by, list(map(list, self.inside))]
+        return [*self.operator, self.inputs, self.outputs, self.chosen_by, list(map(list, self.inside)),
+                list(self.forms)]
 
     @classmethod
     def from_json(cls, told) -> Node:
-        domain, name, inputs, outputs, chosen_by, inside = told
-        return cls((domain, name), inputs, outputs, chosen_by, tuple((inner[0], inner[1]) for inner in inside))
+        domain, name, inputs, outputs, chosen_by, inside, *forms = told
+        return cls((domain, name), inputs, outputs, chosen_by, tuple((inner[0], inner[1]) for inner in inside),
+                   tuple(forms[0]) if forms else ())
 
     def is_decided(self, varying: Collection[str]) -> bool:
         """Whether it is an If of which one branch alone is left: its condition is a constant, of a shape for one."""

@@ -22,6 +22,8 @@ def hosts() -> Iterator[Hosts]:
     ("test_add", "valid", "right"), ("test_nonmaxsuppression_identical_boxes", "valid", "right"),
     ("test_det_2d", "unsupported_operator", "unsupported_operator"),
     ("test_string_concat", "unsupported_type", "unsupported_type"),
+    ("test_linear_attention_delta", "valid", "right"), ("test_col2im", "unsupported_operator", "compile_failed"),
+    ("test_dft_axis", "unsupported_operator", "wrong"),  # refused before, for the axis is an input
     *((f"test_{name}", "valid", "right") for name in ("gru_batchwise", "lstm_batchwise", "simple_rnn_batchwise")),
 ])
 def test_a_node_comes_out_right_or_is_refused_as_the_pre_flight_said(hosts: Hosts, name: str, said: str, happened: str

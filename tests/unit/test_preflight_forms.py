@@ -1,0 +1,78 @@
+"""Forms of operators that a target refuses while it takes the operator: read from the header, named with the cut."""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+from shared.platforms import get_platforms
+from shared.preflight.demands import judge_operators
+from shared.rules.onnx.forms import _ATTRIBUTES, _INPUTS, _OUTPUTS
+from tests import models
+from tests.fixtures.preflight import read_here
+
+QUALCOMM = get_platforms()["qualcomm"].operators
+FP16 = {"precision": "fp16", "chip": "SM8650"}
+
+
+def node(kind: str, outputs: int = 1, inputs: tuple[str, ...] = ("x",), **attributes: Any) -> onnx.ModelProto:
+    names = [f"y{index}" for index in range(outputs)]
+    return models.model([helper.make_node("Relu", ["a"], ["x"]), helper.make_node(kind, inputs, names, **attributes)],
+                        [models.value("a", [1, 4, 8, 8])], [models.value(name, None) for name in names],
+                        [models.constant("w", np.ones(8), np.float32)])
+
+
+def forms(model: onnx.ModelProto) -> list[str]:
+    return read_here(model)["graph"][-1][-1]
+
+
+@pytest.mark.parametrize(("model", "told"), [
+    (node("ArgMax", select_last_index=1), ["select_last_index = 1"]), (node("ArgMax", axis=1), []),
+    (node("GridSample", mode="bicubic"), ["mode = bicubic"]), (node("RMSNormalization", axis=-2), ["axis = -2"]),
+    (node("MaxPool", kernel_shape=[2, 2], dilations=[1, 2]), ["dilations, 2D", "kernel_shape, 2D"]),
+    (node("AveragePool", kernel_shape=[2, 2], dilations=[1, 1]), []), (node("AveragePool", kernel_shape=[2, 2, 2]), []),
+    (node("LayerNormalization", 3, ("x", "w")), ["outputs = 3"]), (node("LayerNormalization", 1, ("x", "w")),
+                                                                  ["outputs = 1"]),
+    (node("LSTM", 1, ("x", "w", "w", "", "", "", "", "w"), hidden_size=2), ["input P"]),
+    (node("LSTM", 1, ("x", "w", "w", "w"), hidden_size=2), []),
+    (node("Relu"), []), (node("ArgMax", doc_string="mode", select_last_index=0), ["select_last_index = 0"])])
+def test_a_form_is_read_from_the_header(model: onnx.ModelProto, told: list[str]) -> None:
+    assert sorted(forms(model)) == told
+
+
+def test_operators_of_other_domains_have_none() -> None:
+    model = node("GridSample", mode="bicubic")
+    model.graph.node[1].domain = "com.microsoft"
+    assert forms(model) == []
+
+
+def test_a_form_that_is_refused_is_named_with_the_cut_before_it() -> None:
+    model = node("ArgMax", select_last_index=1)
+    model.graph.node.insert(0, helper.make_node("Relu", ["b"], ["a"]))
+    model.graph.input[0].name = "b"
+    (problem,), _ = judge_operators(read_here(model), QUALCOMM, FP16)
+    assert problem.code == "unsupported_operator" and "ArgMax (select_last_index = 1)" in problem.message
+    assert 'parameters.outputs = ["x"]' in problem.hint and 'parameters.outputs = ["x"]' in problem.hint_zh
+    assert judge_operators(read_here(model), QUALCOMM, FP16 | {"outputs": ["x"]}) == ([], [])
+    assert judge_operators(read_here(node("ArgMax")), QUALCOMM, FP16) == ([], [])
+
+
+def test_where_nothing_is_certain_it_is_a_warning() -> None:
+    problems, (warning,) = judge_operators(read_here(node("GridSample", mode="cubic")), QUALCOMM,
+                                           FP16 | {"allow_cpu": True})
+    assert not problems and "may refuse" in warning.en and "GridSample (mode = cubic)" in warning.en
+    assert "GridSample (mode = cubic)" in warning.zh
+
+
+@pytest.mark.parametrize("target", ["intel", "qualcomm", "rockchip"])
+def test_what_a_target_is_known_to_refuse_is_read_and_stands_in_one_list_alone(target: str) -> None:
+    operators = get_platforms()[target].operators
+    assert operators.forms.keys() <= operators.known
+    assert not operators.known & operators.refused
+    for name, refused in operators.forms.items():
+        read = {*_ATTRIBUTES.get(name, ()), *(["outputs"] if name in _OUTPUTS else []),
+                *(["input"] if name in _INPUTS else [])}
+        assert {form.replace(",", " ").split()[0] for form in refused} <= read, name
