@@ -18,7 +18,8 @@ def counts(outcomes: Iterable[Outcome]) -> str:
 def agreement(outcomes: Iterable[Outcome]) -> str:
     """What the pre-flight said beforehand beside what happened, by target."""
     found = Counter((outcome.target, _said(outcome), _ended(outcome)) for outcome in outcomes)
-    ends = ("completed, right", "completed, wrong", "failed by the gate", "refused or failed")
+    ends = ("completed, right", "completed, right but for NaN or infinity", "completed, wrong", "failed by the gate",
+            "refused or failed")
     rows = sorted({(target, said) for target, said, _ in found})
     return _table(["target", "pre-flight", *ends], [[*row, *(found[(*row, end)] for end in ends)] for row in rows])
 
@@ -29,6 +30,7 @@ def _said(outcome: Outcome) -> str:
 
 def _ended(outcome: Outcome) -> str:
     return {"right": "completed, right", "not comparable": "completed, right", "wrong": "completed, wrong",
+            "right but for NaN": "completed, right but for NaN or infinity",
             "accuracy_too_low": "failed by the gate"}.get(outcome.happened, "refused or failed")
 
 

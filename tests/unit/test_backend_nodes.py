@@ -6,7 +6,7 @@ import pytest
 
 from tests.backend_nodes.cases import collect
 from tests.backend_nodes.compare import difference
-from tests.backend_nodes.outcome import Outcome
+from tests.backend_nodes.outcome import Outcome, are_finite, in_half, where_finite, with_numbers
 from tests.backend_nodes.tables import agreement, counts
 
 WANTED = np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4)
@@ -44,9 +44,21 @@ def outcome(said: str, happened: str) -> Outcome:
 
 def test_the_tables_count_what_was_said_beside_what_happened() -> None:
     outcomes = [outcome("valid", "right"), outcome("valid", "wrong"), outcome("valid", "compile_failed"),
-                outcome("unsupported_operator", "unsupported_operator"), outcome("uncertain", "accuracy_too_low")]
-    assert [entry.agrees for entry in outcomes] == [True, True, False, True, True]
+                outcome("unsupported_operator", "unsupported_operator"), outcome("uncertain", "accuracy_too_low"),
+                outcome("valid", "right but for NaN")]
+    assert [entry.agrees for entry in outcomes] == [True, True, False, True, True, True]
     assert "| right | 1 |" in counts(outcomes) and "| wrong | 1 |" in counts(outcomes)
     assert agreement(outcomes).splitlines()[2:] == [
-        "| intel | refused | 0 | 0 | 0 | 1 |", "| intel | uncertain | 0 | 0 | 1 | 0 |",
-        "| intel | valid | 1 | 1 | 0 | 1 |"]
+        "| intel | refused | 0 | 0 | 0 | 0 | 1 |", "| intel | uncertain | 0 | 0 | 0 | 1 | 0 |",
+        "| intel | valid | 1 | 1 | 1 | 0 | 1 |"]
+
+
+def test_inputs_are_rounded_to_half_precision_and_rid_of_what_is_no_number() -> None:
+    odd = {"x": np.array([10001.0, np.nan, np.inf, -np.inf, 1e9], np.float32), "i": np.array([10001])}
+    assert not are_finite(odd) and are_finite({"x": np.ones(2), "i": odd["i"]})
+    np.testing.assert_array_equal(in_half(odd)["x"], np.array([10000, np.nan, np.inf, -np.inf, np.inf], np.float32))
+    np.testing.assert_array_equal(with_numbers(odd)["x"], np.array([10001, 0.5, 2.5, -2.5, 1e9], np.float32))
+    wanted, given = where_finite(odd, [np.array([10001, 3, 4, 5, 1e9]), odd["i"]])
+    assert difference(wanted, given) == "" and "1 of 5" in difference(*where_finite(
+        odd, [np.array([10001, 3, 4, 5, 5e8]), odd["i"]]))
+    assert in_half(odd)["i"] is odd["i"] is with_numbers(odd)["i"]
