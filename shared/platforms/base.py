@@ -49,7 +49,8 @@ class Platform:
     belong to it and lie beside it under the same stem. `example` are parameters as a first user would send them. The
     API's examples show the `featured` one. A model of an opset above `newest_opset` is converted down to it.
     `input_dtypes` are the types of inputs that the tool takes, where it does not take all; `no_casts_of` those that it
-    takes and does not cast to floating point, by precision; `scalar_inputs` is whether it takes any without dimensions.
+    takes and does not cast to floating point, by precision; `scalar_inputs` is whether it takes any without dimensions,
+    `constant_outputs` whether it takes a model of which no output depends on an input.
     `never_again` are the precisions that the tool does not make of a model that is quantized already.
     """
 
@@ -65,6 +66,7 @@ class Platform:
     input_dtypes: tuple[str, ...] = ()
     no_casts_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     scalar_inputs: bool = True
+    constant_outputs: bool = True
     never_again: tuple[str, ...] = ()
     input_suffixes: tuple[str, ...] = (".onnx",)
 

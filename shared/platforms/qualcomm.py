@@ -92,6 +92,7 @@ PLATFORM = Platform(
     task_types=("onnx_to_qnn",),
     parameters=QualcommParameters,
     artefact_suffix="_ctx.onnx",
+    constant_outputs=False,
     example={"chip": "SM8650", "input_shape": "1,3,480,480", "precision": "fp16"},
     also=("_qnn.bin",),
     # A Cast of int8 is refused. One of uint8 to FP16 gives other numbers on the simulator: cosine 0.9 to 0.95.

@@ -177,5 +177,6 @@ PLATFORM = Platform(
     input_dtypes=("float", "float16", "double", "int32", "int64", "bool"),
     scalar_inputs=False,  # "list index out of range" in `build`
     never_again=("int16",),  # "If a quantized model has been import, please set do_quantization = False."
+    constant_outputs=False,
     example={"chip": "rk3588", "input_shape": "1,3,480,480", "precision": "fp16"},
 )

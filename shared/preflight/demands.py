@@ -12,6 +12,7 @@ from shared.preflight.onnx_operators import has_no_kernel, runs_in_double, stays
 from shared.rules.bilingual import Bilingual
 from shared.rules.models import STANDARD, shown
 from shared.rules.quantized import quantizing_operators
+from shared.rules.reasons import model as models
 from shared.rules.refusal import Refusal
 
 # Its value is an initialiser in all but name.
@@ -76,10 +77,12 @@ def judge_opset(facts: dict[str, Any], newest: int | None, parameters: dict[str,
 
 
 def judge_types(facts: dict[str, Any], platform: Platform, parameters: dict[str, Any]) -> Iterator[Refusal]:
-    """Problems with inputs of types that a target does not take."""
+    """Problems with inputs of types that a target does not take, or of which no output depends."""
     if facts["graph"] is None:
         return
     part = Part(facts, parameters)
+    if not (platform.constant_outputs or part.computes()):
+        yield models.NOTHING_TO_COMPUTE()
     dtypes = {entry["name"]: entry["dtype"] for entry in facts["inputs"]}
     read = part.read_types(dtypes)
     own = [name for name in part.inputs if name in dtypes and name in part.read]

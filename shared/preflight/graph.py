@@ -35,6 +35,10 @@ class Part:
         self.read = {name for node in self._nodes for name in node.inputs if name}
         self._decided = {id(node) for node in self._nodes if node.is_decided(varying)}
 
+    def computes(self) -> bool:
+        """Whether an output depends on an input."""
+        return bool(self._nodes) or not set(self.outputs).isdisjoint(self.inputs)
+
     def operators(self) -> set[str]:
         """Those that certainly meet the compiler. Of an If whose branch is decided nothing is certain."""
         return {shown(*node.operator) for node in self._nodes if id(node) not in self._decided}

@@ -9,7 +9,7 @@ import pytest
 from onnx import helper
 
 from shared.platforms import get_platforms
-from shared.preflight.demands import judge_operators
+from shared.preflight.demands import judge_operators, judge_types
 from shared.rules.onnx.forms import _ATTRIBUTES, _INPUTS, _OUTPUTS
 from tests import models
 from tests.fixtures.preflight import read_here
@@ -76,3 +76,17 @@ def test_what_a_target_is_known_to_refuse_is_read_and_stands_in_one_list_alone(t
         read = {*_ATTRIBUTES.get(name, ()), *(["outputs"] if name in _OUTPUTS else []),
                 *(["input"] if name in _INPUTS else [])}
         assert {form.replace(",", " ").split()[0] for form in refused} <= read, name
+
+
+@pytest.mark.parametrize(("target", "refused"), [("rockchip", True), ("qualcomm", True), ("intel", False)])
+def test_a_model_of_constants_leaves_an_npu_nothing_to_compute(target: str, refused: bool) -> None:
+    def codes(*nodes: onnx.NodeProto) -> list[str]:
+        model = models.model(list(nodes), [models.value("x", [2, 3])],
+                             [models.value(nodes[-1].output[0], None, onnx.TensorProto.INT64)])
+        return [problem.code for problem in judge_types(read_here(model), get_platforms()[target], FP16)]
+
+    shape = helper.make_node("Shape", ["x"], ["s"])
+    assert codes(shape) == codes(shape, helper.make_node("Neg", ["s"], ["y"])) == (
+        ["unsupported_operator"] if refused else [])
+    assert codes(helper.make_node("Identity", ["x"], ["y"])) == []
+    assert codes(shape, helper.make_node("Reshape", ["x", "s"], ["y"])) == []

@@ -1,4 +1,5 @@
 """Edits of an ONNX model's main graph. None of them touches an operator."""
+from shared.rules.reasons import model as reasons
 from worker.stages.onnx_model import walk_below, walk_nodes
 
 _IR_WITH_PLAIN_CONSTANTS = 4  # before it each initialiser had to be listed among the inputs too
@@ -67,6 +68,20 @@ def needed_names(model):
             if name in producers:
                 pending += reads(producers[name])
     return needed
+
+
+def check_computes(model):
+    """That some output depends on an input.
+
+    Raises:
+        StageError: `unsupported_operator`.
+    """
+    reached = {value.name for value in model.graph.input}
+    for node in model.graph.node:
+        if not reached.isdisjoint(reads(node)):
+            reached.update(node.output)
+    if reached.isdisjoint(value.name for value in model.graph.output):
+        raise reasons.NOTHING_TO_COMPUTE()
 
 
 def reads(node):

@@ -162,3 +162,10 @@ TENSORS_DATA_MISSING = Reason(
 OUTPUT_OVER_INPUT = Reason(
     "output_conflict", "结果会覆盖任务的输入 {path}", "a result would be written over the task's input {path}",
     "换一个 output_path", "choose another output_path")
+
+# --- what is left of it
+NOTHING_TO_COMPUTE = Reason(
+    "unsupported_operator", "没有输出依赖于输入: NPU 没有可计算的内容",
+    "no output depends on an input: nothing is left for an NPU to compute",
+    "输出是常量: 直接使用其值, 或发送用输入计算的模型",
+    "the outputs are constants: take their values, or send a model that computes with its inputs")

@@ -14,6 +14,7 @@ from worker.platforms.qualcomm.saving import save
 from worker.stage_api import log
 from worker.stages import preprocess
 from worker.stages.einsum import spell_out_einsum
+from worker.stages.graph_edits import check_computes
 from worker.stages.proof import find_difference
 from worker.stages.samples import numpy_dtype
 
@@ -27,7 +28,7 @@ def run(job):
     have got another form: `forms`; warnings.
 
     Raises:
-        StageError: `preprocessing_mismatch`.
+        StageError: `preprocessing_mismatch`; `unsupported_operator`: no output depends on an input.
     """
     source, parameters = job["inputs"]["optimize"], job["parameters"]
     before, after = os.path.join(source["dir"], MODEL), os.path.join(job["output_dir"], MODEL)
@@ -48,6 +49,7 @@ def _prepare(before, after, parameters, inputs, passes):
     import onnx
 
     model = onnx.load(before)
+    check_computes(model)
     products = spell_out_einsum(model) if passes else 0
     graph = Graph(raise_opset(model, _OPSET) if passes else model)
     for entry in inputs:

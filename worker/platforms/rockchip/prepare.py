@@ -9,6 +9,7 @@ from shared.rules.models import MODEL
 from worker.platforms.rockchip import reasons
 from worker.stage_api import log
 from worker.stages.einsum import spell_out_einsum
+from worker.stages.graph_edits import check_computes
 from worker.stages.onnx_model import external_entries, is_external, walk_nodes, walk_tensors
 from worker.stages.opsets import NoWayDown, lowered, opset_of
 from worker.stages.proof import find_difference
@@ -26,12 +27,14 @@ def run(job):
     Facts: `opset`, and `changed`, what was done.
 
     Raises:
-        StageError: `opset_unsupported`: the model cannot be written in an opset that the tool reads.
+        StageError: `opset_unsupported`: the model cannot be written in an opset that the tool reads;
+            `unsupported_operator`: no output depends on an input.
     """
     import onnx
 
     source = job["inputs"]["optimize"]
     model = onnx.load(os.path.join(source["dir"], MODEL), load_external_data=False)
+    check_computes(model)
     opset, changed, problem = opset_of(model), [], ""
     candidates = iter([model])
     if opset > NEWEST_OPSET:
