@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping
+from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from typing import Any
 
@@ -85,8 +86,14 @@ def _decoded(value: str) -> str:
     """A header of S3 holds ASCII; other text is encoded as RFC 2047 has it.
 
     Source: Amazon S3, "Working with object metadata".
+
+    Raises:
+        ValueError: it is encoded, and damaged.
     """
-    return str(make_header(decode_header(value))) if "=?" in value else value
+    try:
+        return str(make_header(decode_header(value))) if "=?" in value else value
+    except (HeaderParseError, LookupError) as error:  # damaged base64, or an encoding that is none
+        raise ValueError(str(error)) from error
 
 
 def read_sidecar(files: Files, info: FileInfo) -> Wishes:

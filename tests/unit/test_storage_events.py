@@ -163,6 +163,8 @@ def test_many_records_in_many_envelopes_are_bounded_too() -> None:
     {"EventName": 3, "Key": []}, {"Records": [{"s3": 1}]}, {"Records": [{"cos": {}}]}, {"Records": [{"obs": []}]},
     {"events": [{"oss": "x"}]}, {"Records": [{"Sns": {}}]}, {"Records": [{"eventSource": "aws:sqs"}]},
     {"specversion": "1.0"}, {"specversion": "1.0", "data": "no JSON"}, {"specversion": "1.0", "data_base64": "%%"},
+    {"specversion": "1.0", "data_base64": "é"}, {"google": {"bucket": "b", "name": "n"}},
+    {"Records": [{"google": {"bucket": "b", "name": "n"}, "type": 5}]},
     {"specversion": "1.0", "type": "google.cloud.storage.object.v1.finalized"}, {"detail-type": "Object Created"},
     {"Type": "Notification", "TopicArn": "arn", "Message": "hello"}, {"Type": "Notification", "TopicArn": "arn"},
     {"Type": "UnsubscribeConfirmation", "TopicArn": "arn", "Message": "bye"},
@@ -173,12 +175,15 @@ def test_what_cannot_be_read_has_a_reason_and_never_an_error(body: Any) -> None:
         assert isinstance(found, Arrived) and not found.objects and found.ignored.zh and found.ignored.en
 
 
+OTHERS = (None, 7, 1.5, True, 10 ** 40, "x", "é", "\ud800", "\0", "%ff", "[]", "{}", [], [[]], ["x"], {}, {"x": {}})
+
+
 @FORM
 def test_a_form_with_any_part_of_another_kind_is_read_or_has_a_reason(form: Form) -> None:
     def damaged(value: Any) -> list[Any]:
         if isinstance(value, dict):
             return [value | {key: other} for key, item in value.items()
-                    for other in (*damaged(item), None, 7, [], {}, "x")]
+                    for other in (*damaged(item), *OTHERS)]
         if not value or not isinstance(value, list):
             return []
         return [[other, *value[1:]] for other in (*damaged(value[0]), None)]

@@ -6,7 +6,6 @@ percent-encoded headers, which keys with other letters have.
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
@@ -57,5 +56,5 @@ def read_structured(event: dict[str, Any]) -> list[Any]:
 def _decode(encoded: str) -> Any:
     try:
         return read_inner(base64.b64decode(encoded, validate=True).decode())
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # of the base64 or of the UTF-8 in it
         raise Unreadable("CloudEvent 的 data_base64 无法解码", "the CloudEvent's data_base64 is damaged") from None

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from typing import Any
 
 from shared.triggers.events.fields import Arrived, arrived, look, metadata_of, need_text, not_an_arrival, text_of
@@ -10,7 +9,7 @@ from shared.triggers.events.fields import Arrived, arrived, look, metadata_of, n
 
 def read_object(record: dict[str, Any]) -> Arrived:
     """The key is raw. `etag` is opaque; the one that S3's interface tells is the MD5."""
-    data, kind = record["google"], record["type"]
+    data, kind = record["google"], need_text(record, "type")
     bucket = text_of(look(data, "bucket")) or need_text(record, "bucket")
     key = need_text(data, "name")
     if not kind.endswith(".finalized"):
@@ -23,5 +22,5 @@ def read_object(record: dict[str, Any]) -> Arrived:
 def _hex(encoded: Any) -> str | None:
     try:
         return base64.b64decode(encoded, validate=True).hex() if isinstance(encoded, str) else None
-    except binascii.Error:
+    except ValueError:  # binascii's own, and a plain one for what is no ASCII
         return None
