@@ -11,15 +11,12 @@ from shared.errors import AppError, Busy, InvalidRequest, StorageRefused, Unavai
 from shared.files.paths import check_path
 from shared.settings import get_settings
 from shared.texts import Text
+from shared.triggers import reasons
 from shared.triggers.events import Arrived, Subscription
 from shared.triggers.events.fields import shown
 from shared.triggers.objects import StoredObject
 
 logger = logging.getLogger(__name__)
-
-FAILED = Text("处理该对象时发生内部错误, 详见日志; 定期扫描会再次处理",
-              "an internal error, which the log tells; the sweep looks at the object again")
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -55,7 +52,7 @@ def take_all(records: Iterable[Arrived | Subscription]) -> list[Outcome]:
             continue
         except Exception:  # the next try would meet it again, and later events would wait behind this one for ever
             logger.exception("an uploaded object failed", extra={"object": record.name})
-            found = [Outcome(name=record.name, ignored=FAILED)]
+            found = [Outcome(name=record.name, ignored=Text.of(reasons.FAILED))]
         for outcome in found:
             _tell(outcome)
         outcomes += found

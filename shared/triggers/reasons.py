@@ -30,3 +30,5 @@ WRONG_REQUEST = Template("规则 {rule}: {why}", "rule {rule}: {why}")
 WAITS_FOR_DATA = Template("等待模型的外部数据: {paths}", "waits for the model's external data: {paths}")
 OUTPUT_BUSY = Template("任务 {task_id} 仍在写入 {path}; 结束后会再次查看",
                        "task {task_id} still writes {path}; the object is looked at again after its end")
+FAILED = Bilingual("处理该对象时发生内部错误, 详见日志; 定期扫描会再次处理",
+                   "an internal error, which the log tells; the sweep looks at the object again")

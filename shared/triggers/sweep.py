@@ -8,10 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
-from shared.errors import NotFound
+from shared.errors import Busy, NotFound, Unavailable
 from shared.files import FileInfo, Files
 from shared.settings import Settings
-from shared.triggers import companions, tombstones
+from shared.texts import Text
+from shared.triggers import companions, reasons, tombstones
 from shared.triggers.companions import digest_of, known_digests
 from shared.triggers.objects import StoredObject
 from shared.triggers.rules import Rule
@@ -130,8 +131,16 @@ class Sweep:
 
     def _take(self, info: FileInfo) -> list[Taken]:
         bucket, _, key = info.path.partition("/")
-        return take(StoredObject(bucket, key, etag=info.etag, size_bytes=info.size_bytes,
-                                 provider="local" if self._local else "minio"))
+        found = StoredObject(bucket, key, etag=info.etag, size_bytes=info.size_bytes,
+                             provider="local" if self._local else "minio")
+        try:
+            return take(found)
+        except (Unavailable, Busy):
+            raise
+        except Exception:  # the next pass would meet it again, and what is listed later would wait behind it for ever
+            if (info.path, reasons.FAILED.en) not in self._told:
+                logger.exception("an upload that was found failed", extra={"object": info.path})
+            return [Taken(found, ignored=Text.of(reasons.FAILED), later=True)]
 
     def _mark(self, info: FileInfo) -> None:
         bucket, _, key = info.path.partition("/")

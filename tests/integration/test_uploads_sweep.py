@@ -10,7 +10,7 @@ import pytest
 from shared.api.deletion import delete_tasks
 from shared.deps import close_all, get_files, get_store
 from shared.documents import StoredFailure, TaskResult
-from shared.errors import Unavailable
+from shared.errors import Damaged, Unavailable
 from shared.files.minio import MinioFiles
 from shared.settings import get_settings
 from shared.triggers import companions, tombstones
@@ -18,6 +18,8 @@ from tests.integration.toy_models import model_with_data_beside_it
 from worker.tags import tag_ended
 
 if TYPE_CHECKING:
+    from shared.triggers.objects import StoredObject
+    from shared.triggers.taking import Taken
     from tests.integration.uploads_kit import Uploads
 
 pytest_plugins = ["tests.integration.uploads_kit"]
@@ -155,6 +157,27 @@ def test_a_pass_that_is_cut_off_goes_on_with_the_next(uploads: Uploads, monkeypa
             uploads.sweep()
     uploads.sweep()
     assert sorted(task.input_path for task in uploads.tasks()) == [f"{uploads.bucket}/{key}" for key in keys]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a fault of ours"), Damaged("a document")])
+def test_an_object_that_meets_a_fault_of_ours_holds_up_no_other(uploads: Uploads, error: Exception,
+                                                                monkeypatch: pytest.MonkeyPatch,
+                                                                caplog: pytest.LogCaptureFixture) -> None:
+    """It is looked at again in each pass, and its traceback is told once."""
+    from shared.triggers import sweep
+
+    keys = [uploads.put(f"intel/{number}.onnx") for number in range(6)]
+    take = sweep.take
+
+    def failing(found: StoredObject) -> list[Taken]:
+        if found.key == keys[0]:
+            raise error
+        return take(found)
+    with monkeypatch.context() as patch:
+        patch.setattr(sweep, "take", failing)
+        assert sorted(uploads.sweep()) == keys[1:] and uploads.sweep(2) == []
+    assert len([record for record in caplog.records if record.exc_info]) == 1
+    assert uploads.sweep() == keys[:1]
 
 
 def test_a_rule_for_new_objects_alone_leaves_the_old_ones(start: Callable[..., Uploads], files_url: str) -> None:

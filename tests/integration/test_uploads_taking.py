@@ -101,6 +101,8 @@ def test_metadata_says_what_the_folders_do_not(in_minio: Uploads) -> None:
 
 @pytest.mark.parametrize(("metadata", "why"), [
     ({"platform": "intel", "parameters": "{"}, "the object's metadata parameters is not valid"),
+    ({"platform": "=?utf-8?b?a?="}, "the object's metadata platform is not valid: Base64"),
+    ({"labels": "=?nonsense?q?a?="}, "the object's metadata labels is not valid: unknown encoding: nonsense"),
     ({"platform": "amd"}, "amd is no target"), ({"platform": "intel", "priority": "urgent"}, "metadata priority"),
     ({"platform": "intel", "parameters": '{"precison": "fp16"}'}, "parameters.precison is not a known field")])
 def test_metadata_that_is_wrong_starts_nothing_and_says_why(in_minio: Uploads, metadata: dict[str, str], why: str
