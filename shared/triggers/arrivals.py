@@ -18,6 +18,7 @@ from shared.triggers.objects import StoredObject
 
 logger = logging.getLogger(__name__)
 
+
 @dataclass(frozen=True)
 class Outcome:
     """What one record led to: tasks, or a reason why none. `subscription` is a topic's question, for the caller to
