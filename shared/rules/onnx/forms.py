@@ -14,7 +14,7 @@ _NAME, _INTEGER, _TEXT, _INTEGERS = 1, 3, 4, 8  # fields of AttributeProto
 _MAX_DIMS = 8
 _ATTRIBUTES = {
     "ArgMax": ("select_last_index",), "ArgMin": ("select_last_index",),
-    "Attention": ("qk_matmul_output_mode", "softmax_precision"), "AveragePool": ("dilations",),
+    "Attention": ("softmax_precision",), "AveragePool": ("dilations",),
     "ConvTranspose": ("dilations", "auto_pad"), "GatherND": ("batch_dims",), "GridSample": ("mode",),
     "LpNormalization": ("p",), "MaxPool": ("dilations", "kernel_shape"), "Mod": ("fmod",),
     "RMSNormalization": ("axis",), "ScatterElements": ("reduction",), "ScatterND": ("reduction",)}
