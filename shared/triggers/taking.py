@@ -121,6 +121,8 @@ def _take_as_data(found: StoredObject, rules: tuple[Rule, ...]) -> list[Taken]:
     taken: list[Taken] = []
     for model in models_with(get_files(), get_settings(), found.path):
         bucket, _, key = model.partition("/")
+        if not any(rule.fits(bucket, key) for rule in rules):  # it did once. Models may name each other as their data
+            continue
         taken += [replace(one, object=found) for one in _take(StoredObject(bucket, key, provider=found.provider))]
     return taken or [_ignored(found, reasons.OUTSIDE)]
 

@@ -260,6 +260,18 @@ def test_rules_that_changed_make_no_second_task_of_an_upload(start: Callable[...
     assert uploads.take_one("a.onnx").task_ids == taken.task_ids
 
 
+def test_a_model_that_names_itself_as_its_data_comes_to_an_end_when_its_rule_has_gone(
+        start: Callable[..., Uploads], files_url: str, tmp_path: Path) -> None:
+    """What needs which file was noted while the rule took the model."""
+    rules = '[[rule]]\nname = "a"\nbucket = "{bucket}"\ntarget = "intel"\n'
+    model, _ = model_with_data_beside_it(tmp_path)
+    uploads = start(files_url, rules)
+    uploads.put("itself.onnx", model.replace(b"weights.bin", b"itself.onnx"))
+    uploads.take_one("itself.onnx")
+    uploads = start(files_url, rules + 'suffix = "_final.onnx"\n')
+    assert "no rule fits the object" in str(uploads.take_one("itself.onnx").ignored)
+
+
 def test_a_store_that_does_not_answer_is_told_to_the_sender(uploads: Uploads, monkeypatch: pytest.MonkeyPatch) -> None:
     key = uploads.put("intel/a.onnx")
 
