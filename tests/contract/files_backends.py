@@ -24,8 +24,8 @@ def files(url: str) -> Iterator[Files]:
 
 
 @pytest.fixture
-def store(files: Files, tmp_path: Path) -> Callable[..., object]:
-    """Upload bytes: `store("bucket/key", b"…", condition=…)`."""
+def put(files: Files, tmp_path: Path) -> Callable[..., object]:
+    """Upload bytes: `put("bucket/key", b"…", condition=…)`."""
     def upload(path: str, content: bytes, **more: object) -> object:
         source = tmp_path / f"source-{threading.get_ident()}-{os.getpid()}"
         source.write_bytes(content)

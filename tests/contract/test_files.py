@@ -52,9 +52,9 @@ def in_processes(count: int, work: Callable[[int], object]) -> list[object]:
 
 
 @pytest.mark.parametrize("size", [0, 1, MIB + 1, 64 * MIB, 64 * MIB + 1, 130 * MIB])
-def test_what_was_uploaded_comes_back(files: Files, store: Callable, bucket: str, tmp_path: Path, size: int) -> None:
+def test_what_was_uploaded_comes_back(files: Files, put: Callable, bucket: str, tmp_path: Path, size: int) -> None:
     content = os.urandom(min(size, MIB)) * (size // MIB) + os.urandom(size % MIB) if size > MIB else os.urandom(size)
-    info = store(f"{bucket}/a/b.onnx", content)
+    info = put(f"{bucket}/a/b.onnx", content)
     assert (info.path, info.size_bytes) == (f"{bucket}/a/b.onnx", size)
     assert files.stat(info.path) == info
     assert files.download(info.path, tmp_path / "out", max_bytes=size) == info
@@ -63,9 +63,9 @@ def test_what_was_uploaded_comes_back(files: Files, store: Callable, bucket: str
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
-def test_odd_names_are_names_like_any_other(files: Files, store: Callable, bucket: str, tmp_path: Path,
+def test_odd_names_are_names_like_any_other(files: Files, put: Callable, bucket: str, tmp_path: Path,
                                             name: str) -> None:
-    info = store(f"{bucket}/{name}", name.encode(), condition=IfAbsent())
+    info = put(f"{bucket}/{name}", name.encode(), condition=IfAbsent())
     assert files.stat(f"{bucket}/{name}") == info
     assert read(files, f"{bucket}/{name}", tmp_path) == name.encode()
     assert list(files.find(f"{bucket}/{name}")) == [info]
@@ -73,8 +73,8 @@ def test_odd_names_are_names_like_any_other(files: Files, store: Callable, bucke
     assert list(files.find(bucket)) == []
 
 
-def test_what_is_not_there_is_not_found(files: Files, store: Callable, bucket: str, tmp_path: Path) -> None:
-    store(f"{bucket}/a", b"")
+def test_what_is_not_there_is_not_found(files: Files, put: Callable, bucket: str, tmp_path: Path) -> None:
+    put(f"{bucket}/a", b"")
     for path in (f"{bucket}/b", f"{bucket}/a/b", f"{bucket}-none/b"):
         assert files.stat(path) is None
         with pytest.raises(NotFound):
@@ -86,8 +86,8 @@ def test_what_is_not_there_is_not_found(files: Files, store: Callable, bucket: s
     assert not (tmp_path / "out").exists() and files.stat(f"{bucket}/a")
 
 
-def test_a_folder_is_no_object(files: Files, store: Callable, bucket: str, tmp_path: Path) -> None:
-    store(f"{bucket}/a/b", b"x")
+def test_a_folder_is_no_object(files: Files, put: Callable, bucket: str, tmp_path: Path) -> None:
+    put(f"{bucket}/a/b", b"x")
     assert files.stat(f"{bucket}/a") is None
     with pytest.raises(NotFound):
         files.download(f"{bucket}/a", tmp_path / "out", max_bytes=9)
@@ -95,20 +95,20 @@ def test_a_folder_is_no_object(files: Files, store: Callable, bucket: str, tmp_p
     assert files.stat(f"{bucket}/a/b")
 
 
-def test_any_part_of_an_object_can_be_read(files: Files, store: Callable, bucket: str) -> None:
+def test_any_part_of_an_object_can_be_read(files: Files, put: Callable, bucket: str) -> None:
     content = bytes(range(256)) * 8
-    info = store(f"{bucket}/a/b.log", content)
+    info = put(f"{bucket}/a/b.log", content)
     for start, length in [(0, 1), (0, 2048), (0, 5000), (7, 100), (1000, 1048), (2047, 1), (2047, 9)]:
         assert files.read_range(info.path, start, length) == (info, content[start:start + length]), (start, length)
 
 
-def test_beyond_an_objects_end_there_is_nothing_to_read(files: Files, store: Callable, bucket: str) -> None:
-    short, empty = store(f"{bucket}/short", b"12345"), store(f"{bucket}/empty", b"")
+def test_beyond_an_objects_end_there_is_nothing_to_read(files: Files, put: Callable, bucket: str) -> None:
+    short, empty = put(f"{bucket}/short", b"12345"), put(f"{bucket}/empty", b"")
     assert files.read_range(short.path, 5, 10) == files.read_range(short.path, 10**12, 1) == (short, b"")
     assert files.read_range(empty.path, 0, 10) == files.read_range(empty.path, 3, 10) == (empty, b"")
 
 
-def test_a_part_is_of_the_object_that_is_told_with_it(files: Files, store: Callable, bucket: str) -> None:
+def test_a_part_is_of_the_object_that_is_told_with_it(files: Files, put: Callable, bucket: str) -> None:
     """While it grows: what is read fits the etag and the size of one and the same object."""
     written, enough = {}, threading.Event()
 
@@ -116,10 +116,10 @@ def test_a_part_is_of_the_object_that_is_told_with_it(files: Files, store: Calla
         number = 0
         while not enough.is_set():
             number += 1
-            info = store(f"{bucket}/a", b"%04d" % number * number)
+            info = put(f"{bucket}/a", b"%04d" % number * number)
             written[info.etag] = (number, info)
 
-    store(f"{bucket}/a", b"")
+    put(f"{bucket}/a", b"")
     writer = threading.Thread(target=grow)
     writer.start()
     try:
@@ -135,16 +135,16 @@ def test_a_part_is_of_the_object_that_is_told_with_it(files: Files, store: Calla
             assert (info, content) == (stored, b"%04d" % number * number)
 
 
-def test_an_object_can_take_the_name_of_a_folder_that_became_empty(files: Files, store: Callable, bucket: str,
+def test_an_object_can_take_the_name_of_a_folder_that_became_empty(files: Files, put: Callable, bucket: str,
                                                                    tmp_path: Path) -> None:
-    store(f"{bucket}/a/b/c", b"x")
+    put(f"{bucket}/a/b/c", b"x")
     files.delete(f"{bucket}/a/b/c")
-    store(f"{bucket}/a", b"y")
+    put(f"{bucket}/a", b"y")
     assert read(files, f"{bucket}/a", tmp_path) == b"y"
 
 
-def test_what_is_too_large_is_not_downloaded(files: Files, store: Callable, bucket: str, tmp_path: Path) -> None:
-    store(f"{bucket}/a", b"12345")
+def test_what_is_too_large_is_not_downloaded(files: Files, put: Callable, bucket: str, tmp_path: Path) -> None:
+    put(f"{bucket}/a", b"12345")
     folder = tmp_path / "out"
     folder.mkdir()
     (folder / "a").write_bytes(b"before")
@@ -156,11 +156,11 @@ def test_what_is_too_large_is_not_downloaded(files: Files, store: Callable, buck
     assert (folder / "a").read_bytes() == b"12345"
 
 
-def test_a_list_is_sorted_and_keeps_to_its_prefix(files: Files, store: Callable, bucket: str) -> None:
+def test_a_list_is_sorted_and_keeps_to_its_prefix(files: Files, put: Callable, bucket: str) -> None:
     keys = ["a", "a-b", "a.b/c", "a0", "b/x/1", "b/x/2", "b/x1", "b/y", "é/1", "中"]
     for key in keys:
-        store(f"{bucket}/{key}", key.encode())
-    store(f"{bucket}-2/a", b"")
+        put(f"{bucket}/{key}", key.encode())
+    put(f"{bucket}-2/a", b"")
 
     def listed(prefix: str) -> list[str]:
         found = list(files.find(prefix))
@@ -174,43 +174,43 @@ def test_a_list_is_sorted_and_keeps_to_its_prefix(files: Files, store: Callable,
     assert listed(f"{bucket}/none/") == listed(f"{bucket}/a/") == []
 
 
-def test_a_list_has_more_than_one_page(files: Files, store: Callable, bucket: str) -> None:
+def test_a_list_has_more_than_one_page(files: Files, put: Callable, bucket: str) -> None:
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda number: store(f"{bucket}/{number:04}", b"x"), range(1005)))
+        list(pool.map(lambda number: put(f"{bucket}/{number:04}", b"x"), range(1005)))
     assert [info.path for info in files.find(bucket)] == [f"{bucket}/{number:04}" for number in range(1005)]
 
 
 # --- conditions -------------------------------------------------------------------------------------------------------
 
 
-def test_an_etag_changes_with_the_content_even_at_once(files: Files, store: Callable, bucket: str) -> None:
-    etags = [store(f"{bucket}/a", b"%03d" % number).etag for number in range(50)]
+def test_an_etag_changes_with_the_content_even_at_once(files: Files, put: Callable, bucket: str) -> None:
+    etags = [put(f"{bucket}/a", b"%03d" % number).etag for number in range(50)]
     assert len(set(etags)) == 50 and files.stat(f"{bucket}/a").etag == etags[-1]
 
 
 @pytest.mark.parametrize("size", [3, 65 * MIB])
-def test_a_condition_that_does_not_hold_writes_nothing(files: Files, store: Callable, bucket: str, tmp_path: Path,
+def test_a_condition_that_does_not_hold_writes_nothing(files: Files, put: Callable, bucket: str, tmp_path: Path,
                                                        size: int) -> None:
-    old, content = store(f"{bucket}/a", b"old"), b"n" * size
+    old, content = put(f"{bucket}/a", b"old"), b"n" * size
     with pytest.raises(PreconditionFailed):
-        store(f"{bucket}/a", content, condition=IfAbsent())
+        put(f"{bucket}/a", content, condition=IfAbsent())
     with pytest.raises(PreconditionFailed):
-        store(f"{bucket}/a", content, condition=IfMatch("another"))
+        put(f"{bucket}/a", content, condition=IfMatch("another"))
     with pytest.raises(PreconditionFailed):
-        store(f"{bucket}/b", content, condition=IfMatch(old.etag))
+        put(f"{bucket}/b", content, condition=IfMatch(old.etag))
     assert list(files.find(bucket)) == [old] and read(files, f"{bucket}/a", tmp_path) == b"old"
-    new = store(f"{bucket}/a", content, condition=IfMatch(old.etag))
-    also = store(f"{bucket}/b", content, condition=IfAbsent())
+    new = put(f"{bucket}/a", content, condition=IfMatch(old.etag))
+    also = put(f"{bucket}/b", content, condition=IfAbsent())
     assert list(files.find(bucket)) == [new, also]
     with pytest.raises(PreconditionFailed):
-        store(f"{bucket}/a", content, condition=IfMatch(old.etag))
+        put(f"{bucket}/a", content, condition=IfMatch(old.etag))
 
 
 @pytest.mark.parametrize(("count", "padding"), [(20, 0), (3, 65 * MIB)])
-def test_of_many_processes_that_write_if_absent_one_wins(files: Files, store: Callable, bucket: str, tmp_path: Path,
+def test_of_many_processes_that_write_if_absent_one_wins(files: Files, put: Callable, bucket: str, tmp_path: Path,
                                                          count: int, padding: int) -> None:
     files.ping()  # the children inherit a client that has a connection
-    results = in_processes(count, lambda number: bool(store(
+    results = in_processes(count, lambda number: bool(put(
         f"{bucket}/a", b"%02d" % number + bytes(padding), condition=IfAbsent())) and number)
     winners = [result for result in results if result != "PreconditionFailed"]
     assert len(winners) == 1
@@ -218,8 +218,8 @@ def test_of_many_processes_that_write_if_absent_one_wins(files: Files, store: Ca
     assert len(list(files.find(bucket))) == 1
 
 
-def test_no_update_is_lost_between_processes(files: Files, store: Callable, bucket: str, tmp_path: Path) -> None:
-    store(f"{bucket}/count", b"0")
+def test_no_update_is_lost_between_processes(files: Files, put: Callable, bucket: str, tmp_path: Path) -> None:
+    put(f"{bucket}/count", b"0")
 
     def add(_: int) -> str:
         for _ in range(5):
@@ -227,7 +227,7 @@ def test_no_update_is_lost_between_processes(files: Files, store: Callable, buck
                 seen = files.download(f"{bucket}/count", tmp_path / f"count-{os.getpid()}", max_bytes=99)
                 count = int((tmp_path / f"count-{os.getpid()}").read_bytes())
                 try:
-                    store(f"{bucket}/count", b"%d" % (count + 1), condition=IfMatch(seen.etag))
+                    put(f"{bucket}/count", b"%d" % (count + 1), condition=IfMatch(seen.etag))
                     break
                 except PreconditionFailed:
                     continue
@@ -237,14 +237,14 @@ def test_no_update_is_lost_between_processes(files: Files, store: Callable, buck
     assert read(files, f"{bucket}/count", tmp_path) == b"30"
 
 
-def test_readers_see_the_old_object_or_the_new_one(files: Files, store: Callable, bucket: str, tmp_path: Path) -> None:
-    store(f"{bucket}/a", b"0" * 3 * MIB)
+def test_readers_see_the_old_object_or_the_new_one(files: Files, put: Callable, bucket: str, tmp_path: Path) -> None:
+    put(f"{bucket}/a", b"0" * 3 * MIB)
     stop = PROCESSES.Event()
 
     def work(number: int) -> object:
         if number == 0:
             for turn in range(12):
-                store(f"{bucket}/a", b"%d" % (turn % 10) * (3 + turn % 3) * MIB)
+                put(f"{bucket}/a", b"%d" % (turn % 10) * (3 + turn % 3) * MIB)
             stop.set()
             return 0
         seen = set()
@@ -257,10 +257,10 @@ def test_readers_see_the_old_object_or_the_new_one(files: Files, store: Callable
     assert results == [{(1, 0)}] * 2
 
 
-def test_threads_share_one_client(files: Files, store: Callable, bucket: str, tmp_path: Path) -> None:
+def test_threads_share_one_client(files: Files, put: Callable, bucket: str, tmp_path: Path) -> None:
     def work(number: int) -> bool:
         content = os.urandom(number * 1000)
-        store(f"{bucket}/{number}", content)
+        put(f"{bucket}/{number}", content)
         return read(files, f"{bucket}/{number}", tmp_path) == content
 
     with ThreadPoolExecutor(8) as pool:
@@ -286,17 +286,17 @@ def test_an_immutable_file_comes_back_and_is_replaced_like_any_other(files: File
     assert source.read_bytes() == b"sealed"
 
 
-def test_a_name_that_no_store_can_hold_is_refused_for_good(files: Files, store: Callable[..., object]) -> None:
+def test_a_name_that_no_store_can_hold_is_refused_for_good(files: Files, put: Callable[..., object]) -> None:
     with pytest.raises(StorageRefused) as caught:
-        store("bucket/" + "n" * 300, b"content")
+        put("bucket/" + "n" * 300, b"content")
     assert caught.value.path == "bucket/" + "n" * 300 and caught.value.why
 
 
-def test_an_object_below_another_object_harms_neither(files: Files, store: Callable[..., object],
+def test_an_object_below_another_object_harms_neither(files: Files, put: Callable[..., object],
                                                       tmp_path: Path) -> None:
     """A folder cannot hold it; for S3 both are names like any other."""
-    store("bucket/model.onnx", b"model")
+    put("bucket/model.onnx", b"model")
     with suppress(InvalidRequest):
-        store("bucket/model.onnx/below.xml", b"content")
+        put("bucket/model.onnx/below.xml", b"content")
         assert read(files, "bucket/model.onnx/below.xml", tmp_path) == b"content"
     assert read(files, "bucket/model.onnx", tmp_path) == b"model"

@@ -88,16 +88,16 @@ def test_content_that_is_not_what_its_digest_says_is_never_seen(files: Files, bu
     assert files.download(info.path, tmp_path / "target", max_bytes=size).sha256 == digest(source)
 
 
-def test_who_wants_one_version_gets_no_other(files: Files, store: Callable, bucket: str, tmp_path: Path) -> None:
-    older = store(f"{bucket}/a", b"older")
-    newer = store(f"{bucket}/a", b"newer")
+def test_who_wants_one_version_gets_no_other(files: Files, put: Callable, bucket: str, tmp_path: Path) -> None:
+    older = put(f"{bucket}/a", b"older")
+    newer = put(f"{bucket}/a", b"newer")
     with pytest.raises(PreconditionFailed):
         files.download(older.path, tmp_path / "out", max_bytes=9, etag=older.etag)
     assert not (tmp_path / "out").exists()
     assert files.download(newer.path, tmp_path / "out", max_bytes=9, etag=newer.etag) == newer
 
 
-def test_who_watches_a_transfer_hears_how_far_it_is_and_may_end_it(files: Files, store: Callable, bucket: str,
+def test_who_watches_a_transfer_hears_how_far_it_is_and_may_end_it(files: Files, put: Callable, bucket: str,
                                                                    tmp_path: Path) -> None:
     class Enough(Exception):
         pass
@@ -124,9 +124,9 @@ def test_who_watches_a_transfer_hears_how_far_it_is_and_may_end_it(files: Files,
     assert [info.path for info in files.find(bucket)] == [f"{bucket}/a"]
 
 
-def test_an_interrupted_upload_leaves_what_was_there(url: str, files: Files, store: Callable, bucket: str,
+def test_an_interrupted_upload_leaves_what_was_there(url: str, files: Files, put: Callable, bucket: str,
                                                      tmp_path: Path) -> None:
-    old = store(f"{bucket}/a", b"old")
+    old = put(f"{bucket}/a", b"old")
     (tmp_path / "large").write_bytes(os.urandom(9 * MIB))
     for key in ("a", "b"):
         upload = subprocess.Popen([sys.executable, "-c", UPLOAD, url, tmp_path / "large", f"{bucket}/{key}"],
@@ -138,12 +138,12 @@ def test_an_interrupted_upload_leaves_what_was_there(url: str, files: Files, sto
 
 
 @pytest.mark.parametrize("size", [0, 3, 12 * MIB])
-def test_a_touched_object_is_newer_and_the_same(files: Files, store: Callable, bucket: str, tmp_path: Path, size: int,
+def test_a_touched_object_is_newer_and_the_same(files: Files, put: Callable, bucket: str, tmp_path: Path, size: int,
                                                 monkeypatch: pytest.MonkeyPatch) -> None:
     """The largest in parts, as those beyond 512 MiB."""
     monkeypatch.setattr(minio_touch, "PART_BYTES", 5 * MIB)
     content = os.urandom(size)
-    before = store(f"{bucket}/a b+%2F中", content)
+    before = put(f"{bucket}/a b+%2F中", content)
     first = files.stat(before.path).modified_at
     deadline = time.monotonic() + 30.0
     while files.stat(before.path).modified_at == first and time.monotonic() < deadline:

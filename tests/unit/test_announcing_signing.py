@@ -30,9 +30,10 @@ def test_while_a_secret_is_replaced_receivers_may_know_either(known: str) -> Non
     assert headers["webhook-signature"].count("v1,") == 2
 
 
-@pytest.mark.parametrize("change", [{"webhook-id": "msg_1_3"}, {"webhook-timestamp": str(int(time.time()) - 60)}])
-def test_the_signature_holds_the_id_and_the_time(change: dict[str, str]) -> None:
+@pytest.mark.parametrize("name", ["webhook-id", "webhook-timestamp"])
+def test_the_signature_holds_the_id_and_the_time(name: str) -> None:
     headers = signed_headers("msg_1_2", BODY, settings(NEW))
+    change = {name: {"webhook-id": "msg_1_3", "webhook-timestamp": str(int(time.time()) - 60)}[name]}
     with pytest.raises(WebhookVerificationError, match="No matching signature"):
         Webhook(NEW).verify(BODY, headers | change)
 
