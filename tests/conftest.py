@@ -1,6 +1,7 @@
 """Fixtures that every suite may use; the real servers are in tests/fixtures."""
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 
@@ -28,3 +29,12 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     finally:
         os.environ[CONFIG] = config
         measured.start()
+
+
+@pytest.fixture(autouse=True)
+def _root_level() -> Iterator[None]:
+    """A toolchain that runs inside the test's process may raise the root logger's level, as openvino does. The tests
+    after it would find no warning in `caplog`."""
+    level = logging.getLogger().level
+    yield
+    logging.getLogger().setLevel(level)

@@ -2,7 +2,8 @@
 
 pytest-xdist hands whole files to the processes, the slowest folders first. Most tests wait more than they compute, so
 that there are more processes than cores. On a desk the tests of a real toolchain run only if the target, or code that
-every target uses, has changed since the branch left main; in CI, and with --all, every one of them runs.
+every target uses, has changed since the branch left main, and nothing is measured. --all runs every test and measures
+coverage, which takes longer. CI asks for it.
 """
 from __future__ import annotations
 
@@ -80,12 +81,12 @@ def shared_servers() -> Iterator[dict[str, dict[str, object]]]:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.suites", description=__doc__)
-    parser.add_argument("--all", action="store_true", help="every toolchain's tests, whatever has changed")
+    parser.add_argument("--all", action="store_true", help="every toolchain's tests, and coverage")
     parser.add_argument("-n", type=int, default=2 * (os.cpu_count() or 2), help="processes (two for each core)")
     arguments = parser.parse_args(argv)
     paths = [f"tests/{folder}" for folder in FOLDERS if (ROOT / "tests" / folder).exists()]
     ignored = []
-    if not (arguments.all or os.environ.get("CI")):
+    if not arguments.all:
         selected = select_targets(changed_files())
         for name in [*get_platforms(), "onnx"]:
             if name in selected:
@@ -93,9 +94,10 @@ def main(argv: list[str] | None = None) -> int:
             else:
                 print(f"tests of toolchain {name}: left out, nothing of it has changed (ALL=1 runs them)", flush=True)
                 ignored.append(f"--ignore=tests/toolchains/{name}")
+    measured = ["coverage", "run", "-m"] if arguments.all else []
     with shared_servers() as servers:
         return subprocess.run(
-            [sys.executable, "-m", "coverage", "run", "-m", "pytest", "-n", str(arguments.n), "--dist", "loadfile",
+            [sys.executable, "-m", *measured, "pytest", "-n", str(arguments.n), "--dist", "loadfile",
              "--no-loadscope-reorder", "--durations=15", *ignored, *paths],
             cwd=ROOT, env=os.environ | {SERVERS: json.dumps(servers)}, check=False).returncode
 

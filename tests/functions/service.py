@@ -85,7 +85,7 @@ def serve_gateway(folder: Path, env: dict[str, str], *options: str) -> Server:
     def ready() -> bool:
         try:
             return requests.get(f"{url}/openapi.json", timeout=TIMEOUT_S).status_code == 200
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):  # a busy machine's first answer may take long
             return False
 
     wait_until(ready, process, "the gateway", log)

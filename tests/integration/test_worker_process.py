@@ -309,12 +309,13 @@ def test_a_draining_worker_takes_nothing_new(bench: Bench, start: Start) -> None
 def test_a_rolling_restart_under_load_loses_and_repeats_nothing_that_was_finished(bench: Bench, start: Start) -> None:
     tasks = [bench.submit(parameters=bench.parameters(gates={"number": str(number)}), output_path=f"out/{number}.xml")
              for number in range(16)]
-    workers = [start(), start()]
+    # A stage that outlasts the grace time is run again, and a busy machine needs seconds to start one.
+    workers = [start(grace_s=120.0), start(grace_s=120.0)]
     for worker in workers:
         time.sleep(0.7)
-        assert worker.terminate() == 0
-        start()
-    wait_until(lambda: is_done(bench, *tasks), 40)
+        assert worker.terminate(150) == 0
+        start(grace_s=120.0)
+    wait_until(lambda: is_done(bench, *tasks), 240)
     done = bench.store.get_many([task.id for task in tasks]).values()
     assert {(task.status, task.retries) for task in done} == {(Status.COMPLETED, 0)}
     assert bench.runs() == {"prepare": 16, "compile": 16, "verify": 16}
