@@ -11,6 +11,7 @@ from onnx import helper, numpy_helper
 
 from tests import models
 from worker.platforms.qualcomm.biases import correct, flatten
+from worker.platforms.qualcomm.drafts import rounded_weights
 from worker.platforms.qualcomm.graph import Graph
 
 SHAPE = [1, 4, 8, 8]
@@ -69,7 +70,7 @@ def test_the_mean_of_every_channel_is_that_of_the_model_again(
     model = chain(opset, operator, weights, bias=bias, **attributes)
     draft, inlined = rounded(model)
     wanted, before = means(model), means(inlined)
-    assert correct(model, draft, str(tmp_path / "m.onnx"), samples(), 1) == 1
+    assert correct(model, rounded_weights(Graph(model), Graph(draft)), str(tmp_path / "m.onnx"), samples(), 1) == 1
     inlined.graph.node[-1].input[:] = model.graph.node[-1].input
     inlined.graph.initializer.extend(tensor for tensor in model.graph.initializer
                                      if tensor.name == model.graph.node[-1].input[2])
@@ -83,14 +84,15 @@ def test_two_operators_with_one_bias_get_one_each(tmp_path: Path) -> None:
     model = models.model(nodes, [models.value("x", SHAPE)], [models.value("y", None)],
                          [models.weights("w1", 4, 4, 3, 3), models.weights("w2", 4, 4, 3, 3, seed=2),
                           models.weights("b", 4, seed=4)])
-    assert correct(model, rounded(model)[0], str(tmp_path / "m.onnx"), samples(), 1) == 2
+    weights = rounded_weights(Graph(model), Graph(rounded(model)[0]))
+    assert correct(model, weights, str(tmp_path / "m.onnx"), samples(), 1) == 2
     one, two = (node.input[2] for node in model.graph.node)
     assert one != two and "b" not in (one, two)
 
 
 def test_without_weights_there_is_nothing_to_correct(tmp_path: Path) -> None:
     model = models.unary("Relu", SHAPE)
-    assert correct(model, model, str(tmp_path / "m.onnx"), samples(), 1) == 0
+    assert correct(model, {}, str(tmp_path / "m.onnx"), samples(), 1) == 0
 
 
 def test_a_bias_of_one_row_has_one_dimension_and_says_the_same() -> None:

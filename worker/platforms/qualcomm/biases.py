@@ -12,16 +12,16 @@ _AXES_AS_INPUT_OPSET = 18
 _SHIFT = "_mean_of_rounding_error"
 
 
-def correct(model, draft, path, samples, threads):
+def correct(model, rounded, path, samples, threads):
     """Move the biases of `model`, in place; how many.
 
-    `draft` is the same model with quantized weights. `path` is where the model that measures is written. `samples`
-    yields the model's inputs, `{name: array}`.
+    `rounded` has the quantized weights, from `drafts.rounded_weights`. `path` is where the model that measures is
+    written. `samples` yields the model's inputs, `{name: array}`.
     """
     graph = Graph(model)
-    errors = _rounding_errors(graph, draft)
-    nodes = [node for node in graph.graph.node if node.op_type in _OPERATORS and node.input[1] in errors
-             and (not _bias(node) or _bias(node) in graph.constants)]
+    errors = {name: (weight.values() - graph.array(name)).astype("float32") for name, weight in rounded.items()}
+    nodes = [node for node in graph.graph.node if len(node.input) > 1 and node.input[1] in errors
+             and has_movable_bias(graph, node)]
     if not nodes:
         return 0
     shifts = _measure(model, nodes, errors, path, samples, threads)
@@ -30,6 +30,10 @@ def correct(model, draft, path, samples, threads):
         if beta:
             _move(graph, node, shift / beta)
     return len(nodes)
+
+
+def has_movable_bias(graph, node):
+    return node.op_type in _OPERATORS and (not _bias(node) or _bias(node) in graph.constants)
 
 
 def flatten(graph):
@@ -46,23 +50,6 @@ def flatten(graph):
 
 def _bias(node):
     return node.input[2] if len(node.input) > 2 else ""
-
-
-def _rounding_errors(graph, draft):
-    """`{weight: what rounding adds to it}`."""
-    import numpy as np
-
-    quantized, errors = Graph(draft), {}
-    for node in draft.graph.node:
-        name = node.input[0].removesuffix("_quantized")
-        if node.op_type != "DequantizeLinear" or {node.input[0], name} - {*quantized.constants, *graph.constants}:
-            continue
-        weights, scale, zero = (quantized.array(source).astype(np.float64) for source in node.input)
-        axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
-        shape = [-1 if index == axis % weights.ndim else 1 for index in range(weights.ndim)] if scale.size > 1 else ()
-        rounded = (weights - zero.reshape(shape)) * scale.reshape(shape)
-        errors[name] = (rounded - graph.array(name)).astype(np.float32)
-    return errors
 
 
 def _measure(model, nodes, errors, path, samples, threads):

@@ -1,15 +1,18 @@
 """Stage: the model with quantize and dequantize nodes, as the QNN compiler wants them; ranges from the calibration set.
 
 Activations are unsigned and asymmetric, of 8 or 16 bits (ONNX Runtime's QNN provider, "Generating a quantized model").
-In INT8 those that cost most have 16: see `sensitivity`. Biases make up for the rounding of weights: see `biases`.
+In INT8 those that cost most have 16: see `sensitivity`. Weights are rounded together, and biases make up for what that
+leaves: see `rounding` and `biases`.
 """
 import os
 
 from shared.rules.models import MODEL
 from worker.platforms.qualcomm import overrides, ranges, reasons
 from worker.platforms.qualcomm.biases import correct, flatten
+from worker.platforms.qualcomm.drafts import rounded_weights, take_weights
 from worker.platforms.qualcomm.graph import Graph
 from worker.platforms.qualcomm.prepare import raise_opset
+from worker.platforms.qualcomm.rounding import round_together
 from worker.platforms.qualcomm.saving import save
 from worker.platforms.qualcomm.sensitivity import SAMPLES, find
 from worker.platforms.qualcomm.single_precision import widen
@@ -67,10 +70,7 @@ class _Quantizing:
         limits = ranges.find_limits(model)
         self._measure(source, limits)
         self._quantize(source, _DRAFT, "QUInt16" if takes_16 else "QUInt8", _RANGES)
-        count = correct(model, onnx.load(_DRAFT), _MEASURING, self._feeds(35, 60), self.job["threads"])
-        save(model, _CORRECTED)
-        self._tell(f"{_CORRECTED}: {os.path.basename(source)}, {count} biases less the mean, over the calibration set, "
-                   "of what rounding the weights adds to the output")
+        self._correct(source, model)
         found = calibrate.load_tensors_data(_RANGES)
         found_16 = ranges.with_room(found, limits)
         calibrate.save_tensors_data(found_16, _RANGES_16)
@@ -117,6 +117,19 @@ class _Quantizing:
             calibrate.save_tensors_data(found, _RANGES)
             self._tell(f"{_RANGES}: the set's least and greatest values, or three standard deviations of the samples' "
                        "own from their mean")
+
+    def _correct(self, source, model):
+        """Write the model with its weights rounded and its biases moved. `model`, from `source`, becomes that."""
+        import onnx
+
+        graph, threads = Graph(model), self.job["threads"]
+        rounded = rounded_weights(graph, Graph(onnx.load(_DRAFT)))
+        changed = round_together(model, rounded, _MEASURING, lambda: self._feeds(35, 50), threads)
+        moved = correct(model, rounded, _MEASURING, self._feeds(50, 60), threads)
+        take_weights(graph, {name: rounded[name] for name in changed})
+        save(model, _CORRECTED)
+        self._tell(f"{_CORRECTED}: {os.path.basename(source)}; {len(changed)} weights are rounded so that the others "
+                   f"make up for what one loses over the set, and {moved} biases are less the mean of what is left")
 
     def _mix(self, model, found, found_16):
         """The overrides of the activations that get 16 bits."""

@@ -11,7 +11,7 @@ from worker.platforms.qualcomm.graph import Graph, value_shapes
 from worker.platforms.qualcomm.ranges import bounds
 
 # Of an output's squares, what 8-bit activations may add; the simulated NPU adds several times what ONNX Runtime does.
-ENOUGH = 0.001
+ENOUGH = 0.0005
 _DOUBT = 10.0  # what few values tell is doubtful: the error counts (1 + _DOUBT / sqrt(values)) times
 SAMPLES = 4  # as many of the set as are tried
 _MAX_ELEMENTS = 1e10  # that all trials may compute: a minute; a larger model's activations are tried several at once
