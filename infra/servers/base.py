@@ -79,8 +79,9 @@ def spawn(command: list[str | Path], log_path: Path, env: dict[str, str] | None 
 
 
 def wait_until(ready: Callable[[], bool], process: subprocess.Popen[bytes], name: str, log_path: Path,
-               timeout_s: float = 60.0) -> None:
-    """Return when `ready()` holds. Where it does not come to that, Ctrl-C included, the whole group is killed.
+               timeout_s: float = 180.0) -> None:
+    """Return when `ready()` holds: within seconds, on a busy machine ten times later. Where it does not come to that,
+    Ctrl-C included, the whole group is killed.
 
     Raises:
         CannotStart: the process ended, or it was not ready in time; with the end of its log.

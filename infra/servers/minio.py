@@ -48,7 +48,7 @@ def start(data_dir: Path, *, port: int | None = None, environment: Mapping[str, 
         inherited | {"MINIO_ROOT_USER": key, "MINIO_ROOT_PASSWORD": secret, "MINIO_BROWSER": "off",
                      "MINIO_UPDATE": "off"} | dict(environment or {}))
     url = f"minio://{key}:{secret}@127.0.0.1:{port}"
-    files = MinioFiles(url, 1.0)
+    files = MinioFiles(url, 5.0)
 
     def answers() -> bool:
         try:

@@ -71,7 +71,7 @@ def start(data_dir: Path, *, port: int | None = None, consumer_timeout_ms: int |
     return RabbitServer("rabbitmq", url, how, process, env)
 
 
-def rabbitmqctl(node: Node, *args: str, timeout_s: float = 60.0) -> str:
+def rabbitmqctl(node: Node, *args: str, timeout_s: float = 180.0) -> str:
     """Run `rabbitmqctl ARGS…` against the node; what it printed.
 
     Raises:
@@ -130,7 +130,7 @@ def _answers(url: str) -> bool:
     import pika
     from pika.exceptions import AMQPError
     parameters = pika.URLParameters(url)
-    parameters.socket_timeout = parameters.stack_timeout = 2.0
+    parameters.socket_timeout = parameters.stack_timeout = 10.0
     with suppress(AMQPError, OSError):
         pika.BlockingConnection(parameters).close()
         return True
