@@ -14,13 +14,13 @@ from tests.integration.worker_kit import wait_until
 RESTING = (Status.COMPLETED, Status.FAILED, Status.PAUSED)
 
 
-def wait_at_rest(run: Run, timeout_s: float = 90.0) -> None:
+def wait_at_rest(run: Run) -> None:
     """Each task that was answered with success ends terminal or paused, and nobody's."""
     def at_rest() -> bool:
         tasks = run.store.get_many(run.task_ids).values()
         return all(task.status in RESTING and task.owner is None for task in tasks)
     if run.task_ids:
-        wait_until(at_rest, timeout_s)
+        wait_until(at_rest)
 
 
 def check_all(run: Run) -> None:

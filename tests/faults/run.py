@@ -22,12 +22,13 @@ from shared.settings import Settings
 from shared.store import open_store
 from tests.faults.toy_plan import COMPUTED, PLAN
 from tests.integration.toy_models import small_model
-from tests.integration.worker_kit import COVERAGE, TARGET, WorkerProcess, alive, make_settings, wait_until
+from tests.integration.worker_kit import COVERAGE, TARGET, WAIT_S, WorkerProcess, alive, make_settings, wait_until
 from worker.toolchains import ROOT
 
 Answer = TypeVar("Answer")
 
 MODEL = "models/model.onnx"
+HANG_S = 20.0  # of what must not wait for a server that is away: that one is away until the test brings it back
 MARK = "FAULTS_RUN"  # an environment variable that every process of a run has, stages and their children included
 
 
@@ -47,9 +48,10 @@ class Run:
 
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
         folder.mkdir()
-        self.folder, self.settings = folder, make_settings(folder, slots=2, grace_s=5.0, **settings)
-        self.store = open_store(self.settings.store_url.get_secret_value(), 5.0)
-        self.files = open_files(self.settings.files_url.get_secret_value(), 5.0)
+        self.folder, self.settings = folder, make_settings(folder, slots=2, grace_s=60.0, dependency_timeout_s=10.0,
+                                                           **settings)
+        self.store = open_store(self.settings.store_url.get_secret_value(), 30.0)
+        self.files = open_files(self.settings.files_url.get_secret_value(), 30.0)
         self.workers: list[WorkerProcess] = []
         self.gateways: list[WorkerProcess] = []
         self.task_ids: list[str] = []  # of tasks whose creation was answered with success
@@ -68,8 +70,8 @@ class Run:
         port = free_port()
         gateway = self._spawn("tests.faults.toy_gateway", settings, FAULTS_PORT=str(port))
         self.gateways.append(gateway)
-        self.client = Client(f"http://127.0.0.1:{port}")
-        wait_until(lambda: self._answers() or gateway.process.poll() is not None, 30)
+        self.client = Client(f"http://127.0.0.1:{port}", timeout_s=60.0)
+        wait_until(lambda: self._answers() or gateway.process.poll() is not None)
         assert gateway.process.poll() is None, gateway.log.read_text()
         return gateway
 
@@ -119,7 +121,7 @@ class Run:
                 worker.process.send_signal(number)
         for worker in living:
             try:
-                worker.process.wait(20)
+                worker.process.wait(WAIT_S)
             except psutil.TimeoutExpired:
                 _kill(worker)
         for gateway in self.gateways:
@@ -174,7 +176,8 @@ class Run:
         assert task is not None, f"{task_id} is gone"
         return task
 
-    def wait_for(self, *task_ids: str, status: Status = Status.COMPLETED, timeout_s: float = 90.0) -> list[Task]:
+    def wait_for(self, *task_ids: str, status: Status = Status.COMPLETED, timeout_s: float = 180.0
+                 ) -> list[Task]:
         """The tasks as soon as all of them have ended; they are to end so."""
         def ended() -> bool:
             found = self.store.get_many(list(task_ids))
@@ -193,14 +196,14 @@ class Run:
         begun = [p.stage for p in self.played() if p.tag == self.tags[task_id] and p.what == "begins"]
         return {stage: begun.count(stage) for stage in COMPUTED}
 
-    def pid_of(self, task_id: str, stage: str, run: int = 1, timeout_s: float = 60.0) -> int:
+    def pid_of(self, task_id: str, stage: str, run: int = 1) -> int:
         """The process of the stage's nth run, once it has begun."""
         def find() -> int:
             pids = [p.pid for p in self.played() if (p.tag, p.stage, p.what) == (self.tags[task_id], stage, "begins")]
             return pids[run - 1] if len(pids) >= run else 0
-        return self._wait_until(find, timeout_s)
+        return self._wait_until(find)
 
-    def _wait_until(self, what: Callable[[], Answer], timeout_s: float) -> Answer:
+    def _wait_until(self, what: Callable[[], Answer], timeout_s: float = WAIT_S) -> Answer:
         """Like `wait_until`; tells what the tasks and the workers were doing meanwhile."""
         try:
             return wait_until(what, timeout_s)
@@ -217,8 +220,8 @@ class Run:
         return sum(event.type == kind for event in self.store.events(task_id) or [])
 
 
-def wait_gone(pids: list[int], timeout_s: float = 30.0) -> None:
-    wait_until(lambda: not alive(pids), timeout_s)
+def wait_gone(pids: list[int]) -> None:
+    wait_until(lambda: not alive(pids))
 
 
 def elapsed(action: Callable[[], Any]) -> float:
@@ -235,7 +238,7 @@ def _kill(server: WorkerProcess) -> None:
 
 
 def _can_write(path: str) -> bool:
-    with closing(sqlite3.connect(path, timeout=1.0, isolation_level=None)) as connection:
+    with closing(sqlite3.connect(path, timeout=5.0, isolation_level=None)) as connection:
         try:
             connection.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,10 +23,10 @@ from shared.store import TaskFilter
 from shared.store.reading import require
 from tests.faults.conftest import ProxyBefore, brought_to_rest
 from tests.faults.proxy import Verdict
-from tests.faults.run import Run, elapsed
+from tests.faults.run import HANG_S, Run, elapsed
 from tests.faults.toy_plan import PLAN
 from tests.fixtures.rabbitmq import PrivateBroker, start_or_skip
-from tests.integration.worker_kit import WorkerProcess, wait_until
+from tests.integration.worker_kit import TAKEOVER_S, WAIT_S, WorkerProcess, wait_until
 
 ONCE = {"prepare": 1, "compile": 1, "verify": 1}
 BY_DOORBELL_ONLY = {"sweep_s": 600.0}  # whoever runs a task then was told of it by the broker
@@ -48,6 +47,12 @@ def doorbells(url: str, priority: str = "normal") -> int:
     """How many wait in the queue."""
     with channel_to(url) as channel:
         return channel.queue_declare(QUEUES[priority], passive=True).method.message_count
+
+
+def consumers(url: str) -> int:
+    """How many workers have the queue's messages sent to them now."""
+    with channel_to(url) as channel:
+        return channel.queue_declare(QUEUES["normal"], passive=True).method.consumer_count
 
 
 @contextmanager
@@ -76,7 +81,7 @@ def create_unanswered(run: Run, **script: dict[str, Any]) -> tuple[Task, threadi
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
-    task = wait_until(find, 60)
+    task = wait_until(find)
     run.adopt(task.id, request)
     return task, thread
 
@@ -91,11 +96,11 @@ def test_row_01_a_task_whose_function_died_before_its_publish_is_announced_by_th
         run.freeze(worker)  # else its sweep may ring before the function is dead
         task, thread = create_unanswered(run)
         run.kill_gateway()
-        thread.join(10)
+        thread.join(WAIT_S)
         assert doorbells(run.settings.queue_url.get_secret_value()) == 0
         worker.process.send_signal(signal.SIGCONT)
-        wait_until(lambda: run.task(task.id).announced == 0, 60)
-        wait_until(lambda: doorbells(run.settings.queue_url.get_secret_value()) == 1, 60)
+        wait_until(lambda: run.task(task.id).announced == 0)
+        wait_until(lambda: doorbells(run.settings.queue_url.get_secret_value()) == 1)
         assert run.task(task.id).status is Status.PENDING
     run.wait_for(task.id)
     assert (run.runs(task.id), run.task(task.id).epoch) == (ONCE, 1)
@@ -112,14 +117,14 @@ def test_row_02_a_function_that_died_after_the_confirm_leaves_a_doubled_doorbell
         line[0].judge = lambda chunk: Verdict.SWALLOW if b"\x02update\x00" in chunk else Verdict.PASS  # of the mark
         run.freeze(worker)  # else its sweep may ring before the function does
         task, thread = create_unanswered(run)
-        wait_until(lambda: doorbells(url) == 1, 60)
+        wait_until(lambda: doorbells(url) == 1)
         run.kill_gateway()
-        thread.join(10)
+        thread.join(WAIT_S)
         assert run.task(task.id).announced == -1
         worker.process.send_signal(signal.SIGCONT)
-        wait_until(lambda: doorbells(url) == 2, 60)  # the sweep rings only for a task that is not noted as announced
+        wait_until(lambda: doorbells(url) == 2)  # the sweep rings only for a task that is not noted as announced
     run.wait_for(task.id)
-    wait_until(lambda: doorbells(url) == 0, 60)
+    wait_until(lambda: doorbells(url) == 0)
     assert (run.runs(task.id), run.task(task.id).epoch, run.events(task.id, "claimed")) == (ONCE, 1, 1)
     run.start_gateway()
 
@@ -131,12 +136,12 @@ def test_row_03_tasks_created_while_the_broker_is_down_are_accepted_and_run_when
     with busy_worker(run):
         private_broker.server.kill()
         tasks = []
-        assert elapsed(lambda: tasks.append(run.create())) < 2.0
+        assert elapsed(lambda: tasks.append(run.create())) < HANG_S
         tasks.append(run.create())
         assert {run.task(task_id).announced for task_id in tasks} == {-1}
         private_broker.start()
-        wait_until(lambda: {run.task(task_id).announced for task_id in tasks} == {0}, 60)
-        wait_until(lambda: doorbells(private_broker.url) == 2, 60)
+        wait_until(lambda: {run.task(task_id).announced for task_id in tasks} == {0})
+        wait_until(lambda: doorbells(private_broker.url) == 2)
     run.wait_for(*tasks)
     assert [(run.runs(task_id), run.task(task_id).epoch) for task_id in tasks] == [(ONCE, 1)] * 2
 
@@ -158,7 +163,7 @@ def test_row_04_a_function_notices_that_a_queue_or_binding_is_gone_and_declares_
         tasks = [run.create()]
         delete(what, url)
         tasks += [run.create() for _ in range(2)]
-        wait_until(lambda: {run.task(task_id).announced for task_id in tasks} == {0}, 60)
+        wait_until(lambda: {run.task(task_id).announced for task_id in tasks} == {0})
         assert doorbells(url) == (2 if what == "queue" else 3)
     run.wait_for(*tasks)
     assert [(run.runs(task_id), run.task(task_id).epoch) for task_id in tasks] == [(ONCE, 1)] * 3
@@ -168,15 +173,15 @@ def test_row_04_a_function_notices_that_a_queue_or_binding_is_gone_and_declares_
 def test_row_04_a_worker_whose_queue_or_binding_is_deleted_hears_of_later_tasks(service_run: Run, what: str) -> None:
     run, url = service_run, service_run.settings.queue_url.get_secret_value()
     run.start_gateway()
-    run.start_worker(sweep_s=2.0)
+    run.start_worker(**BY_DOORBELL_ONLY)
     first = run.create()
     run.wait_for(first)
     delete(what, url)
     tasks = [run.create() for _ in range(3)]
-    run.wait_for(*tasks, timeout_s=10)
+    run.wait_for(*tasks)
     tasks.append(run.create())
-    run.wait_for(tasks[-1], timeout_s=2)
-    wait_until(lambda: doorbells(url) == 0, 60)
+    run.wait_for(tasks[-1])
+    wait_until(lambda: doorbells(url) == 0)
     assert [(run.runs(task_id), run.task(task_id).epoch) for task_id in tasks] == [(ONCE, 1)] * 4
 
 
@@ -189,13 +194,13 @@ def test_row_05_under_a_memory_alarm_creating_claiming_and_acknowledging_go_on(s
     private_broker.control("set_vm_memory_high_watermark", "0.0001")
     try:
         unannounced: list[str] = []
-        assert elapsed(lambda: unannounced.append(run.create())) < 2.0
+        assert elapsed(lambda: unannounced.append(run.create())) < HANG_S
         assert run.task(unannounced[0]).announced == -1
         run.start_worker()
-        run.wait_for(*announced, *unannounced, timeout_s=15)
+        run.wait_for(*announced, *unannounced)
     finally:
         private_broker.control("set_vm_memory_high_watermark", "0.4")
-    wait_until(lambda: doorbells(private_broker.url) == 0, 60)
+    wait_until(lambda: doorbells(private_broker.url) == 0)
     later = run.create()
     run.wait_for(later)
     tasks = [*announced, *unannounced, later]
@@ -218,7 +223,7 @@ def test_row_06_a_stage_during_which_the_broker_is_killed_finishes_once(service_
     assert run.pid_of(task_id, "compile") == pid
     wait_until(lambda: run.act("pause", task_id) == 400)
     later = run.create()
-    run.wait_for(later, timeout_s=20)
+    run.wait_for(later)
     assert run.runs(later) == ONCE
 
 
@@ -238,15 +243,15 @@ def test_row_07_a_worker_whose_channel_the_broker_closed_consumes_again_within_a
     worker = run.start_worker(**BY_DOORBELL_ONLY)
     first = run.create()
     run.wait_for(first)
-    time.sleep(0.5)  # it consumes again by now
+    wait_until(lambda: consumers(impatient_broker.url) == 1)
     before = closed_channels(impatient_broker)
     run.freeze(worker)
     held = run.create()
-    wait_until(lambda: closed_channels(impatient_broker) > before, 60)
+    wait_until(lambda: closed_channels(impatient_broker) > before)
     worker.process.send_signal(signal.SIGCONT)
-    run.wait_for(held, timeout_s=5)
+    run.wait_for(held)
     later = run.create()
-    run.wait_for(later, timeout_s=5)
+    run.wait_for(later)
     assert [(run.runs(task_id), run.task(task_id).epoch) for task_id in (first, held, later)] == [(ONCE, 1)] * 3
 
 
@@ -264,17 +269,17 @@ def test_row_09_a_worker_killed_between_claim_and_ack_leaves_a_doorbell_that_is_
     victim = run.start_worker(queue_url=line[1], **BY_DOORBELL_ONLY)
     first = run.create()
     run.wait_for(first)
-    time.sleep(0.5)  # it consumes again, and waits
+    wait_until(lambda: consumers(url) == 1)  # again
     line[0].judge = lambda _: Verdict.SWALLOW  # the doorbell comes, no acknowledgement leaves
     task_id = run.create(prepare={"gate": str(run.gate())})
     run.pid_of(task_id, "prepare")
     run.kill(victim)
     line[0].cut()
-    wait_until(lambda: doorbells(url) == 1, 60)
+    wait_until(lambda: doorbells(url) == 1)
     run.gate().touch()
-    run.start_worker()
+    run.start_worker(lease_s=TAKEOVER_S)
     [done] = run.wait_for(task_id)
-    wait_until(lambda: doorbells(url) == 0, 60)
+    wait_until(lambda: doorbells(url) == 0)
     assert (done.epoch, run.events(task_id, "claimed"), run.events(task_id, "reaped")) == (2, 2, 1)
     assert run.runs(task_id) == {"prepare": 2, "compile": 1, "verify": 1}
 
@@ -297,7 +302,7 @@ def test_row_08_a_stage_longer_than_the_consumer_timeout_runs_once(hurried_run: 
     run.start_gateway()
     first, second = run.start_worker(slots=1), run.start_worker(slots=1)
     task_id = run.create(compile={"seconds": CONSUMER_TIMEOUT_S + 8})
-    [done] = run.wait_for(task_id, timeout_s=CONSUMER_TIMEOUT_S + 40)
+    [done] = run.wait_for(task_id, timeout_s=CONSUMER_TIMEOUT_S + WAIT_S)
     assert (run.runs(task_id), done.epoch, run.events(task_id, "claimed")) == (ONCE, 1, 1)
     assert doorbells(run.settings.queue_url.get_secret_value()) == 0
     logs = first.log.read_text() + second.log.read_text()

@@ -11,7 +11,7 @@ import pytest
 from shared.documents import Announcement, Status
 from tests.faults.run import Run
 from tests.integration.announcing_kit import Receiver, is_signed, message_of, receiving
-from tests.integration.worker_kit import WorkerProcess, wait_until
+from tests.integration.worker_kit import TAKEOVER_S, WAIT_S, WorkerProcess, wait_until
 
 pytest_plugins = ["tests.fixtures.versions"]
 
@@ -39,13 +39,13 @@ def settled(run: Run, task_id: str, count: int = 1) -> list[Announcement]:
     def find() -> list[Announcement]:
         found = run.task(task_id).announcements
         return found if len(found) == count and all(entry.state != "owed" for entry in found) else []
-    return run._wait_until(find, 60)
+    return run._wait_until(find)
 
 
 def test_row_26_an_end_is_announced_although_its_senders_are_killed_while_they_send(run: Run, receiver: Receiver
                                                                                     ) -> None:
     held = threading.Event()
-    receiver.answer = lambda number: 204 if number > 2 or held.wait(60) else 500
+    receiver.answer = lambda number: 204 if number > 2 or held.wait(WAIT_S) else 500
     start_gateway(run, receiver)
     task_id = create(run, receiver)
     for number in (1, 2):
@@ -74,7 +74,7 @@ def test_row_26_each_end_that_clients_and_reapers_make_is_announced(run: Run, re
     assert run.act("retry", task_id) == 200
     run.pid_of(task_id, "compile", run=2)
     run.kill(victim)
-    start_worker(run, receiver, max_retries=0)
+    start_worker(run, receiver, max_retries=0, lease_s=TAKEOVER_S)
     run.wait_for(task_id, status=Status.FAILED)
     settled(run, task_id, 2)
     run.gate().touch()

@@ -15,6 +15,8 @@ from tests.integration.worker_kit import wait_until
 
 CLIENTS = 8
 STORM_S = 6.0
+LONGEST_STORM_S = 120.0  # where the machine is busy
+ENOUGH = 20  # actions that were accepted, and as many that were refused
 VERBS = ("pause", "pause", "resume", "resume", "cancel", "retry", "delete")
 TELLS = {"pause": "paused", "resume": "resumed", "cancel": "cancelled", "retry": "retried"}
 
@@ -24,7 +26,7 @@ class Storm:
 
     def __init__(self, run: Run, task_ids: list[str]) -> None:
         self._run, self._task_ids = run, task_ids
-        self._ends_at = time.monotonic() + STORM_S
+        self._began = time.monotonic()
         self._lock = threading.Lock()
         self.accepted: Counter[tuple[str, str]] = Counter()
         self.answers: Counter[int] = Counter()
@@ -34,8 +36,12 @@ class Storm:
             for done in [clients.submit(self._be_a_client, random.Random(seed)) for seed in range(CLIENTS)]:
                 done.result()
 
+    def _goes_on(self) -> bool:
+        enough = min(self.answers[status] for status in (200, 400)) > ENOUGH
+        return time.monotonic() - self._began < (STORM_S if enough else LONGEST_STORM_S)
+
     def _be_a_client(self, chance: random.Random) -> None:
-        while time.monotonic() < self._ends_at:
+        while self._goes_on():
             task_id, verb = chance.choice(self._task_ids), chance.choice(VERBS)
             if verb == "delete" and chance.random() < 0.8:
                 continue
@@ -55,7 +61,7 @@ def test_row_17_in_a_storm_of_clients_each_accepted_action_takes_place_once_and_
     storm = Storm(run, tasks)
     storm.blow()
     assert set(storm.answers) <= {200, 400, 404}, storm.answers
-    assert min(storm.answers[status] for status in (200, 400)) > 20, storm.answers
+    assert min(storm.answers[status] for status in (200, 400)) > ENOUGH, storm.answers
     left = run.store.get_many(tasks)
     for task_id in tasks:
         assert storm.accepted[task_id, "delete"] == (task_id not in left)

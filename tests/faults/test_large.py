@@ -18,7 +18,7 @@ def test_row_25_a_large_model_goes_on_where_the_line_was_cut_in_little_memory(
     data_bytes, uploaded = upload(run, tmp_path, SIZE_BYTES)
     run.start_gateway()
     worker = run.start_worker(files_url=url)
-    published, passed = convert(run, tmp_path, line, data_bytes, 3, 120.0)
+    published, passed = convert(run, tmp_path, line, data_bytes, 3, 300.0)
     assert published == uploaded
     passed.check(data_bytes, sent=2)  # once to the cache, once to the output
     assert peak_bytes(worker.process.pid) < MEMORY_BYTES

@@ -15,11 +15,13 @@ from infra.client import ApiError
 from shared.documents import Status
 from tests.faults.conftest import ProxyBefore
 from tests.faults.proxy import Verdict
-from tests.faults.run import Run, elapsed
+from tests.faults.run import HANG_S, Run, elapsed
 from tests.integration.worker_kit import wait_until
 
-AWAY_S = 5.0  # more than two leases
-LAG_S = 1.0  # the reaper has its store back so long before the owner; half a lease
+LEASE_S = 8.0
+AWAY_S = 10.0
+LAG_S = 2.0  # the reaper has its store back so long before the owner
+TIMEOUT_S = 1.5  # of the store, for all processes
 ONCE = {"prepare": 1, "compile": 1, "verify": 1}
 
 
@@ -38,7 +40,7 @@ def store_away(run: Run, proxy_before: ProxyBefore) -> StoreAway:
 
     @contextmanager
     def locked() -> Iterator[None]:
-        connection = sqlite3.connect(url.removeprefix("sqlite:"), timeout=5.0, isolation_level=None)
+        connection = sqlite3.connect(url.removeprefix("sqlite:"), timeout=30.0, isolation_level=None)
         connection.execute("BEGIN EXCLUSIVE")
         yield
         connection.execute("ROLLBACK")
@@ -53,10 +55,11 @@ def store_away(run: Run, proxy_before: ProxyBefore) -> StoreAway:
         time.sleep(LAG_S)
         first.heal()
 
+    settings = {"lease_s": LEASE_S, "dependency_timeout_s": TIMEOUT_S}
     if url.startswith("sqlite:"):
-        return StoreAway({}, {}, locked)
+        return StoreAway(settings, settings, locked)
     (first, owner_url), (second, others_url) = proxy_before(url), proxy_before(url)
-    return StoreAway({"store_url": owner_url}, {"store_url": others_url}, cut_off)
+    return StoreAway(settings | {"store_url": owner_url}, settings | {"store_url": others_url}, cut_off)
 
 
 def test_row_14_work_done_while_the_store_is_away_is_kept_and_committed_and_nobody_is_reaped(
@@ -71,7 +74,7 @@ def test_row_14_work_done_while_the_store_is_away_is_kept_and_committed_and_nobo
         run.gate().touch()
         wait_until(lambda: len([p for p in run.played() if (p.stage, p.what) == ("compile", "ends")]) == 4)
         answers: list[int] = []
-        assert elapsed(lambda: answers.append(run.act("pause", tasks[0]))) < 2.0
+        assert elapsed(lambda: answers.append(run.act("pause", tasks[0]))) < HANG_S
         assert answers == [503]
         time.sleep(AWAY_S)
     run.wait_for(*tasks)
@@ -137,7 +140,7 @@ def test_row_15_a_worker_whose_every_write_loses_an_answer_makes_each_transition
     run.start_worker(store_url=line[1])
     line[0].judge = lose_every_other
     task_id = run.create()
-    run.wait_for(task_id, timeout_s=40)
+    run.wait_for(task_id)
     line[0].heal()
     assert next(writes) > 12
     assert (run.runs(task_id), run.task(task_id).epoch) == (ONCE, 1)

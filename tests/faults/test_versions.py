@@ -7,7 +7,7 @@ import pytest
 
 from shared.documents import Status
 from tests.faults.run import Run
-from tests.integration.worker_kit import TARGET, wait_until
+from tests.integration.worker_kit import TARGET, WAIT_S, wait_until
 
 pytest_plugins = ["tests.fixtures.versions"]
 
@@ -84,5 +84,5 @@ def test_row_24_the_other_version_goes_on_with_what_is_half_done(run: Run, older
     for done in run.wait_for(parked, given_back, retried):
         assert run.runs(done.id)["prepare"] == 1
         assert [record.name for record in done.stages] == ["fetch", "prepare", "compile", "verify", "publish"]
-    assert first.process.wait(20) == 0
+    assert first.process.wait(WAIT_S) == 0
     assert_no_errors_in_logs(run)

@@ -13,7 +13,7 @@ import sys
 import time
 
 SLEEPER = [sys.executable, "-c",
-           "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(300)"]
+           "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"]
 
 
 def prepare(job):

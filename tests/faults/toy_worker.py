@@ -13,7 +13,7 @@ from tests.faults.toy_plan import PLAN
 from tests.fixtures.toolchains import own_toolchains
 from worker import calls, main
 
-CALL_LEASE_S = 3.0
+CALL_LEASE_S = 6.0
 
 
 def shift_clock(seconds: float) -> None:

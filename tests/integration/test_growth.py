@@ -11,7 +11,7 @@ BUDGET_BYTES = 150_000  # some seven toys' results
 def test_after_two_batches_no_more_is_left_than_after_one(tmp_path: Path) -> None:
     with running(Toys, tmp_path, 1, cache_bucket_bytes=BUDGET_BYTES, cache_bytes=BUDGET_BYTES, gc_every_s=1.0) as toys:
         before = look(toys)
-        first, last = measure(toys, [16, 32], print, 6.0)
+        first, last = measure(toys, [16, 32], print, 10.0)
     for left in (first, last):
         assert left.sizes["buckets"] - before.sizes["buckets"] < 1.5 * BUDGET_BYTES, describe(before, first, last)
         assert left.sizes["cache"] < 1.5 * BUDGET_BYTES, describe(before, first, last)

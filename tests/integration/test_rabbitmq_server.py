@@ -28,7 +28,7 @@ def processes_of(server: RabbitServer) -> list[psutil.Process]:
 
 
 def none_left(server: RabbitServer) -> bool:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while processes_of(server) and time.monotonic() < deadline:
         time.sleep(0.1)
     return not processes_of(server)

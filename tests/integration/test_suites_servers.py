@@ -21,7 +21,7 @@ with shared_servers() as servers:
 def listens(url: str) -> bool:
     parts = urlsplit(url)
     with socket.socket() as probe:
-        probe.settimeout(10)
+        probe.settimeout(60)
         return probe.connect_ex((parts.hostname, parts.port)) == 0
 
 
@@ -31,7 +31,7 @@ def test_a_run_that_is_told_to_end_leaves_no_server_behind() -> None:
         urls = [server["url"] for server in servers.values()]
         there = [listens(url) for url in urls]
         run.terminate()
-        assert run.wait(60) == 143
+        assert run.wait(120) == 143
     if not urls:
         missing("a server", "none could be started")
     assert all(there) and not any(listens(url) for url in urls)

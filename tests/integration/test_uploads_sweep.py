@@ -173,6 +173,7 @@ def test_an_object_that_meets_a_fault_of_ours_holds_up_no_other(uploads: Uploads
         if found.key == keys[0]:
             raise error
         return take(found)
+    caplog.set_level("INFO")
     with monkeypatch.context() as patch:
         patch.setattr(sweep, "take", failing)
         assert sorted(uploads.sweep()) == keys[1:] and uploads.sweep(2) == []

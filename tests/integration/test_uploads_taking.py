@@ -187,7 +187,7 @@ def test_the_same_content_uploaded_again_after_the_deletion_is_converted_again(i
     assert in_minio.sweep() == [key]
     delete_tasks([task.id for task in in_minio.tasks()])
     assert in_minio.sweep() == []
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not in_minio.sweep():
         assert time.monotonic() < deadline
         in_minio.put(key)

@@ -13,7 +13,7 @@ from shared.api.views import view_task
 from shared.documents import Status, Task
 from shared.platforms import get_platforms
 from tests.integration.auto_kit import AUTO_PLAN, NAME, PLATFORM, submit
-from tests.integration.worker_kit import Bench, Running, WorkerProcess, make_settings, wait_until
+from tests.integration.worker_kit import TAKEOVER_S, Bench, Running, WorkerProcess, make_settings, wait_until
 from worker.process import ToolHost
 from worker.report import Report
 
@@ -214,7 +214,7 @@ def test_a_worker_that_is_killed_in_the_second_attempt_costs_that_stage_alone(be
     wait_until(lambda: bench.runs()["compile-middle"] and "verify-fast" in names(bench.store.get(task.id)))
     victim.kill()
     gate.touch()
-    heir = WorkerProcess(make_settings(tmp_path), "tests.integration.auto_worker").wait_ready()
+    heir = WorkerProcess(make_settings(tmp_path, lease_s=TAKEOVER_S), "tests.integration.auto_worker").wait_ready()
     try:
         wait_until(lambda: bench.store.get(task.id).status is Status.COMPLETED)
     finally:

@@ -44,7 +44,7 @@ from worker.cache import StageCache
 cache = StageCache(Path(sys.argv[1]), 1000, LocalFiles(Path(sys.argv[1])), "cache")
 hold = cache.hold(sys.argv[2])
 print("held" if hold else "not there", flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 

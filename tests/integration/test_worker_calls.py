@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from tests.integration.announcing_kit import (
     receiving,
     require,
 )
-from tests.integration.worker_kit import LossyStore, make_settings, wait_until
+from tests.integration.worker_kit import WAIT_S, LossyStore, make_settings, wait_until
 from worker import calls
 from worker.caller import OF_ONE_RECEIVER, Caller
 from worker.toolchains import ROOT
@@ -65,7 +66,7 @@ def kill_at(number: int, when: str, store_url: str, receiver: Receiver) -> str:
     environment = {"MODEL_CONVERT_STORE_URL": store_url, "MODEL_CONVERT_CALLBACK_SECRET": told["callback_secret"],
                    "MODEL_CONVERT_CALLBACK_ALLOW": ",".join(told["callback_allow"]), "PATH": os.environ["PATH"]}
     done = subprocess.run([sys.executable, "-m", "tests.integration.killed_sender", str(number), when],
-                          env=environment, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+                          env=environment, cwd=ROOT, capture_output=True, text=True, timeout=WAIT_S, check=False)
     assert done.returncode == (-signal.SIGKILL if number <= len(STEPS) else 0), done.stderr
     return done.stdout.strip()
 
@@ -233,7 +234,7 @@ def test_a_receiver_that_does_not_answer_holds_up_no_other(shared_store: Store, 
     let_go = threading.Event()
 
     def hang(number: int) -> int:
-        let_go.wait(60)
+        let_go.wait(WAIT_S)
         return 204
 
     receiver.answer = hang
@@ -257,9 +258,11 @@ def test_a_silent_receiver_with_more_than_a_look_full_of_tasks_holds_up_no_other
     let_go = threading.Event()
     monkeypatch.setattr(worker.caller, "LIMIT", 5)
     monkeypatch.setattr(worker.caller, "SILENT_S", 0.0)
+    monkeypatch.setattr(worker.caller, "LOOK_S", 0.1)
+    monkeypatch.setattr(calls, "send", partial(calls.send, limit_s=50.0))  # else a busy machine has a second attempt
 
     def hang(number: int) -> int:
-        let_go.wait(60)
+        let_go.wait(WAIT_S)
         return 204
 
     receiver.answer = hang
@@ -296,7 +299,7 @@ def test_closing_lets_an_attempt_under_way_come_to_its_end(shared_store: Store, 
     let_go, closing = threading.Event(), threading.Event()
 
     def hang(number: int) -> int:
-        let_go.wait(60)
+        let_go.wait(WAIT_S)
         return 204
 
     receiver.answer = hang
@@ -305,9 +308,9 @@ def test_closing_lets_an_attempt_under_way_come_to_its_end(shared_store: Store, 
     wait_until(lambda: len(receiver.ids) == 1)
     thread = threading.Thread(target=lambda: (closing.set(), caller.close()))
     thread.start()
-    assert closing.wait(10)
+    assert closing.wait(WAIT_S)
     let_go.set()
-    thread.join(30)
+    thread.join(WAIT_S)
     [entry] = require(shared_store, task).announcements
     assert not thread.is_alive() and (entry.state, entry.attempts) == ("delivered", 1)
 

@@ -28,7 +28,7 @@ def bench(tmp_path: Path) -> Bench:
 
 @pytest.fixture
 def worker(bench: Bench) -> Iterator[WorkerProcess]:
-    worker = WorkerProcess(make_settings(bench.folder, grace_s=2.0)).wait_ready()
+    worker = WorkerProcess(make_settings(bench.folder, grace_s=60.0)).wait_ready()
     yield worker
     worker.terminate()
 

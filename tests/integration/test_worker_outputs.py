@@ -11,7 +11,7 @@ from shared.files.minio import MinioFiles
 from shared.marks import Mark, read_mark, write_mark
 from shared.outputs import written_paths
 from tests.integration.toy_models import small_model
-from tests.integration.worker_kit import TARGET, Bench, Running
+from tests.integration.worker_kit import TARGET, WAIT_S, Bench, Running
 from tests.integration.worker_kit import make_task as unsaved_task
 
 # In the order of writing, but that the third to the last are written side by side, and the second after them.
@@ -91,7 +91,7 @@ def test_what_a_living_task_is_writing_is_not_replaced_by_another_task_of_the_sa
 def test_of_tasks_that_publish_at_once_each_that_completed_last_has_its_whole_set(watched: Bench) -> None:
     """They all begin before any of them writes, and all publish at the same moment."""
     count = 4
-    all_there = threading.Barrier(count, timeout=60)
+    all_there = threading.Barrier(count, timeout=WAIT_S)
 
     def wait_for_all(path: str) -> None:
         if path == PUBLISHED[0]:

@@ -16,7 +16,7 @@ from shared.queue import Queue, open_queue
 from shared.store import Store
 from tests.integration.toy_models import small_model
 from tests.integration.two_targets_worker import FIRST, SECOND
-from tests.integration.worker_kit import TARGET, Bench, WorkerProcess, make_settings, wait_until
+from tests.integration.worker_kit import TARGET, WAIT_S, Bench, WorkerProcess, make_settings, wait_until
 
 Start = Callable[..., WorkerProcess]
 MODULE = "tests.integration.two_targets_worker"
@@ -28,7 +28,7 @@ class Service:
 
     def __init__(self, bench: Bench, queue_url: str) -> None:
         self.bench, self.store, self.queue_url = bench, bench.store, queue_url
-        self.queue: Queue = open_queue(queue_url, lambda: self.store, timeout_s=5.0, poll_s=0.02)
+        self.queue: Queue = open_queue(queue_url, lambda: self.store, timeout_s=30.0, poll_s=0.02)
 
     def create(self, platform: str, name: str, priority: str = "normal", gated: bool = True) -> Task:
         parameters = self.bench.parameters(gates={"prepare": str(self.gate(name))} if gated else {"name": name})
@@ -71,7 +71,7 @@ def start(service: Service, tmp_path: Path) -> Iterator[Start]:
     workers: list[WorkerProcess] = []
 
     def start(platform_slots: str = "", **changes: Any) -> WorkerProcess:
-        settings = make_settings(tmp_path, queue_url=service.queue_url, **{"grace_s": 2.0, "sweep_s": 60.0, **changes})
+        settings = make_settings(tmp_path, queue_url=service.queue_url, **{"grace_s": 2.0, "sweep_s": 600.0, **changes})
         workers.append(WorkerProcess(settings, MODULE, MODEL_CONVERT_PLATFORM_SLOTS=platform_slots).wait_ready())
         return workers[-1]
 
@@ -99,7 +99,7 @@ def test_a_limit_of_one_runs_the_targets_tasks_one_by_one_and_another_targets_be
     time.sleep(1.0)
     assert len(service.owners(first)) == 1
     service.open_gates("first-0", "first-1", "first-2")
-    wait_until(lambda: all(map(service.is_completed, first)), 30)
+    wait_until(lambda: all(map(service.is_completed, first)))
     claims = spans(service.store, first)
     assert all(before[1] <= after[0] for before, after in itertools.pairwise(claims)), claims
     assert {task.epoch for task in service.store.get_many([task.id for task in first]).values()} == {1}
@@ -110,7 +110,7 @@ def test_what_waited_behind_a_limit_before_the_worker_came_hinders_no_other_targ
     first = [service.create(FIRST, f"first-{number}", "high") for number in range(12)]
     second = service.create(SECOND, "second", "low", gated=False)
     start(ONE_OF_FIRST, slots=4)
-    wait_until(lambda: service.is_completed(second), 50)  # before the first sweep could help
+    wait_until(lambda: service.is_completed(second))  # before the first sweep could help
     assert len(service.owners(first)) == 1
 
 
@@ -130,7 +130,7 @@ def test_what_waits_for_room_comes_in_order_of_priority(service: Service, start:
     wait_until(lambda: service.is_in_its_stage(running))
     waiting = [service.create(FIRST, priority, priority) for priority in ("low", "normal", "high")]
     service.open_gates("running", "low", "normal", "high")
-    wait_until(lambda: all(map(service.is_completed, waiting)), 30)
+    wait_until(lambda: all(map(service.is_completed, waiting)))
     started = {task.labels["name"]: spans(service.store, [task])[0][0] for task in waiting}
     assert sorted(started, key=started.__getitem__) == ["high", "normal", "low"]
 
@@ -168,5 +168,5 @@ def test_a_worker_tells_its_limits(service: Service, start: Start) -> None:
 
 def test_a_limit_of_a_target_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     worker = WorkerProcess(make_settings(tmp_path), MODULE, MODEL_CONVERT_PLATFORM_SLOTS=f"{FIRST}=1,nonsense=2")
-    assert worker.process.wait(20) == 1
+    assert worker.process.wait(WAIT_S) == 1
     assert "MODEL_CONVERT_PLATFORM_SLOTS names no targets of ours: nonsense" in worker.log.read_text()

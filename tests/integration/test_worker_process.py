@@ -18,10 +18,22 @@ import pytest
 from shared import transitions
 from shared.documents import Status, Task
 from tests.integration.toy_models import small_model
-from tests.integration.worker_kit import PLAN, STAGE_NAMES, Bench, WorkerProcess, alive, make_settings, wait_until
+from tests.integration.worker_kit import (
+    PLAN,
+    STAGE_NAMES,
+    TAKEOVER_S,
+    WAIT_S,
+    Bench,
+    WorkerProcess,
+    alive,
+    make_settings,
+    wait_until,
+)
 from worker.toolchains import ROOT
 
 Start = Callable[..., WorkerProcess]
+BEAT_S = 120.0
+SELDOM = {"beat_s": BEAT_S, "lease_s": 3 * BEAT_S}  # what is heard soon then was not heard from an answer to a beat
 
 
 @pytest.fixture
@@ -74,7 +86,7 @@ def test_two_workers_run_forty_tasks_each_exactly_once(bench: Bench, start: Star
     tasks = [bench.submit(parameters=bench.parameters(reject=False, gates={"number": str(number)}),
                           output_path=f"out/{number}.xml") for number in range(40)]
     first, second = start(), start()
-    wait_until(lambda: is_done(bench, *tasks), 60)
+    wait_until(lambda: is_done(bench, *tasks))
     done = list(bench.store.get_many([task.id for task in tasks]).values())
     assert Counter(task.status for task in done) == {Status.COMPLETED: 40}
     assert {task.epoch for task in done} == {1}
@@ -89,7 +101,7 @@ def test_equal_tasks_at_once_end_with_one_result_each(bench: Bench, start: Start
     tasks = [bench.submit(output_path=f"out/{number}.xml") for number in range(6)]
     start()
     start()
-    wait_until(lambda: is_done(bench, *tasks), 30)
+    wait_until(lambda: is_done(bench, *tasks))
     contents = {bench.content(task.output_path) for task in tasks}
     assert len(contents) == 1
     later = bench.submit(output_path="out/later.xml")
@@ -110,12 +122,10 @@ def test_a_killed_workers_toolhosts_and_stages_vanish_and_another_repeats_only_t
     left_behind = victim.descendants()
     assert pid in left_behind
     victim.kill()
-    killed_at = time.monotonic()
-    wait_until(lambda: not alive(left_behind), 5)
+    wait_until(lambda: not alive(left_behind))
     gate.touch()
-    start()
+    start(lease_s=TAKEOVER_S)
     wait_until(lambda: is_done(bench, task))
-    assert time.monotonic() - killed_at < 10
     done = bench.store.get(task.id)
     assert (done.status, done.epoch) == (Status.COMPLETED, 2)
     assert bench.runs() == {"prepare": 1, "compile": 2, "verify": 1}
@@ -143,10 +153,10 @@ def test_a_worker_stopped_past_its_lease_finds_its_task_lost_and_works_on(bench:
     sleeper = start()
     first = pid_of(bench, "compile")
     sleeper.process.send_signal(signal.SIGSTOP)
-    successor = start()
+    successor = start(lease_s=TAKEOVER_S)
     pid_of(bench, "compile", run=2)
     sleeper.process.send_signal(signal.SIGCONT)
-    wait_until(lambda: not alive([first]), 5)
+    wait_until(lambda: not alive([first]))
     gate.touch()
     wait_until(lambda: is_done(bench, task))
     done = bench.store.get(task.id)
@@ -161,7 +171,7 @@ def test_a_worker_stopped_past_its_lease_finds_its_task_lost_and_works_on(bench:
 def test_a_task_whose_worker_dies_every_time_fails_with_worker_lost(bench: Bench, start: Start) -> None:
     task, _ = gated(bench, "compile")
     for run in (1, 2, 3):
-        worker = start(max_retries=1, lease_s=1.0)
+        worker = start(max_retries=1, lease_s=TAKEOVER_S)
         if run < 3:
             pid_of(bench, "compile", run)
             worker.kill()
@@ -173,12 +183,12 @@ def test_a_task_whose_worker_dies_every_time_fails_with_worker_lost(bench: Bench
 # --- what clients do --------------------------------------------------------------------------------------------------
 
 
-def test_pause_frees_the_processor_within_a_second_and_resume_goes_on(bench: Bench, start: Start) -> None:
+def test_pause_frees_the_processor_long_before_the_next_beat_and_resume_goes_on(bench: Bench, start: Start) -> None:
     task, gate = gated(bench, "compile")
-    start()
+    start(**SELDOM)
     stage = psutil.Process(pid_of(bench, "compile"))
     bench.store.update(task.id, transitions.pause())
-    wait_until(lambda: stage.status() == psutil.STATUS_STOPPED, 1.0)
+    wait_until(lambda: stage.status() == psutil.STATUS_STOPPED, BEAT_S / 2)
     bench.store.update(task.id, transitions.resume())
     gate.touch()
     wait_until(lambda: is_done(bench, task))
@@ -189,28 +199,28 @@ def test_pause_frees_the_processor_within_a_second_and_resume_goes_on(bench: Ben
 @pytest.mark.parametrize("what", ["cancel", "delete"])
 def test_a_stopped_task_ends_at_once_and_frees_its_slot(bench: Bench, start: Start, what: str) -> None:
     task, _ = gated(bench, "compile")
-    start(slots=1)
+    start(slots=1, **SELDOM)
     pid = pid_of(bench, "compile")
     waiting = bench.submit()
     if what == "cancel":
         bench.store.update(task.id, transitions.cancel())
     else:
         bench.store.delete(task.id)
-    wait_until(lambda: not alive([pid]), 2.0)
-    wait_until(lambda: is_done(bench, waiting))
+    wait_until(lambda: not alive([pid]), BEAT_S / 2)
+    wait_until(lambda: is_done(bench, waiting), BEAT_S / 2)
     assert bench.store.get(waiting.id).status is Status.COMPLETED
 
 
 def test_a_task_cancelled_and_retried_at_once_runs_under_its_new_claim_only(bench: Bench, start: Start) -> None:
     """The old claim is still being ended when the same worker has claimed the task again."""
     task, gate = gated(bench, "compile")
-    start()
+    start(lease_s=4.0)
     pid = pid_of(bench, "compile")
     bench.store.update(task.id, transitions.cancel())
     bench.store.update(task.id, transitions.retry())
     pid_of(bench, "compile", run=2)
-    wait_until(lambda: not alive([pid]), 5)
-    time.sleep(2.5)  # longer than the lease: the new claim is beaten for
+    wait_until(lambda: not alive([pid]))
+    time.sleep(5.0)  # longer than the lease: the new claim is beaten for
     gate.touch()
     wait_until(lambda: is_done(bench, task))
     done = bench.store.get(task.id)
@@ -248,14 +258,14 @@ def test_sigterm_before_the_worker_is_ready_ends_it_as_well_and_leaves_nothing(b
 
 def test_sigterm_lets_the_stage_end_and_gives_the_task_back(bench: Bench, start: Start) -> None:
     task, gate = gated(bench, "compile")
-    worker = start(grace_s=20.0)
+    worker = start(grace_s=600.0)
     pid_of(bench, "compile")
     left_behind = worker.descendants()
     worker.process.send_signal(signal.SIGTERM)
     time.sleep(1.5)
     assert worker.process.is_running()
     gate.touch()
-    assert worker.process.wait(10) == 0
+    assert worker.process.wait(WAIT_S) == 0
     assert not alive(left_behind)
     released = bench.store.get(task.id)
     assert (released.status, released.owner, released.retries) == (Status.RUNNING, None, 0)
@@ -272,7 +282,7 @@ def test_a_stage_that_outlasts_the_grace_time_is_ended(bench: Bench, start: Star
     worker = start(grace_s=0.5)
     pid = pid_of(bench, "compile")
     worker.process.send_signal(number)
-    assert worker.process.wait(8) == 0
+    assert worker.process.wait(WAIT_S) == 0  # the stage itself would never end
     assert not alive([pid])
     released = bench.store.get(task.id)
     assert (released.status, released.owner, released.stages[-1].name) == (Status.RUNNING, None, "prepare")
@@ -284,11 +294,11 @@ def test_a_stage_that_outlasts_the_grace_time_is_ended(bench: Bench, start: Star
 
 def test_sigterm_parks_a_frozen_task_at_once(bench: Bench, start: Start) -> None:
     task, _ = gated(bench, "compile")
-    worker = start(grace_s=30.0)
+    worker = start(grace_s=600.0)
     pid = pid_of(bench, "compile")
     bench.store.update(task.id, transitions.pause())
     wait_until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
-    assert worker.terminate(8) == 0
+    assert worker.terminate(timeout_s=60) == 0
     parked = bench.store.get(task.id)
     assert (parked.status, parked.owner) == (Status.PAUSED, None)
     assert not alive([pid])
@@ -296,13 +306,13 @@ def test_sigterm_parks_a_frozen_task_at_once(bench: Bench, start: Start) -> None
 
 def test_a_draining_worker_takes_nothing_new(bench: Bench, start: Start) -> None:
     _, gate = gated(bench, "compile")
-    worker = start(grace_s=20.0)
+    worker = start(grace_s=600.0)
     pid_of(bench, "compile")
     worker.process.send_signal(signal.SIGTERM)
     time.sleep(1.2)
     late = bench.submit()
     gate.touch()
-    assert worker.process.wait(10) == 0
+    assert worker.process.wait(WAIT_S) == 0
     assert bench.store.get(late.id).status is Status.PENDING
 
 
@@ -353,7 +363,7 @@ print(*sorted({name.partition(".")[0] for name in sys.modules}))
 def test_a_worker_without_any_toolchain_says_what_to_do_and_ends(tmp_path: Path) -> None:
     settings = make_settings(tmp_path, toolchains_dir=tmp_path / "none")
     worker = WorkerProcess(settings, module="worker")
-    assert worker.process.wait(20) == 1
+    assert worker.process.wait(WAIT_S) == 1
     assert "make toolchains" in worker.log.read_text()
 
 
@@ -363,7 +373,7 @@ def test_a_worker_tells_that_it_lives_and_forgets_the_long_gone(bench: Bench, st
     assert (info.pid, info.slots, list(info.platforms)) == (worker.process.pid, 2, [PLAN.platform])
     gone = info.model_copy(update={"id": "gone", "seen_at": time.time() - 7200})
     bench.store.save_worker(gone)
-    wait_until(lambda: [found.id for found in bench.store.workers()] == [info.id], 8)
+    wait_until(lambda: [found.id for found in bench.store.workers()] == [info.id])
 
 
 def test_every_log_line_of_a_task_names_the_task_and_the_worker(bench: Bench, start: Start) -> None:

@@ -20,6 +20,7 @@ from tests.integration.worker_kit import (
     ONCE,
     STAGE_NAMES,
     TARGET,
+    WAIT_S,
     Bench,
     FilesThat,
     Running,
@@ -157,15 +158,15 @@ class Sleeper(Running):
         self.asleep, self.wake = threading.Event(), threading.Event()
         bench.files.on_upload = self._sleep
         super().__init__(bench, task, "sleeper")
-        assert self.asleep.wait(20)
+        assert self.asleep.wait(WAIT_S)
         assert bench.store.update(task.id, transitions.Change({}, {"owner": None}))
 
     def _sleep(self, path: str) -> None:
         if path.startswith("out/") and not (self.wrote_manifest and path.endswith(".manifest.json")):
-            self.all_asleep.wait(20)
+            self.all_asleep.wait(WAIT_S)
             self.bench.files.on_upload = lambda path: None
             self.asleep.set()
-            self.wake.wait(30)
+            self.wake.wait(WAIT_S)
 
 
 @pytest.mark.parametrize("make_task", [own_output, Bench.submit])
@@ -194,7 +195,7 @@ def test_a_successor_replaces_what_a_sleeping_worker_published_late(watched: Ben
         if path.startswith("out/"):
             watched.files.on_upload = lambda path: None
             sleeper.wake.set()
-            sleeper.thread.join(30)
+            sleeper.thread.join(WAIT_S)
 
     watched.files.on_upload = wake
     done = watched.run(task, "successor")

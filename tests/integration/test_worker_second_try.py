@@ -12,7 +12,7 @@ from shared.api.views import view_task
 from shared.documents import Status, Task
 from shared.platforms import get_platforms
 from tests.integration.second_kit import NAME, PLATFORM, SECOND_PLAN, submit
-from tests.integration.worker_kit import Bench, Running, WorkerProcess, make_settings, wait_until
+from tests.integration.worker_kit import TAKEOVER_S, Bench, Running, WorkerProcess, make_settings, wait_until
 from worker.process import ToolHost
 from worker.report import Report
 
@@ -210,7 +210,7 @@ def test_a_worker_that_is_killed_in_the_second_conversion_costs_that_stage_alone
     wait_until(lambda: bench.runs()["compile-as-sent"] and "reference-as-sent" in names(bench.store.get(task.id)))
     victim.kill()
     gate.touch()
-    heir = WorkerProcess(make_settings(tmp_path), "tests.integration.second_worker").wait_ready()
+    heir = WorkerProcess(make_settings(tmp_path, lease_s=TAKEOVER_S), "tests.integration.second_worker").wait_ready()
     try:
         wait_until(lambda: bench.store.get(task.id).status is Status.COMPLETED)
     finally:

@@ -130,7 +130,7 @@ from worker.toolchains import ROOT
 flights, control = SingleFlight(Path(sys.argv[1]), 60), SimpleNamespace(wanted=None)
 with flights.alone("k", control, lambda: None, lambda: nullcontext(print)):
     print("held", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 
 
@@ -149,12 +149,12 @@ def test_what_killed_processes_have_left_is_removed_and_a_held_lock_is_not(tmp_p
 def test_a_process_that_stands_still_with_a_lock_keeps_nobody_waiting_for_more_than_a_lease(
         tmp_path, bench: Bench) -> None:
     control = TaskControl(claim(bench.store, submit(bench, bench.parameters(), "a")).task)
-    flights = SingleFlight(tmp_path, stale_s=1.5)
+    flights = SingleFlight(tmp_path, stale_s=4.0)
     with subprocess.Popen([sys.executable, "-c", HOLDER, tmp_path], env=os.environ | {"PYTHONPATH": str(ROOT)},
                           stdout=subprocess.PIPE, text=True) as holder:
         try:
             assert holder.stdout.readline() == "held\n"
-            deadline = time.monotonic() + 4
+            deadline = time.monotonic() + 6
 
             def until_deadline() -> None:
                 if time.monotonic() > deadline:
@@ -165,9 +165,9 @@ def test_a_process_that_stands_still_with_a_lock_keeps_nobody_waiting_for_more_t
             holder.send_signal(signal.SIGSTOP)
             began = time.monotonic()
             with flights.alone("k", control, lambda: None, NOBODY_ASKS):
-                assert 1.4 < time.monotonic() - began < 10
+                assert 3.9 < time.monotonic() - began < 60  # it would stand still for ever
         finally:
             holder.kill()
     began = time.monotonic()
-    with flights.alone("k", control, lambda: None, NOBODY_ASKS):
-        assert time.monotonic() - began < 1  # it died, and its lock with it
+    with SingleFlight(tmp_path, stale_s=600).alone("k", control, lambda: None, NOBODY_ASKS):
+        assert time.monotonic() - began < 60  # it died, and its lock with it

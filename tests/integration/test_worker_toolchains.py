@@ -16,7 +16,16 @@ import pytest
 from shared.documents import Status, Task
 from shared.settings import Settings, get_settings
 from tests.fixtures.common import missing
-from tests.integration.worker_kit import TARGET, Bench, WorkerProcess, alive, make_settings, wait_until
+from tests.integration.worker_kit import (
+    TAKEOVER_S,
+    TARGET,
+    WAIT_S,
+    Bench,
+    WorkerProcess,
+    alive,
+    make_settings,
+    wait_until,
+)
 from tests.models import convolution
 from worker.main import served_plans
 from worker.plan import CORE, get_plans
@@ -24,6 +33,7 @@ from worker.plan import CORE, get_plans
 PLAN = get_plans()[TARGET.name]
 STAGE_NAMES = [stage.name for stage in PLAN.stages_for({"precision": "fp16"})]
 Start = Callable[..., WorkerProcess]
+SOON_S = 40.0  # of which the lease, the looks and the delay around it are 5 s at most
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +43,7 @@ def installed() -> None:
 
 
 def settings_of(folder: Path, **changes: Any) -> Settings:
-    return make_settings(folder, grace_s=5.0, slots=2, platforms=(PLAN.platform,),
+    return make_settings(folder, grace_s=60.0, slots=2, platforms=(PLAN.platform,),
                          toolchains_dir=get_settings().toolchains_dir, **changes)
 
 
@@ -98,7 +108,7 @@ def stop_in(bench: Bench, worker: WorkerProcess, task: Task, stage: str) -> psut
 def test_two_workers_convert_forty_models_each_exactly_once_and_no_stage_twice(bench: Bench, start: Start) -> None:
     workers = [start(), start()]
     tasks = [submit(bench, 16 + number % 10, f"m{number}") for number in range(40)]
-    wait_until(lambda: is_done(bench, *tasks), 90)
+    wait_until(lambda: is_done(bench, *tasks), 240)
     done = list(bench.store.get_many([task.id for task in tasks]).values())
     assert [task.error for task in done] == [None] * 40
     assert {task.epoch for task in done} == {1}
@@ -122,12 +132,12 @@ def test_a_worker_killed_in_mid_stage_is_replaced_within_the_lease_and_only_that
     wait_until(lambda: [record.name for record in bench.store.get(task.id).stages] == STAGE_NAMES[:4])
     left_behind = victim.descendants()
     assert frozen.pid in left_behind
-    second = start()
+    second = start(lease_s=TAKEOVER_S)
     victim.kill()
     killed_at = time.monotonic()
-    wait_until(lambda: not alive(left_behind), 5)
-    wait_until(lambda: bench.store.get(task.id).owner not in (None, bench_owner(victim)), 10)
-    assert time.monotonic() - killed_at < 2.0 * 2 + 1  # the lease, and the looks and the delay around it
+    wait_until(lambda: not alive(left_behind))
+    wait_until(lambda: bench.store.get(task.id).owner not in (None, bench_owner(victim)))
+    assert time.monotonic() - killed_at < SOON_S
     wait_until(lambda: is_done(bench, task))
     done = bench.store.get(task.id)
     assert (done.status, done.epoch) == (Status.COMPLETED, 2)
@@ -146,7 +156,7 @@ def test_sigterm_in_mid_stage_drains_and_another_worker_goes_on(bench: Bench, st
     worker.process.send_signal(signal.SIGTERM)
     time.sleep(1.2)
     frozen.resume()
-    assert worker.process.wait(10) == 0
+    assert worker.process.wait(WAIT_S) == 0
     released = bench.store.get(task.id)
     assert (released.status, released.owner, released.retries) == (Status.RUNNING, None, 0)
     assert released.stages[-1].name == "compile"

@@ -17,7 +17,7 @@ import pytest
 
 from shared import transitions
 from shared.errors import ConversionFailed
-from tests.integration.worker_kit import COVERAGE, LIMITS, alive, make_task, wait_until
+from tests.integration.worker_kit import COVERAGE, LIMITS, WAIT_S, alive, make_task, wait_until
 from worker.control import TaskControl
 from worker.process import ToolHost, clean_environment
 from worker.watch import Interrupted, StageLimits, StageRun
@@ -61,6 +61,12 @@ def fail(host: ToolHost, entry: str, folder: Path, limits: StageLimits = LIMITS)
     return caught.value
 
 
+def wait_until_all_stand_still(host: ToolHost) -> None:
+    """All processes of the host's stages."""
+    wait_until(lambda: {process.status() for process in psutil.Process(host.pid).children(recursive=True)} == {
+        psutil.STATUS_STOPPED})
+
+
 def family(folder: Path) -> list[int]:
     return [int(pid) for pid in wait_until(lambda: (folder / "out/family").exists()
                                            and (folder / "out/family").read_text().split())]
@@ -79,7 +85,7 @@ class Background:
         self.control.observe(self.task.model_copy(update={"status": transitions.Status(status)}))
 
     def error(self) -> BaseException | None:
-        return self.future.exception(20)
+        return self.future.exception(WAIT_S)
 
 
 # --- how it ends ------------------------------------------------------------------------------------------------------
@@ -156,7 +162,7 @@ def test_an_exception_is_a_crash_with_the_end_of_the_log(host: ToolHost, tmp_pat
     ("no_such_function", "stage_crashed", "AttributeError"),
 ])
 def test_a_bad_end_has_its_code(host: ToolHost, tmp_path: Path, entry: str, code: str, message: str) -> None:
-    error = fail(host, entry, tmp_path, StageLimits(time_s=30, memory_bytes=2 << 30, disk_bytes=64 << 20))
+    error = fail(host, entry, tmp_path, StageLimits(time_s=300, memory_bytes=2 << 30, disk_bytes=64 << 20))
     assert error.code == code
     assert message in str(error)
 
@@ -177,10 +183,8 @@ def test_the_time_limit_ends_a_stage(host: ToolHost, tmp_path: Path) -> None:
 
 
 def test_the_memory_limit_is_the_whole_groups(host: ToolHost, tmp_path: Path) -> None:
-    started = time.monotonic()
-    error = fail(host, "feed_grandchildren", tmp_path, StageLimits(60, memory_bytes=400 << 20, disk_bytes=1 << 30))
-    assert error.code == "out_of_memory"
-    assert time.monotonic() - started < 30
+    limits = StageLimits(WAIT_S, memory_bytes=400 << 20, disk_bytes=1 << 30)
+    assert fail(host, "feed_grandchildren", tmp_path, limits).code == "out_of_memory"
 
 
 def test_the_peak_memory_of_a_stage_is_told(host: ToolHost, tmp_path: Path) -> None:
@@ -234,7 +238,7 @@ def test_a_paused_stage_stands_still_and_goes_on_where_it_stood(host: ToolHost, 
     beats = tmp_path / "out/beats"
     wait_until(beats.exists)
     stage.observe("paused")
-    time.sleep(0.6)
+    wait_until_all_stand_still(host)
     stood = beats.read_text()
     time.sleep(0.3)
     assert beats.read_text() == stood
@@ -249,17 +253,17 @@ def test_a_paused_group_stands_still_as_a_whole(host: ToolHost, tmp_path: Path) 
     stage = Background(host, "stay_with_family", tmp_path)
     pids = family(tmp_path)
     stage.observe("paused")
-    wait_until(lambda: all(psutil.Process(pid).status() == psutil.STATUS_STOPPED for pid in pids), 5)
+    wait_until(lambda: all(psutil.Process(pid).status() == psutil.STATUS_STOPPED for pid in pids))
     stage.control.observe(None)
     assert isinstance(stage.error(), Interrupted)
     assert not alive(pids)
 
 
 def test_frozen_time_does_not_count_against_the_time_limit(host: ToolHost, tmp_path: Path) -> None:
-    stage = Background(host, "burn", tmp_path, StageLimits(1.5, memory_bytes=4 << 30, disk_bytes=1 << 30))
+    stage = Background(host, "burn", tmp_path, StageLimits(4.0, memory_bytes=4 << 30, disk_bytes=1 << 30))
     wait_until((tmp_path / "out/beats").exists)
     stage.observe("paused")
-    time.sleep(2.0)
+    time.sleep(4.5)
     assert not stage.future.done()
     stage.observe("running")
     error = stage.error()
@@ -268,7 +272,7 @@ def test_frozen_time_does_not_count_against_the_time_limit(host: ToolHost, tmp_p
 
 
 def test_a_stage_paused_for_longer_than_the_hold_time_is_given_up(host: ToolHost, tmp_path: Path) -> None:
-    stage = Background(host, "burn", tmp_path, StageLimits(60, 4 << 30, 1 << 30, hold_s=0.5))
+    stage = Background(host, "burn", tmp_path, StageLimits(2 * WAIT_S, 4 << 30, 1 << 30, hold_s=0.5))
     wait_until((tmp_path / "out/beats").exists)
     stage.observe("paused")
     assert isinstance(stage.error(), Interrupted)
@@ -279,7 +283,7 @@ def test_a_frozen_stage_goes_on_when_the_worker_only_wants_to_drain(host: ToolHo
     beats = tmp_path / "out/beats"
     wait_until(beats.exists)
     stage.observe("paused")
-    time.sleep(0.5)
+    wait_until_all_stand_still(host)
     stage.observe("running")
     stage.control.release()
     stood = beats.read_text()
@@ -291,12 +295,10 @@ def test_a_frozen_stage_goes_on_when_the_worker_only_wants_to_drain(host: ToolHo
 def test_several_stages_run_at_once_and_a_crash_hurts_only_its_own(host: ToolHost, tmp_path: Path) -> None:
     entries = ["touch_memory", "segfault", "touch_memory", "fall_over", "touch_memory", "leave_family_and_crash"]
     with ThreadPoolExecutor(len(entries)) as pool:
-        started = time.monotonic()
         futures = [pool.submit(run, host, entry, tmp_path / str(number)) for number, entry in enumerate(entries)
                    if (tmp_path / str(number)).mkdir() is None]
-        errors = [future.exception(60) for future in futures]
+        errors = [future.exception(WAIT_S) for future in futures]
     assert [error is None for error in errors] == [entry == "touch_memory" for entry in entries]
-    assert time.monotonic() - started < 20
 
 
 # --- the host itself --------------------------------------------------------------------------------------------------
@@ -351,7 +353,7 @@ def test_a_killed_hosts_end_is_not_mistaken_for_that_of_stages_on_the_new_one(ow
     def wait_for_a_success() -> None:
         """The host is up: killed while it starts, it counts as broken."""
         before = codes.count("ok")
-        wait_until(lambda: codes.count("ok") > before, 60)
+        wait_until(lambda: codes.count("ok") > before)
 
     with ThreadPoolExecutor(3) as pool:
         futures = [pool.submit(convert, number) for number in range(3)]
@@ -364,7 +366,7 @@ def test_a_killed_hosts_end_is_not_mistaken_for_that_of_stages_on_the_new_one(ow
         finally:
             stop.set()
         for future in futures:
-            future.result(60)
+            future.result(WAIT_S)
     assert set(codes) <= {"ok", "killed"}
     assert codes.count("killed") <= 3 * 6
     assert "ok" in codes
@@ -394,7 +396,8 @@ def test_an_interpreter_that_is_not_there_is_told_as_broken(tmp_path: Path) -> N
 def test_a_host_that_hangs_instead_of_forking_is_replaced(own_host: ToolHost, tmp_path: Path,
                                                           monkeypatch: pytest.MonkeyPatch) -> None:
     run(own_host, "succeed", tmp_path)
-    monkeypatch.setattr("worker.watch.STARTED_WITHIN_S", 0.5)
     os.kill(own_host.pid, signal.SIGSTOP)
-    assert fail(own_host, "succeed", tmp_path).code == "killed"
+    with monkeypatch.context() as patch:
+        patch.setattr("worker.watch.STARTED_WITHIN_S", 0.5)
+        assert fail(own_host, "succeed", tmp_path).code == "killed"
     assert run(own_host, "succeed", tmp_path).facts["threads"] == 1

@@ -13,6 +13,8 @@ import time
 from shared.rules.bilingual import Bilingual, as_it_is
 from worker import stage_api
 
+LONG_S = 600  # of what hangs: longer than any test waits for its end
+
 
 def count(job, name):
     counter = job["parameters"].get("counter")
@@ -116,7 +118,7 @@ def exit_quietly(job):
 
 def segfault(job):
     os.kill(os.getpid(), signal.SIGSEGV)
-    time.sleep(60)
+    time.sleep(LONG_S)
 
 
 def allocate_too_much(job):
@@ -129,7 +131,8 @@ def fail_in_cpp(job):
 
 def feed_grandchildren(job):
     """Each stays below the limit that a process has; together, and in sessions of their own, they are above it."""
-    program = "b = bytearray(200 << 20); b[::4096] = b'x' * len(b[::4096]); import time; time.sleep(60)"
+    program = "b = bytearray(200 << 20); b[::4096] = b'x' * len(b[::4096]); import time; " \
+              f"time.sleep({LONG_S})"
     children = [subprocess.Popen([sys.executable, "-c", program], start_new_session=True) for _ in range(3)]
     return {"ended": [child.wait() for child in children]}
 
@@ -144,7 +147,7 @@ def touch_memory(job):
 
 def sleep_long(job):
     stage_api.report(1, "asleep")
-    time.sleep(120)
+    time.sleep(LONG_S)
 
 
 def burn(job):
@@ -260,7 +263,7 @@ def write_nonsense_progress(job):
 def _leave_family(job):
     """A child, a child in a session of its own, and a daemon (orphaned, own session); tells their pids."""
     sleeper = [sys.executable, "-c", "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
-                                     "time.sleep(300)"]
+                                     f"time.sleep({LONG_S})"]
     children = [subprocess.Popen(sleeper), subprocess.Popen(sleeper, start_new_session=True)]
     program = f"import subprocess as s; print(s.Popen({sleeper!r}, start_new_session=True, stdout=s.DEVNULL).pid)"
     daemon = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=True)
@@ -279,9 +282,9 @@ def leave_family(job):
 def leave_family_and_crash(job):
     _leave_family(job)
     os.kill(os.getpid(), signal.SIGSEGV)
-    time.sleep(60)
+    time.sleep(LONG_S)
 
 
 def stay_with_family(job):
     _leave_family(job)
-    time.sleep(300)
+    time.sleep(LONG_S)

@@ -53,13 +53,15 @@ PLAN = Plan(TARGET.name, TOY, (
 STAGE_NAMES = [stage.name for stage in PLAN.stages]
 COMPUTED = ["prepare", "compile", "verify"]
 ONCE = dict.fromkeys(COMPUTED, 1)
-LIMITS = StageLimits(time_s=60.0, memory_bytes=4 << 30, disk_bytes=1 << 30)
+WAIT_S = 120.0  # for what must happen; it costs nothing where it does
+LIMITS = StageLimits(time_s=300.0, memory_bytes=4 << 30, disk_bytes=1 << 30)
+TAKEOVER_S = 2.0  # the lease of a worker that is to free a dead one's tasks soon; it has none to lose meanwhile
 # What a stage's process needs so that its lines are measured too.
 COVERAGE = ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG", "COVERAGE_FILE")
 
 
 def open_store(folder: Path) -> SqliteStore:
-    return SqliteStore(str(folder / "tasks.db"), 1.5)
+    return SqliteStore(str(folder / "tasks.db"), 30.0)
 
 
 def make_task(**fields: Any) -> Task:
@@ -77,8 +79,9 @@ def claim(store: Store, task: Task, worker: str = "w1") -> Lease:
 
 
 def make_settings(folder: Path, **changes: Any) -> Settings:
+    """The embedded profile in `folder`. The lease is so long that no worker loses it where the machine is busy."""
     return Settings(**{"store_url": f"sqlite:{folder / 'tasks.db'}", "files_url": f"file:{folder / 'buckets'}",
-                       "work_dir": folder / "work", "cache_dir": folder / "cache", "beat_s": 0.2, "lease_s": 2.0,
+                       "work_dir": folder / "work", "cache_dir": folder / "cache", "beat_s": 0.2, "lease_s": 30.0,
                        "sweep_s": 0.5, "retry_delay_s": 0.1, "toolchain_env": COVERAGE, **changes})
 
 
@@ -201,7 +204,7 @@ class Running:
         self.lease.beat()
 
     def end(self) -> Task | None:
-        self.thread.join(30)
+        self.thread.join(WAIT_S)
         assert not self.thread.is_alive()
         return self.bench.store.get(self.task.id)
 
@@ -232,7 +235,7 @@ def toolhosts() -> Iterator[dict[str, ToolHost]]:
             host.close()
 
 
-def wait_until(what: Callable[[], Any], timeout_s: float = 60.0, longest_pause_s: float = 0.05) -> Any:
+def wait_until(what: Callable[[], Any], timeout_s: float = WAIT_S, longest_pause_s: float = 0.05) -> Any:
     """What `what()` answers as soon as it is true. It is asked ever more seldom, unless it is not true for long.
 
     Raises:
@@ -278,9 +281,14 @@ class WorkerProcess:
     def descendants(self) -> list[int]:
         return [child.pid for child in self.process.children(recursive=True)]
 
-    def terminate(self, timeout_s: float = 20.0) -> int:
+    def terminate(self, timeout_s: float = WAIT_S) -> int:
+        """Its exit code. Where it does not end in time, it is killed, and a `psutil.TimeoutExpired` raised."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout_s)
+        try:
+            return self.process.wait(timeout_s)
+        except psutil.TimeoutExpired:
+            self.kill()
+            raise
 
     def kill(self) -> None:
         self.process.kill()
