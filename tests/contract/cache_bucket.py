@@ -128,7 +128,7 @@ class Bucket:
 def here(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bucket]:
     url = f"file:{tmp_path}/buckets" if request.param == "local" else request.getfixturevalue("minio_url")
     name = "cache" if request.param == "local" else request.getfixturevalue("bucket")
-    files, store = open_files(url, 5.0), open_store(f"sqlite:{tmp_path}/tasks.db", 5.0)
+    files, store = open_files(url, 30.0), open_store(f"sqlite:{tmp_path}/tasks.db", 30.0)
     folder = tmp_path / "machine"
     folder.mkdir()
     yield Bucket(files, store, name, folder)

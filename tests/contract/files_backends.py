@@ -18,7 +18,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def files(url: str) -> Iterator[Files]:
-    opened = open_files(url, 5.0)
+    opened = open_files(url, 30.0)
     yield opened
     opened.close()
 

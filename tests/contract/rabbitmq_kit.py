@@ -13,7 +13,7 @@ from shared.queue.rabbitmq_subscription import RabbitSubscription
 from tests.fixtures.targets import EVERY
 
 ROOT = Path(__file__).parents[2]
-SOON_S = 5.0
+SOON_S = 60.0
 RUN_QUEUE = "mc.run.intel.normal.v1"
 
 Subscribe = Callable[..., RabbitSubscription]
@@ -29,9 +29,21 @@ def receive(subscription: RabbitSubscription, timeout_s: float = SOON_S) -> Deli
     return delivery
 
 
-def idle(subscription: RabbitSubscription) -> None:
-    """Let it find its queues empty and consume."""
-    assert subscription.receive(platforms=EVERY, timeout_s=0.5) is None
+def idle(subscription: RabbitSubscription, platforms: frozenset[str] = EVERY) -> None:
+    """Let it find these targets' queues empty, and consume from them."""
+    deadline, consumes = time.monotonic() + SOON_S, False
+    while not consumes:
+        assert time.monotonic() < deadline, "it does not consume"
+        assert subscription.receive(platforms=platforms, timeout_s=0.5) is None
+        receiver = subscription._receiver
+        consumes = receiver is not None and bool(receiver._run_tags)
+
+
+def wait_until_nobody_consumes(channel: BlockingChannel, queue_name: str) -> None:
+    deadline = time.monotonic() + SOON_S
+    while channel.queue_declare(queue_name, passive=True).method.consumer_count:
+        assert time.monotonic() < deadline, "it still consumes"
+        time.sleep(0.05)
 
 
 def get_soon(channel: BlockingChannel, queue_name: str) -> bytes | None:

@@ -17,7 +17,7 @@ from tests.fixtures.rabbitmq import SharedNode
 
 @pytest.fixture
 def queue(amqp_url: str) -> Iterator[RabbitQueue]:
-    queue = RabbitQueue(amqp_url, timeout_s=3.0)
+    queue = RabbitQueue(amqp_url, timeout_s=30.0)
     yield queue
     queue.close()
 

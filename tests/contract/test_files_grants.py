@@ -34,7 +34,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def files(url: str, bucket: str, tmp_path: Path) -> Iterator[Files]:
     """With the bucket in it."""
-    opened = open_files(url, 5.0)
+    opened = open_files(url, 30.0)
     (tmp_path / "first").write_bytes(b"x")
     opened.upload(tmp_path / "first", f"{bucket}/first")
     yield opened
@@ -147,7 +147,7 @@ def test_parts_come_in_any_order_and_again_and_become_one_object(
 def test_clients_may_reach_the_store_at_another_address_than_the_service(minio_url: str, bucket: str,
                                                                          tmp_path: Path) -> None:
     port = minio_url.rpartition(":")[2]
-    files = open_files(minio_url, 5.0)
+    files = open_files(minio_url, 30.0)
     (tmp_path / "first").write_bytes(b"x")
     files.upload(tmp_path / "first", f"{bucket}/first")
     grant = open_grants(minio_url, 5.0, f"http://localhost:{port}/").whole(f"{bucket}/a.onnx", 3, soon())

@@ -27,7 +27,7 @@ from shared.files import open_files
 def peak():  # KiB; ru_maxrss would begin with what the process had that started this one
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 
-files = open_files(sys.argv[1], 5.0)
+files = open_files(sys.argv[1], 30.0)
 files.ping()
 before = peak()
 files.upload(Path(sys.argv[2]), sys.argv[3])
@@ -43,7 +43,7 @@ def stop(size):
     print("begins", flush=True)
     time.sleep(600)
 
-open_files(sys.argv[1], 5.0).upload(Path(sys.argv[2]), sys.argv[3], watch=stop)
+open_files(sys.argv[1], 30.0).upload(Path(sys.argv[2]), sys.argv[3], watch=stop)
 """
 
 

@@ -22,7 +22,7 @@ MARK, OTHER = "1 task_1700000000_1234567890 3 intel 0123456789abcdef", "1 anothe
 @pytest.fixture(params=["local", "minio"])
 def files(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Files]:
     opened = open_files(f"file:{tmp_path}/buckets" if request.param == "local" else
-                        request.getfixturevalue("minio_url"), 5.0)
+                        request.getfixturevalue("minio_url"), 30.0)
     yield opened
     opened.close()
 

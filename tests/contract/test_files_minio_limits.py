@@ -13,7 +13,7 @@ import urllib3
 
 from shared.errors import Unavailable
 from shared.files.minio import MinioFiles
-from tests.contract.test_files_minio import EVERY, TIMEOUT_S, calls
+from tests.contract.test_files_minio import EVERY, PATIENT_S, calls
 
 
 class OverloadedServer(ThreadingHTTPServer):
@@ -51,7 +51,7 @@ def overloaded() -> Iterator[OverloadedServer]:
 @pytest.mark.parametrize("name", EVERY)
 def test_a_request_is_repeated_by_one_layer_only(overloaded: OverloadedServer, tmp_path: Path, name: str) -> None:
     """Each attempt and each pause counts against one limit: with three attempts in each of two layers it were nine."""
-    files = MinioFiles(f"minio://some-key:some-secret@127.0.0.1:{overloaded.server_port}", TIMEOUT_S)
+    files = MinioFiles(f"minio://some-key:some-secret@127.0.0.1:{overloaded.server_port}", PATIENT_S)
     with pytest.raises(Unavailable):
         calls(files, tmp_path)[name]()
     assert 2 <= len(overloaded.requests) <= 3
@@ -60,7 +60,7 @@ def test_a_request_is_repeated_by_one_layer_only(overloaded: OverloadedServer, t
 def test_reading_a_range_has_one_limit_for_all_its_requests(minio_url: str, bucket: str, tmp_path: Path,
                                                             monkeypatch: pytest.MonkeyPatch) -> None:
     """The read, and the look at the size after a range beyond the end."""
-    files = MinioFiles(minio_url, TIMEOUT_S)
+    files = MinioFiles(minio_url, PATIENT_S)
     (tmp_path / "source").write_bytes(b"0123456789")
     info = files.upload(tmp_path / "source", f"{bucket}/a")
     real = urllib3.PoolManager.urlopen

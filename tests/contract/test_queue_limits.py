@@ -19,7 +19,7 @@ from tests.integration.worker_kit import wait_until
 @pytest.fixture
 def limited(rabbitmq_server: SharedNode, amqp_url: str) -> str:
     """A virtual host whose queues are there before their limit of 3000 bytes."""
-    with closing(RabbitQueue(amqp_url, timeout_s=5.0)) as queue:
+    with closing(RabbitQueue(amqp_url, timeout_s=30.0)) as queue:
         assert announced(queue, "first")
     rabbitmqctl(rabbitmq_server, *limit_arguments(3000, amqp_url.rpartition("/")[2]))
     return amqp_url
@@ -34,19 +34,19 @@ def announced(queue: RabbitQueue, task_id: str) -> bool:
 
 
 def test_a_full_queue_refuses_doorbells_until_there_is_room_again(limited: str) -> None:
-    with closing(RabbitQueue(limited, timeout_s=5.0)) as queue, closing(queue.subscribe("w1", ["intel"])) as worker:
+    with closing(RabbitQueue(limited, timeout_s=30.0)) as queue, closing(queue.subscribe("w1", ["intel"])) as worker:
         told = []
         while len(told) < 200 and announced(queue, f"t{len(told)}"):
             told.append(f"t{len(told)}")
         assert 2 < len(told) < 50
         heard = []
         while len(heard) < len(told) + 1:
-            delivery = worker.receive(platforms=EVERY, timeout_s=30.0)
+            delivery = worker.receive(platforms=EVERY, timeout_s=60.0)
             heard.append(delivery.message.task_id)
             delivery.ack()
         assert sorted(heard) == sorted(["first", *told])
         wait_until(lambda: announced(queue, "last"))
-        assert worker.receive(platforms=EVERY, timeout_s=30.0).message.task_id == "last"
+        assert worker.receive(platforms=EVERY, timeout_s=60.0).message.task_id == "last"
 
 
 def test_the_dead_queue_drops_its_oldest(limited: str) -> None:

@@ -22,7 +22,7 @@ from tests.contract.store_model import make_task
 from tests.fixtures.common import missing
 
 TIMEOUT_S = 0.4  # of each call, where every method is tried
-MARGIN_S = 3.0  # of a machine that computes something else; without a limit the calls would hang
+MARGIN_S = 20.0  # of a machine that computes something else; without a limit the calls would hang
 WORKER = WorkerInfo(id="w", host="h", pid=1, platforms={}, slots=1, started_at=0.0, seen_at=0.0)
 
 EVERY_METHOD: dict[str, Callable[[Store], object]] = {
@@ -81,13 +81,13 @@ def restart(server: Server, tmp_path: Path) -> None:
 
 
 def test_what_mongo_accepted_survives_its_sigkill_and_the_store_reconnects(server: Server, tmp_path: Path):
-    store = open_store(server.url, 1.5)
+    store = open_store(server.url, 15.0)
     tasks = [make_task(idempotency_key=f"key {number}") for number in range(20)]
     for task in tasks:
         store.insert(task)
     claimed = store.update(tasks[0].id, transitions.claim("w1"))
     server.kill()
-    with unavailable_within(2.0):
+    with unavailable_within(15.0 + MARGIN_S):
         store.get(tasks[0].id)
     restart(server, tmp_path)
     assert store.get_many([task.id for task in tasks]) == {task.id: task for task in [claimed, *tasks[1:]]}
@@ -118,9 +118,9 @@ def test_every_method_tells_in_time_that_mongo_hangs_and_works_when_it_goes_on(s
     store.close()
 
 
-def test_a_mongo_that_was_never_there_is_unavailable_within_two_seconds():
-    store = open_store("mongodb://127.0.0.1:1/tasks", 1.5)
-    with unavailable_within(2.0):
+def test_a_mongo_that_was_never_there_is_unavailable_in_time():
+    store = open_store("mongodb://127.0.0.1:1/tasks", TIMEOUT_S)
+    with unavailable_within(TIMEOUT_S + MARGIN_S):
         store.ping()
     store.close()
 
@@ -146,7 +146,7 @@ def test_every_write_tells_in_time_that_another_program_locks_the_file_and_reads
 
 def test_a_write_that_finds_the_file_locked_for_a_moment_waits(tmp_path: Path):
     path = tmp_path / "tasks.db"
-    store = open_store(f"sqlite:{path}", 5.0)
+    store = open_store(f"sqlite:{path}", 30.0)
     store.ping()
     other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
@@ -163,15 +163,15 @@ def test_a_write_that_finds_the_file_locked_for_a_moment_waits(tmp_path: Path):
 @pytest.mark.parametrize("spoil", [lambda path: path.mkdir(), lambda path: path.write_bytes(b"no database" * 1000)])
 def test_a_path_that_is_no_database_is_unavailable(tmp_path: Path, spoil: Callable[[Path], object]):
     spoil(tmp_path / "tasks.db")
-    store = open_store(f"sqlite:{tmp_path / 'tasks.db'}", 1.5)
-    with unavailable_within(2.0):
+    store = open_store(f"sqlite:{tmp_path / 'tasks.db'}", TIMEOUT_S)
+    with unavailable_within(TIMEOUT_S + MARGIN_S):
         store.ping()
     store.close()
 
 
 def test_a_folder_that_cannot_be_made_is_unavailable(tmp_path: Path):
     (tmp_path / "file").touch()
-    store = open_store(f"sqlite:{tmp_path / 'file' / 'tasks.db'}", 1.5)
-    with unavailable_within(2.0):
+    store = open_store(f"sqlite:{tmp_path / 'file' / 'tasks.db'}", TIMEOUT_S)
+    with unavailable_within(TIMEOUT_S + MARGIN_S):
         store.ping()
     store.close()

@@ -19,7 +19,7 @@ from shared.queue.rabbitmq_uploads import RabbitUploads
 from shared.queue.topology import UPLOADS_EXCHANGE, UPLOADS_QUEUE, declare, uploads_declarations
 from tests.fixtures.rabbitmq import PrivateBroker
 
-SOON_S = 30.0
+SOON_S = 120.0
 
 
 class Taken:
