@@ -23,9 +23,9 @@ class Proxies:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(5.0)
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(60.0)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5.0)
+        self._thread.join(60.0)
         self._loop.close()
 
     async def _end(self) -> None:
@@ -37,7 +37,7 @@ class Proxies:
     def open(self, port: int) -> Proxy:
         """A proxy before 127.0.0.1:port."""
         proxy = Proxy(self._loop, port)
-        asyncio.run_coroutine_threadsafe(proxy._listen(), self._loop).result(5.0)
+        asyncio.run_coroutine_threadsafe(proxy._listen(), self._loop).result(60.0)
         return proxy
 
 

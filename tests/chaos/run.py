@@ -20,10 +20,10 @@ from tests.chaos.servers import Servers
 from tests.chaos.service import GATEWAY, Service
 from tests.chaos.stages import as_onnx
 
-START_S = 60.0
-REST_S = 45.0  # an owner that could not reach the store tries again every 5 s or so
-CLEAN_S = 5.0
-TIMEOUT_S = 10.0
+START_S = 180.0
+REST_S = 180.0  # an owner that could not reach the store tries again every 5 s or so
+CLEAN_S = 30.0
+TIMEOUT_S = 30.0
 SETTLING = -1  # the number of the client that resumes what is paused in the end
 
 

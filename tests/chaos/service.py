@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,8 @@ from tests.fixtures.services import processes_that_mention
 from worker.toolchains import ROOT
 
 GATEWAY = WORKERS  # its number among the victims
-STOP_S = 20.0
+STOP_S = 60.0
+DIE_S = 10.0  # what a killed worker leaves ends by itself, soon
 DISK_BYTES = 64 << 20  # of each worker, for its work and its cache
 # Everything is short, so that a run is; a lease is five beats, as in production it is fifteen.
 SETTINGS = {"LEASE_S": "1.0", "BEAT_S": "0.2", "SWEEP_S": "0.5", "RETRY_DELAY_S": "0.1", "HOLD_S": "0.5",
@@ -172,7 +174,10 @@ class Service:
         for way in self.ways:
             for proxy in way.values():
                 proxy.close()
-        left = [*self.exits, *self.directories("*"), *processes_that_mention(str(self.folder))]
+        deadline = time.monotonic() + DIE_S
+        while (living := processes_that_mention(str(self.folder))) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        left = [*self.exits, *self.directories("*"), *living]
         for disk in self.disks:
             unmount(disk)
         return left

@@ -36,7 +36,7 @@ def test_the_demo_converts_a_real_model_and_leaves_no_process(tmp_path: Path, en
     assert float(re.search(r"cosine (\d\.\d+)", demo.stdout)[1]) > 0.999
     artefact = re.search(r"artefact +(\S+\.xml)$", demo.stdout, re.MULTILINE)[1]
     assert openvino.Core().read_model(artefact).input(0).shape == openvino.Shape([1, 3, 480, 480])
-    Service.wait(lambda: not processes_that_mention(str(data_dir)), 60)
+    Service.wait(lambda: not processes_that_mention(str(data_dir)))
 
 
 @pytest.fixture
@@ -45,12 +45,12 @@ def served(tmp_path: Path, environment: dict[str, str]) -> Iterator[Served]:
     process = subprocess.Popen([sys.executable, "-m", "infra.serve", "--port", str(port), "--data", data_dir,
                                 "--workers", "2"], env=environment, stdout=subprocess.DEVNULL,
                                stderr=subprocess.DEVNULL)
-    client = Client(f"http://127.0.0.1:{port}")
+    client = Client(f"http://127.0.0.1:{port}", timeout_s=60.0)
     client.wait_until_healthy(120)
     Service.wait(lambda: len(known_workers(client)) == 2, 120)
     yield process, client, data_dir
     process.terminate()  # killed, it would leave its children behind
-    process.wait(30)
+    process.wait(120)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -58,7 +58,7 @@ def test_serve_ends_whole_and_soon(served: Served, number: signal.Signals) -> No
     process, _, data_dir = served
     process.send_signal(number)
     process.wait(90)  # it waits for nothing: 2 s on a quiet machine
-    Service.wait(lambda: not processes_that_mention(str(data_dir)), 30)
+    Service.wait(lambda: not processes_that_mention(str(data_dir)))
 
 
 def test_serve_replaces_a_worker_that_was_killed(served: Served) -> None:
@@ -75,16 +75,16 @@ def test_up_starts_the_real_servers_and_down_ends_them_and_keeps_the_data(
     def run(action: str) -> str:
         return subprocess.run([sys.executable, "-m", "infra.up", action, "--data", data_dir, "--port", str(port)],
                               env=environment, stdout=subprocess.PIPE, text=True, timeout=280, check=True).stdout
-    client = Client(f"http://127.0.0.1:{port}")
+    client = Client(f"http://127.0.0.1:{port}", timeout_s=60.0)
     try:
         said = run("up")
         assert (data_dir / "worker-0.log").exists()
         assert "mongo" in said and "rabbitmq" in said and "minio" in said
         task_id = client.create_task(task_type="onnx_to_openvino", platform="intel", input_path="models/none.onnx")
-        Service.wait(lambda: client.query_task(task_id)["status"] == "failed", 60)
+        Service.wait(lambda: client.query_task(task_id)["status"] == "failed")
         assert client.query_task(task_id)["error"]["code"] == "input_not_found"
         run("down")
-        Service.wait(lambda: not processes_that_mention(str(data_dir)), 60)
+        Service.wait(lambda: not processes_that_mention(str(data_dir)))
         run("up")
         assert client.query_task(task_id)["error"]["code"] == "input_not_found"
     finally:
@@ -101,15 +101,15 @@ def test_up_takes_the_servers_that_the_environment_names_and_down_leaves_them_al
 
     def run(action: str) -> None:
         subprocess.run([sys.executable, "-m", "infra.up", action, "--data", data_dir, "--port", str(port)],
-                       env=environment, stdout=subprocess.DEVNULL, timeout=120, check=True)
+                       env=environment, stdout=subprocess.DEVNULL, timeout=280, check=True)
     try:
         run("up")
-        client = Client(f"http://127.0.0.1:{port}")
+        client = Client(f"http://127.0.0.1:{port}", timeout_s=60.0)
         task_id = client.create_task(task_type="onnx_to_openvino", platform="intel", input_path="models/none.onnx")
-        Service.wait(lambda: client.query_task(task_id)["status"] == "failed", 60)
+        Service.wait(lambda: client.query_task(task_id)["status"] == "failed")
     finally:
         run("down")
-    Service.wait(lambda: not processes_that_mention(str(data_dir)), 60)
+    Service.wait(lambda: not processes_that_mention(str(data_dir)))
     assert not [name for name in ("mongo", "rabbitmq", "minio") if (data_dir / name).exists()]
     task = open_store(mongo_url, 5.0).get(task_id)
     assert task is not None and task.error is not None and task.error.code == "input_not_found"

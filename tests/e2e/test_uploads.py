@@ -86,6 +86,6 @@ def test_wrong_rules_stop_the_service_at_its_start(tmp_path: Path, command: list
     environment = dict(os.environ) | {"MODEL_CONVERT_TRIGGERS": str(tmp_path / "rules.toml"),
                                       "MODEL_CONVERT_WORK_DIR": str(tmp_path / "work")}
     ended = subprocess.run([sys.executable, "-m", *command], env=environment, capture_output=True, text=True,
-                           check=False, timeout=60)
+                           check=False, timeout=120)
     assert ended.returncode == 1
     assert f"{tmp_path}/rules.toml:4: rule.0.target intell is no target" in ended.stdout + ended.stderr

@@ -65,14 +65,14 @@ def test_make_up_converts_what_is_uploaded_and_tells_where_the_result_is(
     def run(action: str) -> None:
         subprocess.run([sys.executable, "-m", "infra.up", action, "--data", data_dir, "--port", str(port),
                         "--events", way], env=environment, stdout=subprocess.DEVNULL, timeout=240, check=True)
-    client = Client(f"http://127.0.0.1:{port}")
+    client = Client(f"http://127.0.0.1:{port}", timeout_s=60.0)
     try:
         run("up")
         settings = dict(line.split("=", 1) for line in (data_dir / "service.env").read_text().splitlines())
         (files_url,) = shlex.split(settings["MODEL_CONVERT_FILES_URL"])
         put(files_url, "intel/ocr/分类 1+1.onnx", models[CLASSIFIER],
             parameters=json.dumps({"input_shape": [1, 3, 48, 192]}))
-        (task,) = Service.wait(lambda: tasks_of(client), 60)
+        (task,) = Service.wait(lambda: tasks_of(client))
         Service.wait(lambda: client.query_task(task["id"])["status"] in FINAL, 180)
         task = client.query_task(task["id"])
         assert task["status"] == "completed", task["error"]
@@ -89,7 +89,7 @@ def test_make_up_converts_what_is_uploaded_and_tells_where_the_result_is(
         assert anybody.stdout == "401"
     finally:
         run("down")
-    Service.wait(lambda: not processes_that_mention(str(data_dir)), 60)
+    Service.wait(lambda: not processes_that_mention(str(data_dir)))
 
 
 # --- each way by itself -----------------------------------------------------------------------------------------------
@@ -111,7 +111,7 @@ class Told:
             "MODEL_CONVERT_STORE_URL": store_url, "MODEL_CONVERT_QUEUE_URL": queue_url,
             "MODEL_CONVERT_FILES_URL": self.files_url, "MODEL_CONVERT_EVENTS_TOKEN": TOKEN,
             "MODEL_CONVERT_PREFLIGHT_S": "5"})
-        self.service.wait(self.service.ready, 60)
+        self.service.wait(self.service.ready)
         self._environment: dict[str, str] = {}
         if "webhook" in ways:
             self._environment |= webhook_environment(
@@ -133,11 +133,11 @@ class Told:
 
     def stop_gateway(self) -> None:
         self.service._gateway.send_signal(signal.SIGTERM)
-        self.service._gateway.wait(30)
+        self.service._gateway.wait(120)
 
     def start_gateway(self) -> None:
         self.service._gateway = self.service._spawn("gateway-2", "infra.gateway", "--port", str(self.service.port))
-        self.service.wait(self.service.ready, 60)
+        self.service.wait(self.service.ready)
 
     def kept_events(self) -> list[Path]:
         """What MinIO's directory holds for the webhook."""
@@ -153,7 +153,7 @@ class Told:
 
         def inputs() -> list[str]:
             return sorted(task["input_path"] for task in tasks_of(self.service.client))
-        self.service.wait(lambda: len(inputs()) >= len(wanted), 60)
+        self.service.wait(lambda: len(inputs()) >= len(wanted))
         assert inputs() == wanted
 
     def stop(self) -> None:
@@ -185,9 +185,9 @@ def test_uploads_of_any_name_have_one_task_each(told: Callable[..., Told], amqp_
     both.put("intel/last.onnx")
     both.wait_for(*keys, "intel/last.onnx")
     if "amqp" in ways:
-        both.service.wait(lambda: waiting(amqp_url) == 0, 30)
+        both.service.wait(lambda: waiting(amqp_url) == 0)
     if "webhook" in ways:
-        both.service.wait(lambda: not both.kept_events(), 30)
+        both.service.wait(lambda: not both.kept_events())
     both.wait_for(*keys, "intel/last.onnx")
 
 
@@ -204,14 +204,14 @@ def test_events_wait_for_a_gateway_that_is_down_through_a_kill_of_minio_too(told
     webhook = told(amqp_url, "webhook")
     webhook.stop_gateway()
     webhook.put("intel/1.onnx", "intel/2.onnx")
-    webhook.service.wait(lambda: len(webhook.kept_events()) == 2, 30)  # until then a kill loses them
+    webhook.service.wait(lambda: len(webhook.kept_events()) == 2)  # until then a kill loses them
     webhook.restart_minio()
 
     def told_again() -> bool:
         """MinIO answers some time before it knows whom to tell."""
         webhook.put("intel/3.onnx")
         return len(webhook.kept_events()) > 2
-    webhook.service.wait(told_again, 30)
+    webhook.service.wait(told_again)
     webhook.start_gateway()
     webhook.wait_for("intel/1.onnx", "intel/2.onnx", "intel/3.onnx")
 
@@ -219,11 +219,11 @@ def test_events_wait_for_a_gateway_that_is_down_through_a_kill_of_minio_too(told
 def test_events_wait_in_the_broker_for_an_intake_that_is_down(told: Callable[..., Told], amqp_url: str) -> None:
     amqp = told(amqp_url, "amqp")
     amqp.put("intel/1.onnx", "intel/2.onnx")
-    amqp.service.wait(lambda: waiting(amqp_url) == 2, 30)
+    amqp.service.wait(lambda: waiting(amqp_url) == 2)
     intake = amqp.intake()
     amqp.wait_for("intel/1.onnx", "intel/2.onnx")
     intake.send_signal(signal.SIGTERM)
-    assert intake.wait(30) == 0
+    assert intake.wait(120) == 0
     amqp.put("intel/3.onnx")
     amqp.intake()
     amqp.wait_for("intel/1.onnx", "intel/2.onnx", "intel/3.onnx")
@@ -245,5 +245,5 @@ def test_uploads_start_conversions_again_after_the_broker_was_down(told: Callabl
     def told_by_the_broker() -> bool:
         both.put("intel/3.onnx")
         return f"{BUILT_IN}/intel/3.onnx" in log.read_text()
-    both.service.wait(told_by_the_broker, 60)
+    both.service.wait(told_by_the_broker)
     both.wait_for("intel/1.onnx", "intel/2.onnx", "intel/3.onnx")

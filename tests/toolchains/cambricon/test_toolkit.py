@@ -80,6 +80,7 @@ def test_an_mlu_is_part_of_the_versions_since_results_depend_on_it(
 
 def test_one_that_is_named_and_cannot_import_magicmind_is_an_error_in_the_workers_log(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     monkeypatch.setenv(toolkit.PYTHON, str(make_interpreter(tmp_path / "plain", with_magicmind=False)))
     assert toolkit.locate() is None
     assert "No module named 'magicmind'" in caplog.text
@@ -95,6 +96,7 @@ def test_one_that_is_named_and_cannot_import_magicmind_is_an_error_in_the_worker
 def test_an_interpreter_that_will_not_do_is_told_with_its_reason(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, told: str,
         complaint: str) -> None:
+    caplog.set_level("INFO")
     monkeypatch.setattr(toolkit, "TIMEOUT_S", 0.3 if "sleep" in told else 30.0)
     monkeypatch.setenv(toolkit.PYTHON, str(script(tmp_path / "python", told.replace("sleep", "exec sleep"))))
     assert toolkit.locate() is None

@@ -62,13 +62,13 @@ def test_without_a_toolkit_the_target_says_so_and_its_tasks_wait_for_a_worker_th
     assert task["status"] == "pending" and task["stages"] == [] and task["error"] is None
     start_worker(service, toolkit)
     assert target(service)["tools"]["cann"] == [VERSION]
-    assert service.finish([task_id], 60)[0]["status"] == "completed"
+    assert service.finish([task_id])[0]["status"] == "completed"
 
 
 def test_a_model_becomes_an_om_with_its_report_and_manifest(service: Service, toolkit: Path, tmp_path: Path) -> None:
     service.files().upload(_file(tmp_path / "aipp.cfg", b"aipp_op { aipp_mode: static }"), "configs/my aipp.cfg")
     task = service.finish([create(service, extra_params={"insert_op_conf": "configs/my aipp.cfg",
-                                                         "output_type": "FP32"})], 60)[0]
+                                                         "output_type": "FP32"})])[0]
     assert task["status"] == "completed", task["error"]
     assert [stage["name"] for stage in task["stages"]] == ["fetch", "inspect", "optimize", "files", "precheck",
                                                             "compile", "describe", "publish"]
@@ -85,11 +85,11 @@ def test_a_model_becomes_an_om_with_its_report_and_manifest(service: Service, to
     assert compiled in json.loads(manifest)["stages"][5]["commands"] and str(tmp_path) not in manifest
 
     again = service.finish([create(service, extra_params={"insert_op_conf": "configs/my aipp.cfg",
-                                                          "output_type": "FP32"})], 60)[0]
+                                                          "output_type": "FP32"})])[0]
     assert {stage["name"]: stage["cached"] for stage in again["stages"]}["compile"] is True
     service.files().upload(_file(tmp_path / "aipp.cfg", b"aipp_op { aipp_mode: dynamic }"), "configs/my aipp.cfg")
     changed = service.finish([create(service, extra_params={"insert_op_conf": "configs/my aipp.cfg",
-                                                            "output_type": "FP32"})], 60)[0]
+                                                            "output_type": "FP32"})])[0]
     cached = {stage["name"]: stage["cached"] for stage in changed["stages"]}
     assert cached["optimize"] is True and cached["files"] is False and cached["compile"] is False
 
@@ -111,7 +111,7 @@ def test_a_failure_of_atc_is_the_tasks_and_a_retry_starts_where_it_failed(
         stage: str) -> None:
     tell(toolkit, mode, **behaviour)
     task_id = create(service)
-    task = service.finish([task_id], 60)[0]
+    task = service.finish([task_id])[0]
     assert task["status"] == "failed" and task["result"] is None
     assert (task["error"]["code"], task["error"]["vendor_code"], task["error"]["stage"]) == (code, vendor_code, stage)
     assert task["error"]["message"] and task["error"]["hint"] and "ATC start working now" in task["error"]["log_tail"]
@@ -140,14 +140,14 @@ def test_a_pause_stills_the_compilers_and_a_cancel_leaves_none(service: Service,
 
     service.wait(lambda: cpu_s() > 0.2)
     service.client.call("POST", "/tasks/pause", {"task_id": task_id})
-    service.wait(lambda: all(process.status() == psutil.STATUS_STOPPED for process in found), 5)
+    service.wait(lambda: all(process.status() == psutil.STATUS_STOPPED for process in found))
     frozen = cpu_s()
     time.sleep(0.5)
     assert cpu_s() == frozen
     service.client.call("POST", "/tasks/resume", {"task_id": task_id})
-    service.wait(lambda: cpu_s() > frozen, 5)
+    service.wait(lambda: cpu_s() > frozen)
     service.client.call("POST", "/tasks/cancel", {"task_id": task_id})
-    service.wait(lambda: not any(process.is_running() for process in found), 5)
+    service.wait(lambda: not any(process.is_running() for process in found))
     assert service.client.query_task(task_id)["error"]["code"] == "cancelled"
 
 

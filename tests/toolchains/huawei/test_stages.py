@@ -314,7 +314,7 @@ def test_a_pause_stops_what_atc_started_and_a_cancel_kills_it(
     time.sleep(0.5)
     assert cpu_s() == frozen
     stages.control._wanted = Wanted.STOP
-    thread.join(20)
+    thread.join(120)
     assert [type(error) for error in ended] == [Interrupted]
     wait_until(lambda: not alive([process.pid for process in tree]))
 

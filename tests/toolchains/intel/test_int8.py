@@ -258,7 +258,7 @@ def by_hand(host: ToolHost, folder: Path, commands: list[str]) -> None:
     """Run a stage's commands in the toolchain's interpreter, as a user with its report would."""
     script = "\n".join(["import numpy, openvino, nncf", *commands])
     done = subprocess.run([host._command[0], "-c", script], cwd=folder, check=False, capture_output=True, text=True,
-                          timeout=120, env={**clean_environment(()), "HOME": str(folder)})
+                          timeout=240, env={**clean_environment(()), "HOME": str(folder)})
     assert done.returncode == 0, done.stderr
 
 
@@ -299,7 +299,7 @@ def test_the_toolchain_calls_nobody_writes_nothing_home_and_starts_no_thread_bef
     home, model = tmp_path / "home", tmp_path / "model.onnx"
     home.mkdir()
     onnx.save(models.convolution(), model)
-    done = subprocess.run([host._command[0], "-I", "-c", WATCHED, ROOT, model, tmp_path / "out.xml"], timeout=60,
+    done = subprocess.run([host._command[0], "-I", "-c", WATCHED, ROOT, model, tmp_path / "out.xml"], timeout=240,
                           env={**clean_environment(()), "HOME": str(home)}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stderr.splitlines()[-1]) == [1, []]

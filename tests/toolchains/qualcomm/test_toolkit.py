@@ -61,7 +61,7 @@ def run(script: str, folder: Path, *arguments: object) -> subprocess.CompletedPr
     home = folder / "home"
     home.mkdir()
     return subprocess.run([installed("qualcomm").interpreter, "-I", "-c", script, ROOT, *map(str, arguments)],
-                          cwd=folder, timeout=120, env={"HOME": str(home)}, capture_output=True, text=True, check=False)
+                          cwd=folder, timeout=240, env={"HOME": str(home)}, capture_output=True, text=True, check=False)
 
 
 def test_what_is_loaded_before_the_fork_starts_no_thread_calls_nobody_and_writes_nothing(tmp_path: Path) -> None:

@@ -344,7 +344,7 @@ def test_the_noted_commands_make_an_artefact_that_computes_the_same(make: Make, 
     raw = [name for _, name in samples]
     for name in raw:
         shutil.copyfile(conversion.dir("calibration") / name, work / name)
-    done = subprocess.run([host._command[0], "-c", REPEAT, *raw], cwd=work, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([host._command[0], "-c", REPEAT, *raw], cwd=work, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-2000:]
     gate = Gate(conversion.facts["reference"]["outputs"])
     with np.load(conversion.dir("reference") / "outputs.npz") as arrays:

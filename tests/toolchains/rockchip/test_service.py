@@ -42,7 +42,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     service = Service(tmp_path_factory.mktemp("service"), {
         "MODEL_CONVERT_PLATFORMS": "rockchip", "MODEL_CONVERT_PREFLIGHT": "false"})  # the stages' own refusals
     try:
-        service.wait(service.ready, 30)
+        service.wait(service.ready)
         service.start_worker()
         service.wait_for_workers()
         yield service
