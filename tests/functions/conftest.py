@@ -26,6 +26,8 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             patch.delenv(name)
         patch.setenv("MODEL_CONVERT_STORE_URL", f"sqlite:{folder / 'tasks.db'}")
         patch.setenv("MODEL_CONVERT_FILES_URL", f"file:{folder / 'buckets'}")
+        patch.setenv("MODEL_CONVERT_DEPENDENCY_TIMEOUT_S", "15")  # what happens after a timeout has tests of its own
+        patch.setenv("MODEL_CONVERT_REQUEST_S", "60")
         patch.setenv("MODEL_CONVERT_PREFLIGHT_S", "60")  # else create accepts what it could not look at in time
         close_all()
         yield folder

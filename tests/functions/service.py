@@ -15,7 +15,7 @@ import requests
 from infra.gateway import FUNCTIONS_DIR
 from infra.servers.base import Server, free_port, spawn, wait_until
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True)

@@ -116,6 +116,7 @@ def test_an_error_of_our_own_is_logged_and_told_without_detail(
     def fail(*_: object) -> None:
         raise error
 
+    caplog.set_level("INFO")
     monkeypatch.setattr(type(store), "get", fail)
     answer = alone("query_task", "POST", "/tasks/query", json={"task_id": "task_1"})
     answer.assert_error(500)
@@ -126,7 +127,7 @@ def test_an_error_of_our_own_is_logged_and_told_without_detail(
 def _exchange(url: str, request: bytes) -> bytes:
     """What the server answers to these bytes until it closes."""
     address = urlsplit(url)
-    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+    with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
         connection.sendall(request)
         return b"".join(iter(lambda: connection.recv(65536), b""))
 
@@ -171,7 +172,7 @@ def test_a_clients_wish_for_another_protocol_is_not_heard(gateway: Server, wish:
     request = (b"POST /tasks/list HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nupgrade: " + wish
                + b"\r\nContent-Type: application/json\r\nContent-Length: 11\r\n\r\n{\"page\": 1}")
     address = urlsplit(gateway.url)
-    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+    with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for _ in range(2):
             connection.sendall(request[:-5] if parts == 2 else request)

@@ -27,7 +27,7 @@ print(json.dumps(sorted(set(sys.modules) - framework)))
 def modules_after_a_request(name: str) -> set[str]:
     source = FUNCTIONS_DIR / name / "main.py"
     printed = subprocess.run([sys.executable, "-c", MODULES, name, source], check=True,
-                             capture_output=True, text=True, timeout=60).stdout
+                             capture_output=True, text=True, timeout=240).stdout
     return set(json.loads(printed.splitlines()[-1]))
 
 

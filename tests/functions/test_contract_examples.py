@@ -75,7 +75,7 @@ curl -X POST "http://localhost:8000/tasks/batch-delete" \
 
 def run(command: list[str], script: str, gateway: Server) -> str:
     script = script.replace("http://localhost:8000", gateway.url)
-    return subprocess.run(command, input=script, capture_output=True, text=True, check=True, timeout=60).stdout
+    return subprocess.run(command, input=script, capture_output=True, text=True, check=True, timeout=240).stdout
 
 
 def add_tasks(add: Callable[..., Task]) -> None:

@@ -15,7 +15,8 @@ from shared.documents import Status, Task, TaskResult, new_task_id
 from shared.store import Store
 from tests.functions.service import Answer, Caller
 
-LIMIT_S = 2.0
+TIMEOUT_S = 2.5
+LIMIT_S = 2 * TIMEOUT_S  # nobody waits for two in turn
 URLS = {"store": "mongodb://127.0.0.1:{port}/mc", "queue": "amqp://guest:guest@127.0.0.1:{port}/",
         "files": "minio://key:secretsecret@127.0.0.1:{port}"}
 CREATE = {"task_type": "onnx_to_openvino", "platform": "intel", "input_path": "models/detector.onnx"}
@@ -36,6 +37,7 @@ def break_dependency(request: pytest.FixtureRequest, data_dir: Path,
 
         def break_it(name: str) -> None:
             monkeypatch.setenv(f"MODEL_CONVERT_{name.upper()}_URL", URLS[name].format(port=port))
+            monkeypatch.setenv("MODEL_CONVERT_DEPENDENCY_TIMEOUT_S", str(TIMEOUT_S))
             close_all()
 
         yield break_it

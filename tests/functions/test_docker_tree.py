@@ -39,7 +39,7 @@ def base_url(tmp_path: Path) -> Iterator[str]:
                           env=environment) as gateway:
         try:
             url = f"http://127.0.0.1:{port}"
-            Service.wait(lambda: gateway.poll() is not None or answers(url), 60)
+            Service.wait(lambda: gateway.poll() is not None or answers(url))
             yield url
         finally:
             gateway.terminate()
@@ -53,7 +53,7 @@ def answers(url: str) -> bool:
 
 
 def get(url: str, path: str) -> urllib3.BaseHTTPResponse:
-    return urllib3.request("GET", url + path, retries=False, timeout=30)
+    return urllib3.request("GET", url + path, retries=False, timeout=60)
 
 
 def test_the_documents_are_there_without_an_installed_distribution(base_url: str) -> None:

@@ -49,7 +49,7 @@ def test_the_page_shows_every_operation_and_asks_no_other_host(gateway: Server, 
 
 def test_the_pages_forbid_the_browser_to_ask_other_hosts(gateway: Server) -> None:
     for page in ("docs", "redoc"):
-        answer = requests.get(f"{gateway.url}/{page}", timeout=10)
+        answer = requests.get(f"{gateway.url}/{page}", timeout=60)
         assert answer.status_code == 200 and answer.headers["Content-Type"] == "text/html; charset=utf-8"
         assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
         assert "://" not in answer.text
@@ -58,4 +58,4 @@ def test_the_pages_forbid_the_browser_to_ask_other_hosts(gateway: Server) -> Non
 def test_no_asset_leads_out_of_its_folder(gateway: Server) -> None:
     for path in ("/docs/assets/../__init__.py", "/docs/assets/%2e%2e/__init__.py", "/docs/assets//etc/passwd",
                  "/docs/assets/nothing.js"):
-        assert requests.get(gateway.url + path, timeout=10).status_code == 404
+        assert requests.get(gateway.url + path, timeout=60).status_code == 404

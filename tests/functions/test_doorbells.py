@@ -28,7 +28,7 @@ def worker(data_dir: object, amqp_url: str, monkeypatch: pytest.MonkeyPatch) -> 
     close_all()
 
 
-def hear(worker: Subscription, timeout_s: float = 10.0) -> RunTask | ControlTask | None:
+def hear(worker: Subscription, timeout_s: float = 60.0) -> RunTask | ControlTask | None:
     delivery: Delivery | None = worker.receive(platforms=frozenset({"intel"}), timeout_s=timeout_s)
     if delivery is None:
         return None
@@ -38,7 +38,7 @@ def hear(worker: Subscription, timeout_s: float = 10.0) -> RunTask | ControlTask
 
 def wait_announced(task_id: str, epoch: int) -> None:
     """It is noted beside the request, soon after it."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while get_store().get(task_id).announced != epoch:
         assert time.monotonic() < deadline
         time.sleep(0.02)

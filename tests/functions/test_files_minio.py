@@ -51,11 +51,11 @@ def test_a_client_is_sent_to_the_store_and_gets_the_file_under_its_name(
     assert (answer.status, answer.body, answer.headers["Cache-Control"]) == (302, b"", "no-store")
     head = call("get_task_file", "HEAD", path)
     assert (head.status, head.headers["Content-Length"]) == (200, str(len(CONTENTS["det.bin"])))
-    found = requests.get(answer.headers["Location"], timeout=30)
+    found = requests.get(answer.headers["Location"], timeout=60)
     assert (found.status_code, found.content) == (200, CONTENTS["det.bin"])
     for name in ("Content-Disposition", "Content-Type", "Cache-Control", "ETag"):
         assert found.headers[name] == head.headers[name]
-    part = requests.get(answer.headers["Location"], headers={"Range": "bytes=5-9"}, timeout=30)
+    part = requests.get(answer.headers["Location"], headers={"Range": "bytes=5-9"}, timeout=60)
     assert (part.status_code, part.content) == (206, CONTENTS["det.bin"][5:10])
     assert call("get_task_file", "GET", path, headers={"If-None-Match": head.headers["ETag"]}).status == 304
 
@@ -63,8 +63,8 @@ def test_a_client_is_sent_to_the_store_and_gets_the_file_under_its_name(
 def test_the_way_leads_nowhere_else(call: Caller, there: Files, tmp_path: Path) -> None:
     task = finish(there, tmp_path)
     url = call("get_task_file", "GET", f"/tasks/{task.id}/files/det.bin").headers["Location"]
-    assert requests.get(url.replace("det.bin", "det.xml"), timeout=30).status_code == 403
-    assert requests.delete(url, timeout=30).status_code == 403
+    assert requests.get(url.replace("det.bin", "det.xml"), timeout=60).status_code == 403
+    assert requests.delete(url, timeout=60).status_code == 403
     assert "X-Amz-Expires=300" in url
 
 
@@ -76,7 +76,7 @@ def test_clients_reach_the_store_at_its_public_address(
     close_all()
     url = call("get_task_file", "GET", f"/tasks/{task.id}/files/det.bin").headers["Location"]
     assert url.startswith(f"http://localhost:{own.port}/results/") and own.hostname != "localhost"
-    assert requests.get(url, timeout=30).content == CONTENTS["det.bin"]
+    assert requests.get(url, timeout=60).content == CONTENTS["det.bin"]
 
 
 def test_the_list_and_the_zip_are_the_services_own(call: Caller, there: Files, tmp_path: Path) -> None:

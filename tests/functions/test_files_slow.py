@@ -53,12 +53,12 @@ def memory(server: Server) -> int:
 def test_slow_readers_of_a_large_file_hold_neither_threads_nor_memory(
         serve: Callable[..., Server], large: Task, path: str) -> None:
     server = serve(client_s="600")  # of one process with two threads
-    requests.get(f"{server.url}/tasks/{large.id}/files", timeout=30)
+    requests.get(f"{server.url}/tasks/{large.id}/files", timeout=60)
     before = memory(server)
     with ExitStack() as stack:
         slow = [begin(stack, server.url, f"/tasks/{large.id}{path}") for _ in range(SLOW)]
         for _ in range(10):
-            assert requests.get(f"{server.url}/tasks/{large.id}/files/det.xml", timeout=30).content == CONTENTS[
+            assert requests.get(f"{server.url}/tasks/{large.id}/files/det.xml", timeout=60).content == CONTENTS[
                 "det.xml"]
         assert memory(server) - before < SLOW * (2 << 20)
         time.sleep(3)  # the server has looked at them, some times
@@ -102,7 +102,7 @@ def test_more_downloads_than_there_is_memory_for_are_refused_and_the_others_go_o
             answers.append(connection.recv(12))
         assert set(answers[:-1]) == {b"HTTP/1.1 200"} and answers[-1] == b"HTTP/1.1 503"
         assert len(answers) > 200
-        assert requests.get(f"{server.url}/health", timeout=30).status_code == 200
+        assert requests.get(f"{server.url}/health", timeout=60).status_code == 200
 
 
 def test_a_file_that_is_replaced_under_a_slow_reader_breaks_off(

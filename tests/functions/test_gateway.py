@@ -67,38 +67,50 @@ def test_sigterm_finishes_what_is_under_way_and_leaves_no_process(data_dir: Path
     wait_until(lambda: len(first.children()) == 2, server.process, "both processes", tmp_path / "gateway.log")
     family = [first, *first.children(recursive=True)]
     codes: list[int] = []
+    port, told = int(server.url.rpartition(":")[2]), threading.Event()
+
+    def is_under_way() -> bool:
+        """The connection is a process's, and not only in the kernel's queue."""
+        return any(line.laddr.port == port and line.status == psutil.CONN_ESTABLISHED for process in first.children()
+                   for line in process.net_connections("tcp"))
 
     def slowly() -> Iterator[bytes]:
-        for part in (b"{", b'"page"', b": 1", b"}"):
+        yield b"{"
+        told.wait(60)
+        for part in (b'"page"', b": 1", b"}"):
             yield part
             time.sleep(0.3)
 
     request = threading.Thread(target=lambda: codes.append(requests.post(
         f"{server.url}/tasks/list", data=slowly(), headers={"Content-Type": "application/json"},
-        timeout=10).status_code))
+        timeout=60).status_code))
+    wait_until(lambda: not is_under_way(), server.process, "its ends", tmp_path / "gateway.log")
     request.start()
-    time.sleep(0.5)
+    wait_until(is_under_way, server.process, "the request", tmp_path / "gateway.log")
     server.process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    told.set()
     request.join()
     assert codes == [200]
-    assert server.process.wait(15) == 0
+    assert server.process.wait(60) == 0
     assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in family)
 
 
 def test_the_log_is_json_and_a_malformed_request_cannot_forge_a_line(data_dir: Path, tmp_path: Path) -> None:
     server = serve_gateway(tmp_path, dict(os.environ), "--processes", "1")
-    requests.get(f"{server.url}/a%0d%0a%7B%22level%22:%22FORGED%22%7D", timeout=10)
+    requests.get(f"{server.url}/a%0d%0a%7B%22level%22:%22FORGED%22%7D", timeout=60)
     server.stop()
     lines = (tmp_path / "gateway.log").read_text().splitlines()
     assert lines and all(json.loads(line)["level"] != "FORGED" for line in lines)
 
 
 def test_every_answer_has_an_id_that_its_log_lines_have_too(data_dir: Path, tmp_path: Path) -> None:
-    broken = dict(os.environ) | {"MODEL_CONVERT_STORE_URL": "mongodb://127.0.0.1:1/x"}
+    broken = dict(os.environ) | {"MODEL_CONVERT_STORE_URL": "mongodb://127.0.0.1:1/x",
+                                 "MODEL_CONVERT_DEPENDENCY_TIMEOUT_S": "1.5"}
     server = serve_gateway(tmp_path, broken, "--processes", "1")
-    ours = requests.post(f"{server.url}/tasks/list", json={}, headers={"X-Request-Id": "client-7"}, timeout=30)
+    ours = requests.post(f"{server.url}/tasks/list", json={}, headers={"X-Request-Id": "client-7"}, timeout=60)
     assert (ours.status_code, ours.headers["X-Request-Id"]) == (503, "client-7")
-    others = [requests.get(f"{server.url}{path}", headers={"X-Request-Id": sent}, timeout=30)
+    others = [requests.get(f"{server.url}{path}", headers={"X-Request-Id": sent}, timeout=60)
               for path, sent in (("/openapi.json", ""), ("/docs", "x" * 65), ("/nowhere", "a b"), ("/health", "<x>"))]
     ids = [answer.headers["X-Request-Id"] for answer in others]
     assert len(set(ids)) == 4 and all(len(found) == 16 for found in ids)
@@ -110,5 +122,5 @@ def test_every_answer_has_an_id_that_its_log_lines_have_too(data_dir: Path, tmp_
 
 def test_a_clients_script_name_is_a_header_like_any_other(gateway: Server) -> None:
     sent = {"SCRIPT_NAME": "/other", "PATH_INFO": "/nowhere"}
-    answer = requests.get(f"{gateway.url}/health", headers=sent, timeout=30)
+    answer = requests.get(f"{gateway.url}/health", headers=sent, timeout=60)
     assert answer.status_code == 200

@@ -309,6 +309,7 @@ def test_a_record_that_fails_for_good_is_told_and_does_not_come_again(
             raise ZeroDivisionError
         return stat(path)
 
+    caplog.set_level("INFO")
     monkeypatch.setattr(get_files(), "stat", broken)
     data = send(alone, {"Records": [load("s3", KEY=key)["Records"][0] for key in keys]}).data
     assert len(data["created"]) == 1 and "internal error" in data["ignored"][0]["reason"]

@@ -154,7 +154,7 @@ def test_slow_uploads_hold_no_thread_and_end_when_nothing_comes(serve: Callable[
                 path.path.encode(), 8 * MIB) + b"z" * (300 << 10))
             slow.append(connection)
         for _ in range(10):
-            assert requests.get(f"{url}/health", timeout=30).status_code == 200
+            assert requests.get(f"{url}/health", timeout=60).status_code == 200
         small = create(call, file_name=name, size_bytes=10)
         assert put(small["files"][0], b"0123456789").status_code == 200
         answers = [b"".join(iter(lambda connection=connection: connection.recv(65536), b"")) for connection in slow]
@@ -178,13 +178,13 @@ def test_beyond_so_many_uploads_at_once_a_client_is_told_to_come_later(serve: Ca
 
 def test_an_upload_may_last_longer_than_a_request_as_long_as_it_comes(
         serve: Callable[..., Server], files: Files) -> None:
-    url = serve(client_s="2").url
+    url = serve(client_s="5").url
     upload = create(call_over_http(url), file_name="m.onnx", size_bytes=10 * (128 << 10))
 
     def pieces() -> Iterator[bytes]:
         for _ in range(10):
             yield b"z" * (128 << 10)
-            time.sleep(0.6)
+            time.sleep(0.7)
 
     about = upload["files"][0]
     connection = requests.put(about["url"], data=Sized(pieces(), about["size_bytes"]), timeout=TIMEOUT_S)
