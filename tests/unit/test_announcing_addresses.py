@@ -11,6 +11,7 @@ from shared.announcements.addresses import LOOKUPS, Refused, is_global, look_up,
 from shared.announcements.allowed import read_allowed
 from shared.announcements.urls import read_url
 from shared.settings import read_settings
+from tests.integration.worker_kit import wait_until
 
 REFUSED = [
     "0.0.0.0", "0.1.2.3", "10.0.0.1", "100.64.0.1", "100.100.100.200", "127.0.0.1", "127.255.255.254",
@@ -28,7 +29,7 @@ PUBLIC = ["1.1.1.1", "8.8.8.8", "93.184.216.34", "100.63.255.255", "100.128.0.0"
 
 def found(url: str, *addresses: str, allow: str = "") -> list[str]:
     settings = read_settings({"MODEL_CONVERT_CALLBACK_ALLOW": allow})
-    return [str(address) for address in look_up(read_url(url), settings, time.monotonic() + 30,
+    return [str(address) for address in look_up(read_url(url), settings, time.monotonic() + 120,
                                                 lambda _host, _port: list(addresses))]
 
 
@@ -96,7 +97,7 @@ def test_a_name_without_an_address_is_told() -> None:
                                   "[::ffff:7f00:1]", "[::1]"])
 def test_no_other_spelling_of_an_inner_address_gets_by_the_systems_own_resolver(host: str) -> None:
     with pytest.raises(Refused) as caught:
-        look_up(read_url(f"https://{host}/"), read_settings({}), time.monotonic() + 30, resolve_by_system)
+        look_up(read_url(f"https://{host}/"), read_settings({}), time.monotonic() + 120, resolve_by_system)
     assert caught.value.problem in ("address", "name")  # libraries differ in which spellings they know
 
 
@@ -113,7 +114,8 @@ def test_a_resolver_that_does_not_answer_is_left_behind_and_so_many_at_most() ->
         for _ in range(LOOKUPS + 3):
             with pytest.raises(TimeoutError):
                 look_up(target, settings, time.monotonic() + 0.05, resolve)
+        wait_until(lambda: len(asked) >= LOOKUPS)
         assert len(asked) == LOOKUPS
     finally:
         answers.set()
-    assert [str(address) for address in look_up(target, settings, time.monotonic() + 30, resolve)] == ["8.8.8.8"]
+    assert [str(address) for address in look_up(target, settings, time.monotonic() + 120, resolve)] == ["8.8.8.8"]

@@ -21,6 +21,7 @@ from tests.bench.cpu_timeline import (
 )
 from tests.integration.worker_kit import wait_until
 
+NEAR_S = 0.7  # of a machine that computes something else
 # 1 and 2 burn; 2 lags behind when both stop, goes on later than 1, and ends later.
 STORY = [Sample(at, cpu_ns) for at, cpu_ns in enumerate([
     {1: 10, 2: 10}, {1: 20, 2: 20}, {1: 20, 2: 30}, {1: 20, 2: 30}, {1: 20, 2: 30},
@@ -74,13 +75,13 @@ def test_a_real_process_stands_still_goes_on_and_ends_when_it_was_told_to(burnin
     told = {}
     with CpuTimeline([burning.pid]) as timeline:
         for number in (signal.SIGSTOP, signal.SIGCONT, signal.SIGKILL):
-            time.sleep(0.2)
+            time.sleep(1.5)
             told[number] = time.monotonic()
             burning.send_signal(number)
         burning.wait()
         gone_at = wait_until(lambda: all_gone(timeline.samples))
-    still_at = last_growth(timeline.samples, told[signal.SIGSTOP] - 0.1, told[signal.SIGCONT])
+    still_at = last_growth(timeline.samples, told[signal.SIGSTOP] - NEAR_S, told[signal.SIGCONT])
     busy_at = all_grew(timeline.samples, [burning.pid], told[signal.SIGCONT])
-    assert abs(still_at - told[signal.SIGSTOP]) < 0.1  # the tick before it, or the look after it
-    assert 0 < busy_at - told[signal.SIGCONT] < 0.1
+    assert abs(still_at - told[signal.SIGSTOP]) < NEAR_S  # the tick before it, or the look after it
+    assert 0 < busy_at - told[signal.SIGCONT] < NEAR_S
     assert 0 < gone_at - told[signal.SIGKILL] < 0.1

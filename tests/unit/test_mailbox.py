@@ -3,6 +3,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from types import SimpleNamespace
+
+import pytest
 
 from shared.messages import ControlTask, RunTask
 from shared.queue import Delivery
@@ -78,8 +81,9 @@ def test_of_several_in_hand_only_those_of_targets_with_room_are_received() -> No
     assert receive(mailbox, "intel").message.platform == "intel"
 
 
-def test_doorbells_in_hand_are_kept_for_a_moment_and_then_given_back() -> None:
-    mailbox = Mailbox()
+def test_doorbells_in_hand_are_kept_for_a_moment_and_then_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    mailbox, now = Mailbox(), [1000.0]
+    monkeypatch.setattr("shared.queue.mailbox.time", SimpleNamespace(monotonic=lambda: now[0]))
     mailbox.expect(INTEL)
     demand = mailbox.demand()
     assert (demand.platforms, demand.more, demand.for_s) == (INTEL, True, float("inf"))
@@ -90,7 +94,7 @@ def test_doorbells_in_hand_are_kept_for_a_moment_and_then_given_back() -> None:
     demand = mailbox.demand()
     assert (demand.platforms, demand.more) == (INTEL, False) and 0 < demand.for_s <= LINGER_S
     assert mailbox.take_back() == []
-    time.sleep(LINGER_S)
+    now[0] += LINGER_S
     assert mailbox.demand().platforms == NOBODY
     assert len(mailbox.take_back()) == 2
     assert receive(mailbox, "intel") is None
@@ -136,5 +140,5 @@ def test_a_wake_before_receive_is_not_lost() -> None:
     mailbox = Mailbox()
     mailbox.wake()
     started = time.monotonic()
-    assert receive(mailbox, timeout_s=5) is None
-    assert time.monotonic() - started < 1
+    assert receive(mailbox, timeout_s=120) is None
+    assert time.monotonic() - started < 20

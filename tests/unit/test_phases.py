@@ -30,7 +30,7 @@ def write(text: str) -> None:
 
 
 def wait(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < deadline, "it never came to hold"
         time.sleep(0.005)

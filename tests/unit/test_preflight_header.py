@@ -264,10 +264,10 @@ def test_any_model_is_read_as_the_onnx_package_reads_it(graph, opsets, ir_versio
 
 
 def survives(data: bytes) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     with suppress(Refusal, Incomplete):
         list(judge_model(read_here(data)))
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 @settings(max_examples=300, deadline=None)

@@ -82,10 +82,10 @@ def test_it_knows_nothing_of_its_parents_environment(folder: Folder, monkeypatch
 
 def test_what_takes_too_long_is_killed_and_leaves_no_process(folder: Folder) -> None:
     path = folder.put("m.onnx", MODEL)
-    before, began = children(), time.monotonic()
+    before = children()
     with pytest.raises(Incomplete, match="longer"):
         folder.read("model", path, seconds=0.2, files=Changing(folder, lambda: time.sleep(0.4)))
-    assert time.monotonic() - began < 5 and children() <= before
+    assert children() <= before
 
 
 def test_an_object_that_changes_meanwhile_gets_no_verdict(folder: Folder) -> None:

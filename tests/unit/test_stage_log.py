@@ -88,10 +88,10 @@ def test_only_the_end_of_the_file_is_read_and_from_a_lines_beginning(
 
 
 def test_hostile_lines_cost_little(lines: Callable[[str], list[str]]) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     for piece in ("\x1b]", "\x1b[", "/", "/a", "\x1b", "\r", "\x1b[1;", "-I/", "/usr/", " /usr", "\x1bP"):
         lines(piece * LINES_WITHIN_BYTES)
-    assert time.monotonic() - began < 2.0
+    assert time.process_time() - began < 20.0  # in proportion to the square of the length it were hours
 
 
 # --- the machine's folders --------------------------------------------------------------------------------------------

@@ -96,10 +96,10 @@ class Payload:
     (npy_header("'<U100000000'", "(1, 3, 4, 6)"), "its type is"),
 ], ids=range(34))
 def test_a_file_that_is_no_such_array_is_refused_by_its_name(tmp_path, content, says):
-    started = time.monotonic()
+    started = time.process_time()
     message = refusal(tmp_path, {**GOOD, "bad one.npy": content})
     assert "bad one.npy" in message and says in message
-    assert not Path("executed").exists() and time.monotonic() - started < 5
+    assert not Path("executed").exists() and time.process_time() - started < 5
 
 
 def test_numbers_beyond_an_integer_input_are_refused(tmp_path):

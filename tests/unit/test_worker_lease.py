@@ -317,12 +317,12 @@ def test_a_beat_that_fails_oddly_does_not_end_the_others(store: LossyStore, leas
 
 
 def test_a_poke_beats_at_once(store: LossyStore, lease: Lease) -> None:
-    slow = Beater(beat_s=60.0)
+    slow = Beater(beat_s=600.0)
     slow.add(lease)
     change(store, lease, transitions.pause())
     slow.poke(lease.task.id)
     slow.poke("task_of_somebody_else")
-    wait_until(lambda: lease.control.wanted is Wanted.PAUSE, 2)
+    wait_until(lambda: lease.control.wanted is Wanted.PAUSE)
     slow.close()
 
 

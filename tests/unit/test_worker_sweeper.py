@@ -196,8 +196,8 @@ def test_a_queue_that_refuses_a_doorbell_is_asked_once_a_sweep_and_the_others_to
 
 def test_the_sweeper_reaps_by_itself_and_outlives_an_outage(store: StoreWithOutage, task: Task, tmp_path: Path) -> None:
     store.away = True
-    sweeper = Sweeper(store, PollingQueue(lambda: store, 0.05), make_settings(tmp_path, lease_s=0.5), [task.platform])
+    sweeper = Sweeper(store, PollingQueue(lambda: store, 0.05), make_settings(tmp_path, lease_s=1.0), [task.platform])
     time.sleep(0.3)
     store.away = False
-    wait_until(lambda: store.get(task.id).owner is None, 5)
+    wait_until(lambda: store.get(task.id).owner is None)
     sweeper.close()
