@@ -154,7 +154,7 @@ def test_sigterm_in_mid_stage_drains_and_another_worker_goes_on(bench: Bench, st
     task = submit(bench, 41, "drained")
     frozen = stop_in(bench, worker, task, "compile")
     worker.process.send_signal(signal.SIGTERM)
-    time.sleep(1.2)
+    time.sleep(5.0)  # it looks for that once a second
     frozen.resume()
     assert worker.process.wait(WAIT_S) == 0
     released = bench.store.get(task.id)
