@@ -10,10 +10,12 @@ Standard library only, Python 3.8+. Started by `worker.process` as
                      {"event": "exited", "id", "code", "signal", "peak_memory_bytes"}
 
 The child leaves DIR/result.json, {"facts"} or {"error"}, whole or not at all. Where the kernel ends it for its CPU
-time, DIR/last_words.json may say what the error is. Its output is in DIR/log.txt. It adopts
-its own orphans, so whatever the host itself adopts was left by a dead child and is killed. When the worker goes away
-the socket ends, and the host kills all that descends from it; when the host goes away the kernel kills the children
-(PR_SET_PDEATHSIG), and the worker the rest.
+time, DIR/last_words.json may say what the error is, and its code NO_ROOM says that it could not write: by the time that
+anybody looks, there may be room again. Its output is in DIR/log.txt.
+
+It adopts its own orphans, so whatever the host itself adopts was left by a dead child and is killed. When the worker
+goes away the socket ends, and the host kills all that descends from it; when the host goes away the kernel kills the
+children (PR_SET_PDEATHSIG), and the worker the rest.
 """
 import ctypes
 import errno
@@ -32,6 +34,7 @@ import traceback
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 LAST_WORDS = "last_words.json"  # see stage_api.cpu_bound
+NO_ROOM = 200 + errno.ENOSPC  # a code that no tool ends with
 MAX_LINE_BYTES = 1 << 16  # of progress: what a child writes is not trusted
 
 
@@ -141,13 +144,21 @@ def run_child(job, host, progress_fd, inherited):
         enter(job, progress_fd)
         write_result(job["dir"], run_stage(job))
         code = 0
-    except BaseException:
+    except BaseException as error:
+        code = NO_ROOM if is_no_room(error) else 1
         traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except Exception:  # a log that is full, or closed, must not let the child go on as a host
+                pass
         ctypes.CDLL(None).fflush(None)  # C's own buffers: a tool's last words are there
         os._exit(code)
+
+
+def is_no_room(error):
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def enter(job, progress_fd):
@@ -184,7 +195,7 @@ def run_stage(job):
         traceback.print_exc()
         if is_out_of_memory(error):
             return {"error": reasons.NO_MEMORY_LEFT().to_json()}
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_no_room(error):
             return {"error": reasons.DISK_FULL().to_json()}
         return {"error": reasons.RAISED(kind=type(error).__name__, said=str(error)[:2000]).to_json()}
 

@@ -22,7 +22,7 @@ from worker.control import TaskControl, Wanted
 from worker.log_cleaning import clean_line
 from worker.process_trees import Group
 from worker.stage_log import TAIL_BYTES, read_end, read_last_lines, read_tail, size_bytes
-from worker.toolhost import LAST_WORDS
+from worker.toolhost import LAST_WORDS, NO_ROOM
 
 logger = logging.getLogger(__name__)
 
@@ -212,6 +212,8 @@ def _died(event: dict[str, Any]) -> Refusal:
         return reasons.KILLED()
     if number is not None:
         return reasons.CRASHED(signal=signal.Signals(number).name)
+    if event["code"] == NO_ROOM:
+        return reasons.DISK_FULL()
     return reasons.ENDED_WITHOUT_RESULT(code=event["code"])
 
 

@@ -202,6 +202,14 @@ def test_many_files_together_count_against_the_disk_limit(host: ToolHost, tmp_pa
     assert error.code == "disk_full"
 
 
+def test_a_stage_that_found_the_disk_full_fails_of_that_though_there_is_room_when_the_worker_looks(
+        host: ToolHost, tmp_path: Path) -> None:
+    (tmp_path / "log.txt").symlink_to("/dev/full")  # not even the reason can be written
+    before = host.pid
+    assert fail(host, "say_much", tmp_path).code == "disk_full"
+    assert host.pid == before
+
+
 def test_nonsense_in_the_progress_pipe_hurts_nobody(host: ToolHost, tmp_path: Path) -> None:
     told: list[float] = []
     before = host.pid
