@@ -22,7 +22,7 @@ from shared.settings import Settings
 from shared.store import open_store
 from tests.faults.toy_plan import COMPUTED, PLAN
 from tests.integration.toy_models import small_model
-from tests.integration.worker_kit import COVERAGE, TARGET, WAIT_S, WorkerProcess, alive, make_settings, wait_until
+from tests.integration.worker_kit import TARGET, WAIT_S, WorkerProcess, alive, make_settings, wait_until
 from worker.toolchains import ROOT
 
 Answer = TypeVar("Answer")
@@ -102,7 +102,7 @@ class Run:
         _kill(self.gateways[-1])
 
     def _spawn(self, module: str, settings: dict[str, Any], root: Path = ROOT, **environment: str) -> WorkerProcess:
-        own = self.settings.model_dump(exclude_unset=True) | settings | {"toolchain_env": (MARK, *COVERAGE)}
+        own = self.settings.model_dump(exclude_unset=True) | settings | {"toolchain_env": (MARK,)}
         return WorkerProcess(Settings(**own), module, root, **{MARK: str(self.folder)}, **environment)
 
     def _answers(self) -> bool:

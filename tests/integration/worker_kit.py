@@ -56,7 +56,8 @@ ONCE = dict.fromkeys(COMPUTED, 1)
 WAIT_S = 120.0  # for what must happen; it costs nothing where it does
 LIMITS = StageLimits(time_s=300.0, memory_bytes=4 << 30, disk_bytes=1 << 30)
 TAKEOVER_S = 2.0  # the lease of a worker that is to free a dead one's tasks soon; it has none to lose meanwhile
-# What a stage's process needs so that its lines are measured too.
+# What a process needs so that its lines are measured too. A stage's process takes a tenth of a second of a core for it.
+# Those of the suites that run many stages go without, since the suite of the toolhost reaches the same lines.
 COVERAGE = ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG", "COVERAGE_FILE")
 
 
@@ -82,7 +83,7 @@ def make_settings(folder: Path, **changes: Any) -> Settings:
     """The embedded profile in `folder`. The lease is so long that no worker loses it where the machine is busy."""
     return Settings(**{"store_url": f"sqlite:{folder / 'tasks.db'}", "files_url": f"file:{folder / 'buckets'}",
                        "work_dir": folder / "work", "cache_dir": folder / "cache", "beat_s": 0.2, "lease_s": 30.0,
-                       "sweep_s": 0.5, "retry_delay_s": 0.1, "toolchain_env": COVERAGE, **changes})
+                       "sweep_s": 0.5, "retry_delay_s": 0.1, **changes})
 
 
 class LossyStore:
@@ -227,7 +228,7 @@ class FilesThat(LocalFiles):
 @contextlib.contextmanager
 def toolhosts() -> Iterator[dict[str, ToolHost]]:
     """Both environments' hosts, run by this interpreter."""
-    hosts = {name: ToolHost(name, Path(sys.executable), (), clean_environment(COVERAGE)) for name in (ONNX.name, "toy")}
+    hosts = {name: ToolHost(name, Path(sys.executable), (), clean_environment(())) for name in (ONNX.name, "toy")}
     try:
         yield hosts
     finally:
