@@ -22,8 +22,8 @@ class Operators:
     others there is no verdict. `source` is how that was found, `certain_for` the values of parameters that it was found
     with. With others, or where `fixed_inputs` or one of the parameters `unless` is sent (the compiler may then not meet
     all of the model), a refusal is no certainty. What a vendor has `published` is `known` as likely, and nothing of it
-    was tried. Of a known operator the inputs `constant` (by their indices) are to be constants, and the first one is to
-    be of none of its `types`.
+    was tried. Of a known operator the inputs `constant` (by their indices; where a form of it follows on a comma, in
+    that form alone) are to be constants, and the first one is to be of none of its `types`.
     """
 
     source: str

@@ -164,7 +164,9 @@ class Part:
 
 def _computed(node: Node, operators: Operators) -> list[str]:
     """Those of its inputs that are to be constants, and vary."""
-    indices = operators.constant.get(shown(*node.operator), ())
+    name = shown(*node.operator)
+    indices = [index for form in (name, *(f"{name}, {form}" for form in node.forms))
+               for index in operators.constant.get(form, ())]
     return [node.inputs[index] for index in indices if index < len(node.inputs) and node.inputs[index]]
 
 

@@ -67,6 +67,19 @@ def test_where_nothing_is_certain_it_is_a_warning() -> None:
     assert "GridSample (mode = cubic)" in warning.zh
 
 
+@pytest.mark.parametrize(("attributes", "refused"), [
+    ({}, False), ({"antialias": 0}, False), ({"antialias": 1}, True), ({"exclude_outside": 1}, True),
+    ({"keep_aspect_ratio_policy": "stretch"}, False), ({"keep_aspect_ratio_policy": "not_larger"}, True)])
+def test_an_input_that_has_to_be_a_constant_in_one_form_alone(attributes: dict[str, Any], refused: bool) -> None:
+    intel = get_platforms()["intel"].operators
+    model = node("Resize", 1, ("x", "", "", "sizes"), mode="linear", **attributes)
+    model.graph.input.append(models.value("sizes", [4], onnx.TensorProto.INT64))
+    problems, _ = judge_operators(read_here(model), intel, {"precision": "fp16"})
+    assert [problem.code for problem in problems] == (["unsupported_operator"] if refused else [])
+    model.graph.initializer.append(models.constant("sizes", [1, 4, 5, 5]))
+    assert judge_operators(read_here(model), intel, {"precision": "fp16"}) == ([], [])
+
+
 @pytest.mark.parametrize("target", ["intel", "qualcomm", "rockchip"])
 def test_what_a_target_is_known_to_refuse_is_read_and_stands_in_one_list_alone(target: str) -> None:
     operators = get_platforms()[target].operators
@@ -76,6 +89,9 @@ def test_what_a_target_is_known_to_refuse_is_read_and_stands_in_one_list_alone(t
         read = {*_ATTRIBUTES.get(name, ()), *(["outputs"] if name in _OUTPUTS else []),
                 *(["input"] if name in _INPUTS else [])}
         assert {form.replace(",", " ").split()[0] for form in refused} <= read, name
+    for name in operators.constant:
+        operator, _, form = name.partition(", ")
+        assert not form or form.split()[0] in _ATTRIBUTES[operator], name
 
 
 @pytest.mark.parametrize(("target", "refused"), [("rockchip", True), ("qualcomm", True), ("intel", False)])

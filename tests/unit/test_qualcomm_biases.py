@@ -12,7 +12,7 @@ from onnx import helper, numpy_helper
 from tests import models
 from worker.platforms.qualcomm.biases import correct, flatten
 from worker.platforms.qualcomm.drafts import rounded_weights
-from worker.platforms.qualcomm.graph import Graph
+from worker.stages.graph import Graph
 
 SHAPE = [1, 4, 8, 8]
 

@@ -14,7 +14,7 @@ from onnx import helper
 
 from tests import models
 from worker.platforms.qualcomm import pooling, prepare
-from worker.platforms.qualcomm.graph import Graph
+from worker.stages.graph import Graph
 
 SHAPE = [2, 4, 8, 8]
 
@@ -27,8 +27,9 @@ def run(folder: Path, model: onnx.ModelProto, inputs: list[dict[str, Any]] | Non
     target.mkdir()
     onnx.save(model, source / "model.onnx")
     inputs = inputs or [{"name": "x", "dtype": "float", "shape": SHAPE}]
-    facts = prepare.run({"parameters": {"mean": None, "std": None, **parameters}, "output_dir": str(target),
-                         "inputs": {"optimize": {"dir": str(source), "facts": {"inputs": inputs}}}, "threads": 1})
+    facts = prepare.run({"parameters": {"mean": None, "std": None, "precision": "fp16", **parameters},
+                         "output_dir": str(target), "inputs": {
+                             "optimize": {"dir": str(source), "facts": {"inputs": inputs}}}, "threads": 1})
     written = onnx.load(target / "model.onnx")
     onnx.checker.check_model(written, full_check=True)
     return facts, written

@@ -13,8 +13,8 @@ from onnx import helper, numpy_helper
 from tests import models
 from worker.platforms.qualcomm.biases import correct
 from worker.platforms.qualcomm.drafts import Rounded, rounded_weights, take_weights
-from worker.platforms.qualcomm.graph import Graph
 from worker.platforms.qualcomm.rounding import round_together, spread
+from worker.stages.graph import Graph
 
 STEPS = 31  # of a weight on each side of zero: coarse, so that rounding is what the outputs show
 

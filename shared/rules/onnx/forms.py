@@ -17,7 +17,9 @@ _ATTRIBUTES = {
     "Attention": ("softmax_precision",), "AveragePool": ("dilations",),
     "ConvTranspose": ("dilations", "auto_pad"), "GatherND": ("batch_dims",), "GridSample": ("mode",),
     "LpNormalization": ("p",), "MaxPool": ("dilations", "kernel_shape"), "Mod": ("fmod",),
-    "RMSNormalization": ("axis",), "ScatterElements": ("reduction",), "ScatterND": ("reduction",)}
+    "RMSNormalization": ("axis",),
+    "Resize": ("antialias", "exclude_outside", "keep_aspect_ratio_policy"), "ScatterElements": ("reduction",),
+    "ScatterND": ("reduction",)}
 _ALWAYS = ("kernel_shape",)  # the others are told where a value is not 1
 _OUTPUTS = ("LayerNormalization",)
 _INPUTS = {"LSTM": (7, "P")}

@@ -65,8 +65,8 @@ def test_a_real_network_becomes_int8_within_its_bound(service, models, name, par
     task = service.finish([start(service, models[name], calibration, name, **parameters, **CAMERA)])[0]
     assert task["status"] == "completed", task["error"]
     assert [stage["name"] for stage in task["stages"]] == [
-        "fetch", "inspect", "optimize", "calibration_files", "calibration", "reference", "quantize", "compile",
-        "verify", "publish"]
+        "fetch", "inspect", "optimize", "calibration_files", "calibration", "reference", "prepare", "quantize",
+        "compile", "verify", "publish"]
     accuracy = task["result"]["accuracy"]
     assert accuracy["passed"] is True and accuracy["min_cosine"] == LEAST_COSINE
     assert min(entry["cosine"] for entry in accuracy["outputs"]) >= LEAST_COSINE

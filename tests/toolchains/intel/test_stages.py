@@ -74,7 +74,7 @@ def test_a_contrib_operator_that_openvino_has_converts(tmp_path):
 
 def test_what_openvino_cannot_convert_fails_with_its_words_and_no_paths(tmp_path):
     conversion = Conversion(tmp_path, models.convolution())
-    conversion.run("optimize")
+    conversion.run("prepare")
     (conversion.dir("optimize") / "model.onnx").write_bytes(models.unary("Relu").SerializeToString()[:-20])
     error = refusal(conversion, "compile")
     assert error.code == "compile_failed"

@@ -28,7 +28,11 @@ def hosts() -> Iterator[Hosts]:
         "gather_elements_negative_indices", "scatter_elements_with_negative_indices", "lstm_batchwise",
         "gru_batchwise", "averagepool_2d_pads", "averagepool_2d_same_upper", "averagepool_2d_dilations")),
     ("test_softmax_large_number", "valid", "right"), ("test_cast_FLOAT_to_FLOAT16", "valid", "right but for NaN"),
-    ("test_isnan", "unsupported_operator", "wrong"),  # refused before, for an infinity is a NaN to it
+    ("test_isnan", "unsupported_operator", "unsupported_operator"),  # an infinity is a NaN to it
+    # Values beside edges.
+    *((f"test_{name}", "valid", "right") for name in (
+        "tan", "gridsample_nearest", "gridsample_nearest_align_corners_1_additional_1",
+        "attention_23_boolmask_fullymasked_row_nan_robustness_expanded")),
     ("test_layer_normalization_3d_axis2_epsilon", "unsupported_operator", "unsupported_operator"),  # two more outputs
     ("test_lppool_2d_same_upper", "uncertain", "verify_failed"),  # the simulator's process dies
 ])

@@ -2,7 +2,9 @@
 import os
 import re
 
+from shared.rules.models import MODEL as MODEL_FILE
 from worker.platforms.intel import reasons
+from worker.platforms.intel.prepare import folder_of
 from worker.stages.calls import File, Name
 from worker.stages.messages import raise_if_out_of_memory, tidy
 
@@ -10,13 +12,13 @@ OPENVINO, MODEL = Name("openvino"), Name("model")  # as the scripts of the stage
 
 
 def convert(script, job):
-    """Let `model` be the model of the stage `optimize`.
+    """Let `model` be the model that is prepared for OpenVINO.
 
     Raises:
         StageError: `unsupported_operator`, `compile_failed`.
     """
     try:
-        script.let("model", OPENVINO.convert_model(File(os.path.join(job["inputs"]["optimize"]["dir"], "model.onnx"))))
+        script.let("model", OPENVINO.convert_model(File(os.path.join(folder_of(job), MODEL_FILE))))
     except Exception as error:  # the toolchain's own errors: whatever it raises is its verdict on the model
         raise_if_out_of_memory(error)
         raise explain(error, job) from error

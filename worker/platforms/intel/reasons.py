@@ -2,6 +2,7 @@
 from shared.rules.bilingual import Bilingual
 from shared.rules.refusal import Reason
 
+_REPORT = ("报告该模型", "report the model")
 NO_CONVERSION = Reason(
     "unsupported_operator", "OpenVINO 无法转换这些算子: {names}", "OpenVINO has no conversion for: {names}",
     "替换为 OpenVINO 支持的算子, 或在其之前结束模型",
@@ -10,6 +11,20 @@ NOT_CONVERTED = Reason(
     "compile_failed", "OpenVINO 无法转换模型: {said}", "OpenVINO cannot convert the model: {said}",
     "消息中指明了节点; 用其他设置导出模型, 或报告此问题",
     "the message names the node; export the model with other settings, or report it")
+NEEDS_CONSTANTS = Reason(
+    "unsupported_operator", "OpenVINO 要求这些输入为常量, 而模型计算它们: {names}",
+    "OpenVINO takes these inputs as constants alone, and the model computes them: {names}",
+    "如为模型的输入, 用 fixed_inputs 固定其值; 否则在其之前结束模型",
+    "if they are inputs of the model, fix their values with fixed_inputs; else end the model before them")
+NO_OTHER_FORM = Reason(
+    "unsupported_operator", "OpenVINO 对 {names} 的计算与 ONNX 不同, 而改写后的模型结果不同: {said}",
+    "OpenVINO computes {names} otherwise than ONNX, and the model with these in another form answers something else: "
+    "{said}", *_REPORT)
+NOT_SPELLED_OUT = Reason(
+    "unsupported_operator", "OpenVINO 对这些算子的计算与 ONNX 不同: {names}",
+    "OpenVINO computes these otherwise than ONNX: {names}",
+    "导出不带 antialias, exclude_outside 与 keep_aspect_ratio_policy 的 Resize, 或在其之前结束模型",
+    "export a Resize without antialias, exclude_outside and keep_aspect_ratio_policy, or end the model before it")
 _AGAIN = ("重试; 如仍然失败, 请报告该模型", "try again; if it persists, report the model")
 NO_WHOLE_IR = Reason("compile_failed", "OpenVINO 报告成功, 但没有写出完整的 IR",
                      "OpenVINO reported success but wrote no complete IR", *_AGAIN)

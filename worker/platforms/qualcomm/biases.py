@@ -5,7 +5,7 @@ that are measured on the calibration set. They are most of what 8-bit weights co
 of 16 bits it brings the detector from cosine 0.9947 to 0.9985, the angle classifier from 0.9934 to 0.9996.
 """
 from worker.platforms.qualcomm.cpu import open_on_cpu
-from worker.platforms.qualcomm.graph import Graph
+from worker.stages.graph import Graph
 
 _OPERATORS = ("Conv", "ConvTranspose", "Gemm")
 _AXES_AS_INPUT_OPSET = 18

@@ -6,8 +6,8 @@ import re
 
 from shared.rules.bilingual import NOTHING
 from worker.platforms.qualcomm import reasons
-from worker.platforms.qualcomm.graph import value_shapes
 from worker.platforms.qualcomm.told import TOKEN
+from worker.stages.graph import value_shapes
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _UNSUPPORTED = re.compile(r"\{ name: (.*?), type: (\w+) \}")

@@ -4,7 +4,7 @@ ONNX Runtime's own passes fold a batch normalisation or a full-sized addition in
 is left is folded here: whatever scales and shifts the channels of a convolution. A batch normalisation that cannot be
 folded becomes Mul and Add: the quantizer passes over it, and the compiler would then cut the model around it.
 """
-from worker.platforms.qualcomm.graph import value_shapes
+from worker.stages.graph import value_shapes
 
 _CONVOLUTIONS = ("Conv", "ConvTranspose")
 _BROADCASTING_OPSET = 7

@@ -3,7 +3,7 @@
 Seen with onnxruntime-qnn 2.7.0: a Gemm with factors, a minimum of one value and a power with a whole exponent are
 refused; indices that count from the end are read as zeros, where they are no constants.
 """
-from worker.platforms.qualcomm.graph import value_shapes, value_types
+from worker.stages.graph import Known
 
 # What these make counts from the start, and those hand it on.
 _COUNTING = {"TopK", "ArgMax", "ArgMin", "NonMaxSuppression"}
@@ -18,29 +18,8 @@ def change_forms(graph):
     nodes = [(node, change) for node in graph.graph.node for change in [_CHANGES.get(node.op_type)] if change]
     if not nodes:
         return 0
-    known = _Known(graph)
+    known = Known(graph)
     return sum(change(graph, node, known) for node, change in nodes)
-
-
-class _Known:
-    """Shapes and types, inferred where they are needed."""
-
-    def __init__(self, graph):
-        self._graph, self._shapes, self._types = graph, None, None
-
-    def shape(self, name):
-        if name in self._graph.constants:
-            return list(self._graph.constants[name].dims)
-        if self._shapes is None:
-            self._shapes = value_shapes(self._graph.model)
-        return self._shapes.get(name)
-
-    def type(self, name):
-        if name in self._graph.constants:
-            return self._graph.constants[name].data_type
-        if self._types is None:
-            self._types = value_types(self._graph.model)
-        return self._types.get(name, 0)
 
 
 def _of_one(graph, node, known):
@@ -79,7 +58,7 @@ def _multiply(graph, node, index, factor, known):
         scaled = graph.constant(scaled, (values.astype(np.float64) * factor).astype(values.dtype))
     else:
         by = graph.constant(scaled + "_by", np.asarray(factor, tensor_dtype_to_np_dtype(known.type(source))))
-        graph.insert(_position(graph, node), "Mul", [source, by], scaled)
+        graph.insert(graph.position(node), "Mul", [source, by], scaled)
     graph.read_instead(node, index, scaled)
 
 
@@ -95,7 +74,7 @@ def _pow(graph, node, known):
 
         cast = graph.constant(cast, graph.array(source).astype(tensor_dtype_to_np_dtype(base)))
     else:
-        graph.insert(_position(graph, node), "Cast", [source], cast, to=base)
+        graph.insert(graph.position(node), "Cast", [source], cast, to=base)
     graph.read_instead(node, 1, cast)
     return True
 
@@ -121,7 +100,7 @@ def _elements(graph, node, known):
     else:
         below, added, counted = (graph.unique(f"{node.output[0]}_{indices}_{name}")
                                  for name in ("below", "added", "counted"))
-        at = _position(graph, node)
+        at = graph.position(node)
         graph.insert(at, "Less", [indices, graph.constant(below + "_zero", np.asarray(0, dtype))], below)
         graph.insert(at + 1, "Add", [indices, graph.constant(added + "_size", np.asarray(size, dtype))], added)
         graph.insert(at + 2, "Where", [below, added, indices], counted)
@@ -134,10 +113,6 @@ def _counts_from_start(graph, name):
     while node is not None and node.op_type in _HANDING_ON:
         node = graph.producers.get(node.input[0])
     return node is not None and node.op_type in _COUNTING
-
-
-def _position(graph, node):
-    return next(index for index, other in enumerate(graph.graph.node) if other is node)
 
 
 _CHANGES = {**dict.fromkeys(_OF_SEVERAL, _of_one), "Gemm": _gemm, "Pow": _pow, "GatherElements": _elements,

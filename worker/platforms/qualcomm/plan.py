@@ -14,7 +14,7 @@ PLAN = Plan("qualcomm", QNN, (
     *common.OWN_INPUTS,
     common.REFERENCE,
     Stage("prepare", "worker.platforms.qualcomm.prepare:run", QNN.name, inputs=("optimize",),
-          parameters=common.PREPROCESSING),
+          parameters=("precision", *common.PREPROCESSING)),
     Stage("quantize", "worker.platforms.qualcomm.quantize:run", QNN.name, inputs=("prepare", "calibration"),
           parameters=("precision", "calibrate_method", "per_channel", "weight_type", "mixed_precision"),
           only_for=common.QUANTIZED, weight=3),

@@ -6,7 +6,7 @@ weights adds up the same values; where a window has fewer of them, a factor for 
 """
 from math import prod
 
-from worker.platforms.qualcomm.graph import value_shapes, value_types
+from worker.stages.graph import value_shapes, value_types
 
 _RANK = 4  # [batch, channels, height, width]
 _FLOAT = 1  # ONNX's element type

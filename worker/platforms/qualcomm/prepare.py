@@ -5,19 +5,25 @@ What it changes is run beside the model before it. If it answers something else,
 import os
 
 from shared.rules.models import MODEL
+from worker.platforms.qualcomm import reasons
+from worker.platforms.qualcomm.edges import mend_edges
 from worker.platforms.qualcomm.folding import fold_affine
 from worker.platforms.qualcomm.forms import change_forms
-from worker.platforms.qualcomm.graph import Graph
 from worker.platforms.qualcomm.hard_swish import fuse_hard_swish
 from worker.platforms.qualcomm.pooling import spell_out_pools
 from worker.platforms.qualcomm.saving import save
 from worker.stage_api import log
 from worker.stages import preprocess
 from worker.stages.einsum import spell_out_einsum
+from worker.stages.graph import Graph
 from worker.stages.graph_edits import check_computes
+from worker.stages.infinities import bound_masks
+from worker.stages.onnx_model import walk_nodes
 from worker.stages.proof import find_difference
 from worker.stages.samples import numpy_dtype
 
+# To the NPU an infinity is one.
+_NO_SUCH_VALUES = ("IsNaN",)
 _OPSET = 17  # has all that quantizing needs, but for activations of 16 bits
 
 
@@ -28,7 +34,8 @@ def run(job):
     have got another form: `forms`; warnings.
 
     Raises:
-        StageError: `preprocessing_mismatch`; `unsupported_operator`: no output depends on an input.
+        StageError: `preprocessing_mismatch`; `unsupported_operator`: no output depends on an input, or an operator asks
+            for what the NPU's numbers do not have.
     """
     source, parameters = job["inputs"]["optimize"], job["parameters"]
     before, after = os.path.join(source["dir"], MODEL), os.path.join(job["output_dir"], MODEL)
@@ -50,12 +57,17 @@ def _prepare(before, after, parameters, inputs, passes):
 
     model = onnx.load(before)
     check_computes(model)
+    strange = sorted({node.op_type for node in walk_nodes(model) if node.op_type in _NO_SUCH_VALUES})
+    if strange:
+        raise reasons.NO_SUCH_VALUES(names=", ".join(strange))
     products = spell_out_einsum(model) if passes else 0
     graph = Graph(raise_opset(model, _OPSET) if passes else model)
     for entry in inputs:
         _put_in_preprocessing(graph, parameters, entry)
     passed = (fold_affine, fuse_hard_swish, change_forms, spell_out_pools)
     folded, hard_swish, forms, pools = (change(graph) if passes else 0 for change in passed)
+    if passes and parameters["precision"] == "fp16":  # a scale of integers has no room for what these compute inside
+        forms += mend_edges(graph) + bound_masks(graph)
     facts = {"opset": graph.opset(), "folded": folded, "hard_swish": hard_swish, "forms": products + forms + pools}
     graph.drop_unused_constants()
     graph.name_nodes()

@@ -10,7 +10,6 @@ from shared.rules.models import MODEL
 from worker.platforms.qualcomm import overrides, ranges, reasons
 from worker.platforms.qualcomm.biases import correct, flatten
 from worker.platforms.qualcomm.drafts import rounded_weights, take_weights
-from worker.platforms.qualcomm.graph import Graph
 from worker.platforms.qualcomm.prepare import raise_opset
 from worker.platforms.qualcomm.rounding import round_together
 from worker.platforms.qualcomm.saving import save
@@ -19,6 +18,7 @@ from worker.platforms.qualcomm.single_precision import widen
 from worker.stage_api import report
 from worker.stages import calibration
 from worker.stages.calls import File, Name, Script, Shown
+from worker.stages.graph import Graph
 from worker.stages.messages import raise_if_out_of_memory, tidy
 from worker.stages.onnx_model import model_inputs
 

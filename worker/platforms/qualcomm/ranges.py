@@ -2,7 +2,7 @@
 import os
 from pathlib import Path
 
-from worker.platforms.qualcomm.graph import Graph
+from worker.stages.graph import Graph
 
 ROOM_16 = 2.0  # of 65536 steps some can be spared
 _DEVIATIONS = 3.0  # of 256 steps few: only as far as the extremes of the set's samples vary

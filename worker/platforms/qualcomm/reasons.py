@@ -32,6 +32,10 @@ QUANTIZED_ALREADY = Reason(
     "使用 precision int8 和 calibration, 此时会补全量化; 或发送量化之前的浮点模型",
     "send precision int8 with a calibration set, which completes the quantising; or send the floating-point model from "
     "before it was quantised")
+NO_SUCH_VALUES = Reason(
+    "unsupported_operator", "NPU 的数值不区分 NaN 与无穷大, 以下算子的结果会是错误的: {names}",
+    "the NPU's numbers do not tell NaN from infinity, these operators would answer something wrong: {names}",
+    "导出不含它们的模型, 或在其之前结束模型", "export the model without them, or end it before them")
 MORE = Template(" 等, 另有 {count} 个", " and {count} more")
 NOT_QUANTIZED = Reason(
     "compile_failed", "ONNX Runtime 无法量化模型: {said}", "ONNX Runtime cannot quantize the model: {said}",

@@ -9,8 +9,8 @@ from collections import defaultdict
 
 from worker.platforms.qualcomm.biases import has_movable_bias
 from worker.platforms.qualcomm.cpu import open_on_cpu
-from worker.platforms.qualcomm.graph import Graph
 from worker.platforms.qualcomm.reads import find_reads
+from worker.stages.graph import Graph
 
 _DAMPING = 0.01  # of the mean second moment: what the set does not show is not taken for impossible
 _BLOCK = 128  # columns whose errors are spread over the rest at once

@@ -7,8 +7,8 @@ with all others in 8 bits, below a bound.
 from math import ceil
 
 from worker.platforms.qualcomm.cpu import open_on_cpu
-from worker.platforms.qualcomm.graph import Graph, value_shapes
 from worker.platforms.qualcomm.ranges import bounds
+from worker.stages.graph import Graph, value_shapes
 
 # Of an output's squares, what 8-bit activations may add; the simulated NPU adds several times what ONNX Runtime does.
 ENOUGH = 0.0005

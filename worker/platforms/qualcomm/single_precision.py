@@ -3,7 +3,7 @@
 The quantizer gives a scale the type of what it scales, and below opset 19 ONNX has no scale of half precision. What the
 model takes and gives keeps its own type, and becomes single precision on the NPU.
 """
-from worker.platforms.qualcomm.graph import Graph, value_types
+from worker.stages.graph import Graph, value_types
 from worker.stages.onnx_model import walk_below, walk_graphs, walk_tensors, walk_values
 
 

@@ -9,7 +9,9 @@ from shared.rules.models import MODEL
 from worker.platforms.rockchip import reasons
 from worker.stage_api import log
 from worker.stages.einsum import spell_out_einsum
+from worker.stages.graph import Graph
 from worker.stages.graph_edits import check_computes
+from worker.stages.infinities import bound_masks
 from worker.stages.onnx_model import external_entries, is_external, walk_nodes, walk_tensors
 from worker.stages.opsets import NoWayDown, lowered, opset_of
 from worker.stages.proof import find_difference
@@ -67,7 +69,8 @@ def _adapt(model):
     if model.ir_version > NEWEST_IR:
         model.ir_version = NEWEST_IR
         done.append("ir_version")
-    written = [("attributes", _write_defaults(model)), ("einsum", spell_out_einsum(model)), ("forms", _of_one(model))]
+    written = [("attributes", _write_defaults(model)), ("einsum", spell_out_einsum(model)), ("forms", _of_one(model)),
+               ("masks", _bound_masks(model))]
     return done + [name for name, found in written if found]
 
 
@@ -101,6 +104,14 @@ def _write_defaults(model):
                 node.attribute.append(attribute.default_value)
                 written = True
     return written
+
+
+def _bound_masks(model):
+    graph = Graph(model)
+    changed = bound_masks(graph)
+    if changed:
+        graph.drop_unused_constants()
+    return changed
 
 
 def _of_one(model):

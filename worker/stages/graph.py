@@ -3,6 +3,9 @@ from collections import Counter
 
 from worker.stages.inferred import infer_values
 
+_PLAIN_TYPES = {1, 2, 3, 6, 7, 9, 10, 11}  # ONNX's element types that NumPy has too
+_SMALL_BYTES = 1 << 16
+
 
 class Graph:
     """The graph with an index of its names; change its nodes through it alone. Subgraphs are left as they are.
@@ -55,6 +58,9 @@ class Graph:
         self.producers[output] = self.graph.node[position]
         self._reads.update(inputs)
 
+    def position(self, node):
+        return next(index for index, other in enumerate(self.graph.node) if other is node)
+
     def remove(self, node):
         self._reads.subtract(node.input)
         for name in node.output:
@@ -98,6 +104,22 @@ class Graph:
                     self.constants[name].name = name
                     break
 
+    def fold_casts(self):
+        """Make initialisers of what a Cast makes of small constants, which passes over a whole model may leave."""
+        from onnx.helper import tensor_dtype_to_np_dtype
+
+        if self._with_subgraphs:  # they may read what is folded
+            return
+        for node in [node for node in self.graph.node if node.op_type == "Cast" and node.input[0] in self.constants]:
+            name, source = node.output[0], self.constants[node.input[0]]
+            kind = next(attribute.i for attribute in node.attribute if attribute.name == "to")
+            if name in self.outputs or source.external_data or not {source.data_type, kind} <= _PLAIN_TYPES or len(
+                    source.raw_data) > _SMALL_BYTES:
+                continue
+            values = self.array(node.input[0]).astype(tensor_dtype_to_np_dtype(kind))
+            self.remove(node)
+            self.redirect_readers(name, self.constant(name + "_folded", values))
+
     def drop_unused_constants(self):
         kept = [tensor for tensor in self.graph.initializer
                 if self.count_reads(tensor.name) or tensor.name in self.outputs]
@@ -108,6 +130,49 @@ class Graph:
         """Give each node without a name one, so that a refusal can name it."""
         for node in self.graph.node:
             node.name = node.name or self.unique(f"{node.op_type}_{node.output[0]}")
+
+
+class Instead:
+    """Nodes that take the place of one, each before it; `end` writes what it wrote."""
+
+    def __init__(self, graph, node):
+        self._graph, self._node = graph, node
+
+    def constant(self, what, array):
+        return self._graph.constant(f"{self._node.output[0]}_{what}", array)
+
+    def add(self, operator, inputs, what, **attributes):
+        """The name of what a new node writes."""
+        name = self._graph.unique(f"{self._node.output[0]}_{what}")
+        self._graph.insert(self._graph.position(self._node), operator, inputs, name, **attributes)
+        return name
+
+    def end(self, operator, inputs, **attributes):
+        at = self._graph.position(self._node)
+        output = self._node.output[0]
+        self._graph.remove(self._node)
+        self._graph.insert(at, operator, inputs, output, **attributes)
+
+
+class Known:
+    """Shapes and types of a `Graph`'s values, inferred where they are needed."""
+
+    def __init__(self, graph):
+        self._graph, self._shapes, self._types = graph, None, None
+
+    def shape(self, name):
+        if name in self._graph.constants:
+            return list(self._graph.constants[name].dims)
+        if self._shapes is None:
+            self._shapes = value_shapes(self._graph.model)
+        return self._shapes.get(name)
+
+    def type(self, name):
+        if name in self._graph.constants:
+            return self._graph.constants[name].data_type
+        if self._types is None:
+            self._types = value_types(self._graph.model)
+        return self._types.get(name, 0)
 
 
 def value_shapes(model):
