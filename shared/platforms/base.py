@@ -23,7 +23,8 @@ class Operators:
     with. With others, or where `fixed_inputs` or one of the parameters `unless` is sent (the compiler may then not meet
     all of the model), a refusal is no certainty. What a vendor has `published` is `known` as likely, and nothing of it
     was tried. Of a known operator the inputs `constant` (by their indices; where a form of it follows on a comma, in
-    that form alone) are to be constants, and the first one is to be of none of its `types`.
+    that form alone) are to be constants, and the first one (or the one that is named: `Attention, input 3`) is to be
+    of none of its `types`.
     """
 
     source: str
@@ -92,8 +93,8 @@ class Platform:
         return Operators(found["source"], frozenset(found["known"]) - others | judged["known"],
                          frozenset(found["refused"]) - others | judged["refused"],
                          found["certain_for"], tuple(found["unless"]), found.get("published", False),
-                         {**found.get("constant", {}), **better.get("constant", {})}, found.get("types", {}),
-                         better.get("forms", {}))
+                         {**found.get("constant", {}), **better.get("constant", {})},
+                         {**found.get("types", {}), **better.get("types", {})}, better.get("forms", {}))
 
 
 class NamesObject:

@@ -61,13 +61,18 @@ class Part:
                        for form in node.forms if form in operators.forms.get(shown(*node.operator), ())})
 
     def read_types(self, dtypes: Mapping[str, str]) -> list[tuple[str, str, str]]:
-        """`(operator, tensor, type)` of the nodes' first inputs, as far as they are known: `dtypes` are those of the
-        model's inputs, and a node makes the type that it reads, but where its operator chooses another."""
+        """`(operator, tensor, type)` of the nodes' inputs, as far as they are known: `dtypes` are those of the model's
+        inputs, and a node makes the type that it reads first, but where its operator chooses another. Of the first
+        input the operator is told also as `Mod, fmod = 0`, in each form of it; of another as `Attention, input 3`."""
         known = {name: dtypes[name] for name in self.inputs if name in dtypes}
         found = []
         for node in self._nodes:
+            operator = shown(*node.operator)
+            found += [(f"{operator}, input {index}", name, known[name]) for index, name in enumerate(node.inputs)
+                      if index and name in known]
             if node.inputs and (dtype := known.get(node.inputs[0])):
-                found.append((shown(*node.operator), node.inputs[0], dtype))
+                found += [(told, node.inputs[0], dtype)
+                          for told in (operator, *(f"{operator}, {form}" for form in node.forms))]
                 if node.operator[1] not in OTHER_TYPES and node.outputs[0]:
                     known[node.outputs[0]] = dtype
         return found

@@ -32,12 +32,15 @@ def forms(model: onnx.ModelProto) -> list[str]:
 @pytest.mark.parametrize(("model", "told"), [
     (node("ArgMax", select_last_index=1), ["select_last_index = 1"]), (node("ArgMax", axis=1), []),
     (node("GridSample", mode="bicubic"), ["mode = bicubic"]), (node("RMSNormalization", axis=-2), ["axis = -2"]),
-    (node("MaxPool", kernel_shape=[2, 2], dilations=[1, 2]), ["dilations, 2D", "kernel_shape, 2D"]),
+    (node("MaxPool", kernel_shape=[2, 2], dilations=[1, 2]), ["dilations, 2D", "kernel_shape, 2D", "outputs = 1"]),
     (node("AveragePool", kernel_shape=[2, 2], dilations=[1, 1]), []), (node("AveragePool", kernel_shape=[2, 2, 2]), []),
     (node("LayerNormalization", 3, ("x", "w")), ["outputs = 3"]), (node("LayerNormalization", 1, ("x", "w")),
                                                                   ["outputs = 1"]),
     (node("LSTM", 1, ("x", "w", "w", "", "", "", "", "w"), hidden_size=2), ["input P"]),
     (node("LSTM", 1, ("x", "w", "w", "w"), hidden_size=2), []),
+    (node("MaxPool", 2, kernel_shape=[2, 2]), ["kernel_shape, 2D", "outputs = 2"]),
+    (node("Cast", to=onnx.TensorProto.DOUBLE), ["to = 11"]),
+    (node("Attention", 1, ("x", "x", "x", "", "", "", "w")), ["input nonpad_kv_seqlen"]),
     (node("Relu"), []), (node("ArgMax", doc_string="mode", select_last_index=0), ["select_last_index = 0"])])
 def test_a_form_is_read_from_the_header(model: onnx.ModelProto, told: list[str]) -> None:
     assert sorted(forms(model)) == told
@@ -58,6 +61,29 @@ def test_a_form_that_is_refused_is_named_with_the_cut_before_it() -> None:
     assert 'parameters.outputs = ["x"]' in problem.hint and 'parameters.outputs = ["x"]' in problem.hint_zh
     assert judge_operators(read_here(model), QUALCOMM, FP16 | {"outputs": ["x"]}) == ([], [])
     assert judge_operators(read_here(node("ArgMax")), QUALCOMM, FP16) == ([], [])
+
+
+@pytest.mark.parametrize(("target", "dtype", "attributes", "named"), [
+    ("intel", "float", {"fmod": 0}, ["Mod, fmod = 0 (x: float)"]), ("intel", "float", {"fmod": 1}, []),
+    ("intel", "int32", {"fmod": 0}, []), ("qualcomm", "double", {}, ["Mod (x: double)"]), ("qualcomm", "int32", {}, [])])
+def test_a_type_that_is_not_taken_in_one_form_alone(target: str, dtype: str, attributes: dict[str, int],
+                                                    named: list[str]) -> None:
+    kind = getattr(onnx.TensorProto, dtype.upper())
+    model = models.model([helper.make_node("Mod", ["x", "x"], ["y"], **attributes)], [models.value("x", [8], kind)],
+                         [models.value("y", [8], kind)], opset=28, ir=10)
+    problems = list(judge_types(read_here(model), get_platforms()[target], FP16))
+    assert [name for problem in problems for name in named if name in problem.message] == named
+    assert bool(problems) == bool(named)
+
+
+@pytest.mark.parametrize(("dtype", "refused"), [("bool", True), ("float", False)])
+def test_a_type_of_another_input_than_the_first(dtype: str, refused: bool) -> None:
+    kind = getattr(onnx.TensorProto, dtype.upper())
+    inputs = [*(models.value(name, [1, 2, 4, 8]) for name in "qkv"), models.value("mask", [4, 4], kind)]
+    model = models.model([helper.make_node("Attention", [*"qkv", "mask"], ["y"])], inputs, [models.value("y", None)],
+                         opset=23, ir=10)
+    problems = list(judge_types(read_here(model), get_platforms()["qualcomm"], FP16))
+    assert ["Attention, input 3 (mask: bool)" in problem.message for problem in problems] == ([True] if refused else [])
 
 
 def test_where_nothing_is_certain_it_is_a_warning() -> None:

@@ -5,7 +5,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, helper
 
 from tests import models
 from tests.fixtures.stages import Conversion
@@ -37,6 +37,23 @@ def test_the_outputs_are_those_of_the_model_as_it_was_sent(tmp_path):
         np.testing.assert_allclose(outputs[0], session.run(None, {"x": inputs[0]})[0], rtol=1e-5)
     assert facts["outputs"] == [{"name": "y", "dtype": "float", "max_abs": pytest.approx(
         max(np.abs(outputs[0]).max() for _, _, outputs in samples(conversion)), rel=1e-5)}]
+
+
+@pytest.mark.parametrize("dtype", [TensorProto.INT8, TensorProto.INT32, TensorProto.INT64, TensorProto.UINT8])
+@pytest.mark.parametrize("operator", ["Div", "Mod"])
+def test_a_model_that_divides_by_whole_numbers_gets_none_that_are_zero(tmp_path, operator, dtype):
+    model = models.model([helper.make_node("Unsqueeze", ["b", "axis"], ["c"]),
+                          helper.make_node(operator, ["a", "c"], ["y"])],
+                         [models.value("a", [3, 40], dtype), models.value("b", [40], dtype)],
+                         [models.value("y", [3, 40], dtype)], [models.constant("axis", [0])], opset=14)
+    conversion = Conversion(tmp_path, model)
+    facts = conversion.run("reference")
+    assert [sample["kind"] for sample in facts["samples"]] == ["picture", "ones", "noise", "picture"]
+    for kind, (dividend, divisor), _ in samples(conversion):
+        assert divisor.all() and (kind == "ones" or len(np.unique(divisor)) > 1)
+        assert kind == "ones" or dtype == TensorProto.UINT8 or not dividend.all()  # the other one is as always
+    (warning,) = facts["warnings"]
+    assert "'zeros' left out" in warning
 
 
 def test_a_second_run_gives_the_same_facts_and_bytes(tmp_path):

@@ -33,7 +33,7 @@ OWN_INPUTS = (  # the client's own test inputs, where they were sent
 SAMPLES = ("reference", "calibration", "verify_inputs")
 REFERENCE = Stage("reference", "worker.stages.reference:run", ONNX.name,
                   inputs=("fetch", "optimize", "calibration", "verify_inputs"), parameters=("verify", *PREPROCESSING),
-                  common=True, weight=2, form=2)
+                  common=True, weight=2, form=3)
 
 
 def publish(artefact: str = "compile") -> Stage:

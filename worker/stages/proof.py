@@ -1,8 +1,9 @@
 """Whether a changed model still answers as the one before the change, in ONNX Runtime without its own optimisations.
 
-Every pass over a model is tried so before a compiler sees what it made. NumPy and onnxruntime only.
+Every pass over a model is tried so before a compiler sees what it made. NumPy, onnx and onnxruntime only.
 """
 from worker.stage_api import is_out_of_memory, log
+from worker.stages.divisors import mark_divisors
 from worker.stages.samples import make_inputs
 
 _SAMPLES = (("picture", 0), ("noise", 1))
@@ -24,7 +25,7 @@ def find_difference(before, after, inputs, threads, adapt=lambda entry, array: a
         first = _open(before, threads)
     except Exception as error:  # ONNX Runtime's errors share no base class
         return _not_tried(error)
-    second = None
+    second, inputs = None, mark_divisors(before, inputs)
     for kind, seed in _SAMPLES:
         raw = make_inputs(inputs, kind, seed)
         feed = {entry["name"]: adapt(entry, raw[entry["name"]]) for entry in inputs}

@@ -11,6 +11,7 @@ from worker.stage_api import report
 from worker.stages import reasons
 from worker.stages.asked import model_folder, open_before
 from worker.stages.calibration import spread
+from worker.stages.divisors import mark_divisors
 from worker.stages.feeds import CALIBRATION, OWN, OWN_INPUTS, describe_sample, raw_inputs
 from worker.stages.joins import find_joined
 from worker.stages.looked_into import LookedInto
@@ -41,6 +42,7 @@ def run(job):
     if not verify["enabled"]:
         return {"skipped": True, "overflow": []}
     path = os.path.join(model_folder(job), MODEL)
+    inputs = mark_divisors(path, inputs)
     joined = find_joined(path, os.path.getsize(path))
     folded = os.path.join(job["inputs"]["optimize"]["dir"], MODEL)  # of which no If stands in the way
     probabilities = find_probabilities(folded, os.path.getsize(folded))

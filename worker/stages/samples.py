@@ -20,8 +20,9 @@ def make_inputs(inputs, kind, seed=0):
     """`{name: array}` for the facts' `inputs`. `kind` is "picture", "noise", "zeros" or "ones".
 
     Floats lie in 0..1 as images do, uint8 in 0..255. Other integers are 0 or 1: any index, mask or token type may be
-    that, while a larger number may lie outside a table. A picture looks like a printed page, where an input has the
-    shape of an image: on noise a detector answers nothing but zeros, which proves nothing (seen with PP-OCRv4).
+    that, while a larger number may lie outside a table. Those of an entry with a `divisor` are 1 or 2, but for the
+    zeros. A picture looks like a printed page, where an input has the shape of an image: on noise a detector answers
+    nothing but zeros, which proves nothing (seen with PP-OCRv4).
     """
     return {entry["name"]: _array(entry, kind, [seed, position]) for position, entry in enumerate(inputs)}
 
@@ -53,13 +54,16 @@ def _array(entry, kind, seed):
     if kind in EDGES:
         return np.full(shape, kind == "ones", dtype)
     generator = np.random.default_rng(seed)
+    least = int(entry.get("divisor", False))
     if dtype.kind != "f" and dtype != np.uint8:
-        return np.asarray(generator.integers(0, 2, shape)).astype(dtype)
+        return np.asarray(generator.integers(least, least + 2, shape)).astype(dtype)
     values = _picture(generator, shape) if kind == "picture" else None
     if values is None:
         values = generator.random(shape, np.float32)
     # Without dimensions NumPy gives a number, which ONNX Runtime does not take of every type.
-    return np.asarray(values * 255 if dtype == np.uint8 else values).astype(dtype, copy=False)
+    if dtype == np.uint8:
+        values = np.maximum(values * 255, least)
+    return np.asarray(values).astype(dtype, copy=False)
 
 
 def _picture(generator, shape):

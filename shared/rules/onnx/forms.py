@@ -14,15 +14,15 @@ _NAME, _INTEGER, _TEXT, _INTEGERS = 1, 3, 4, 8  # fields of AttributeProto
 _MAX_DIMS = 8
 _ATTRIBUTES = {
     "ArgMax": ("select_last_index",), "ArgMin": ("select_last_index",),
-    "Attention": ("softmax_precision",), "AveragePool": ("dilations",),
+    "Attention": ("softmax_precision",), "AveragePool": ("dilations",), "Cast": ("to",),
     "ConvTranspose": ("dilations", "auto_pad"), "GatherND": ("batch_dims",), "GridSample": ("mode",),
     "LpNormalization": ("p",), "MaxPool": ("dilations", "kernel_shape"), "Mod": ("fmod",),
     "RMSNormalization": ("axis",),
     "Resize": ("antialias", "exclude_outside", "keep_aspect_ratio_policy"), "ScatterElements": ("reduction",),
-    "ScatterND": ("reduction",)}
+    "SpaceToDepth": ("mode",), "ScatterND": ("reduction",)}
 _ALWAYS = ("kernel_shape",)  # the others are told where a value is not 1
-_OUTPUTS = ("LayerNormalization",)
-_INPUTS = {"LSTM": (7, "P")}
+_OUTPUTS = ("Dropout", "LayerNormalization", "MaxPool")
+_INPUTS = {"Attention": (6, "nonpad_kv_seqlen"), "LSTM": (7, "P")}
 
 
 def read_forms(source: Source, operator: tuple[str, str], attributes: Sequence[tuple[int, int]],
