@@ -65,7 +65,8 @@ def test_a_form_that_is_refused_is_named_with_the_cut_before_it() -> None:
 
 @pytest.mark.parametrize(("target", "dtype", "attributes", "named"), [
     ("intel", "float", {"fmod": 0}, ["Mod, fmod = 0 (x: float)"]), ("intel", "float", {"fmod": 1}, []),
-    ("intel", "int32", {"fmod": 0}, []), ("qualcomm", "double", {}, ["Mod (x: double)"]), ("qualcomm", "int32", {}, [])])
+    ("intel", "int32", {"fmod": 0}, []), ("qualcomm", "double", {}, ["Mod (x: double)"]),
+    ("qualcomm", "int32", {}, [])])
 def test_a_type_that_is_not_taken_in_one_form_alone(target: str, dtype: str, attributes: dict[str, int],
                                                     named: list[str]) -> None:
     kind = getattr(onnx.TensorProto, dtype.upper())
