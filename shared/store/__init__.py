@@ -74,6 +74,15 @@ class Store(Protocol):
             DuplicateKey: a task's `idempotency_key` is taken; neither that task nor one after it is stored.
         """
 
+    def insert_many(self, tasks: Sequence[tuple[Task, Sequence[Event]]]) -> set[str]:
+        """Insert tasks that have nothing to do with each other, in one round trip where the server can, each with its
+        first events. The ids of those that are not stored, since another task has their `idempotency_key`. Durable when
+        it returns. The death of the caller, and `Unavailable`, can leave any of them stored.
+
+        Raises:
+            AppError: a task has the id of one of these.
+        """
+
     def find_by_keys(self, keys: Sequence[str]) -> dict[str, Task]:
         """The tasks that have one of these idempotency keys, by their keys.
 
@@ -100,8 +109,8 @@ class Store(Protocol):
         task."""
 
     def update_many(self, changes: Sequence[tuple[str, Change]]) -> None:
-        """Apply each change to its task, each atomically by itself, in one round trip where the server can. Misses are
-        not told; the changes carry no events."""
+        """Apply each change to its task, each atomically by itself, in one round trip where the server can. Equal
+        changes cost little more than one. Misses are not told; the changes carry no events."""
 
     def delete(self, task_id: str, *, where: Mapping[str, Any] | None = None) -> Task | UnreadableDocument | None:
         """Remove the document, readable or not, and its events; what it was, or None if there was none. With `where`

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from shared.documents import TERMINAL, Event, Status, StoredEvent, Task, WorkerInfo
 from shared.errors import AppError, Unavailable, UnreadableDocument
-from shared.store import ASKED_NOT, KEPT_EVENTS, Claim, DuplicateKey, TaskFilter
+from shared.store import ASKED_NOT, Claim, DuplicateKey, TaskFilter
+from shared.store.mongo_changes import (
+    alike,
+    condition_of,
+    filter_of,
+    increments_of,
+    operators_of,
+    stored,
+    sum_of,
+    take_back,
+)
 from shared.store.mongo_documents import decode, encode, from_document, to_document
 from shared.store.reading import (
     CLAIM_FIELDS,
@@ -24,7 +34,7 @@ from shared.store.reading import (
     read_workers,
     require,
 )
-from shared.transitions import WAITING, AtMost, Change, OneOf
+from shared.transitions import WAITING, Change
 
 if TYPE_CHECKING:
     from pymongo import MongoClient
@@ -86,6 +96,27 @@ class MongoStore:
                     documents = documents[refused["index"]:]  # those before it are stored
                     _refuse_duplicate(database, documents[0], error)
 
+    def insert_many(self, tasks: Sequence[tuple[Task, Sequence[Event]]]) -> set[str]:
+        from pymongo.errors import BulkWriteError
+
+        documents = [_new_document(task, events) for task, events in tasks]
+        if not documents:
+            return set()
+        with self._database() as database:
+            self._ensure_indexes(database)
+            try:
+                database.tasks.insert_many(documents, ordered=False)
+                return set()
+            except BulkWriteError as error:
+                refused = {wrong["index"]: wrong["code"] for wrong in error.details["writeErrors"]}
+                if {*refused.values()} != {DUPLICATE_KEY} or error.details.get("writeConcernErrors"):
+                    raise
+                left_out = {documents[index]["_id"] for index in refused}
+                there = [document["_id"] for document in database.tasks.find({"_id": {"$in": [*left_out]}}, {"_id": 1})]
+                if there:
+                    raise _known(there[0]) from error
+                return left_out
+
     def find_by_keys(self, keys: Sequence[str]) -> dict[str, Task]:
         with self._database() as database:
             found = database.tasks.find({"idempotency_key": {"$in": list(keys)}}, _fields())
@@ -104,7 +135,7 @@ class MongoStore:
 
         with self._database() as database:
             try:
-                before = database.tasks.find_one_and_update(_filter(task_id, change), _operators(change), _fields())
+                before = database.tasks.find_one_and_update(filter_of(task_id, change), operators_of(change), _fields())
             except OperationFailure as error:
                 if error.code in WRONG_TYPES:
                     raise UnreadableDocument("task", task_id, "a field takes no change") from error
@@ -112,19 +143,19 @@ class MongoStore:
             if before is None:
                 return None
             after = before | encode(change.set) | {
-                name: _sum(before.get(name, 0), by) for name, by in _increments(change).items()}
+                name: sum_of(before.get(name, 0), by) for name, by in increments_of(change).items()}
             task = _task(after)
             if isinstance(task, UnreadableDocument):
-                _take_back(database, change, before, after)
+                take_back(database, change, before, after)
             return require(task)
 
     def update_many(self, changes: Sequence[tuple[str, Change]]) -> None:
-        from pymongo import UpdateOne
+        from pymongo import UpdateMany
 
         if changes:
             with self._database() as database:
-                database.tasks.bulk_write([UpdateOne(_filter(task_id, change), _operators(change))
-                                           for task_id, change in changes], ordered=False)
+                database.tasks.bulk_write([UpdateMany(filter_of({"$in": ids}, change), operators_of(change))
+                                           for change, ids in alike(changes)], ordered=False)
 
     def events(self, task_id: str, after: int = 0) -> list[StoredEvent] | None:
         with self._database() as database:
@@ -138,7 +169,7 @@ class MongoStore:
                                      if seq > after))
 
     def delete(self, task_id: str, *, where: Mapping[str, Any] | None = None) -> Task | UnreadableDocument | None:
-        conditions = {name: _condition(wanted) for name, wanted in (where or {}).items()}
+        conditions = {name: condition_of(wanted) for name, wanted in (where or {}).items()}
         with self._database() as database:
             deleted = database.tasks.find_one_and_delete({"_id": task_id} | conditions, _fields())
             return None if deleted is None else _task(deleted)
@@ -295,7 +326,7 @@ def _new_document(task: Task, events: Sequence[Event]) -> dict[str, Any]:
     """`calls_back` and `untold` are what indexes find them by: servers that speak MongoDB's protocol have no partial
     indexes."""
     marks = ({"calls_back": True} if task.callback_url else {}) | ({"untold": True} if events else {})
-    return to_document(task) | {"events": _stored(events), "event_count": len(events)} | marks
+    return to_document(task) | {"events": stored(events), "event_count": len(events)} | marks
 
 
 def _refuse_duplicate(database: Database[dict[str, Any]], document: dict[str, Any], error: Exception) -> None:
@@ -310,7 +341,11 @@ def _refuse_duplicate(database: Database[dict[str, Any]], document: dict[str, An
     if existing and existing.id != document["_id"]:
         raise DuplicateKey(existing) from error
     if database.tasks.find_one({"_id": document["_id"]}, {"_id": 1}):
-        raise AppError(f"任务已存在: {document['_id']}", f"task exists: {document['_id']}") from error
+        raise _known(document["_id"]) from error
+
+
+def _known(task_id: str) -> AppError:
+    return AppError(f"任务已存在: {task_id}", f"task exists: {task_id}")
 
 
 def _task(document: dict[str, Any]) -> Task | UnreadableDocument:
@@ -329,57 +364,8 @@ def _fields() -> dict[str, int]:
     return {"events": 0}
 
 
-def _stored(events: Sequence[Event]) -> list[dict[str, Any]]:
-    return [encode(event.model_dump()) for event in events]
-
-
 def _task_or_none(document: dict[str, Any] | None) -> Task | None:
     return None if document is None else require(_task(document))
-
-
-def _take_back(database: Database[dict[str, Any]], change: Change, before: dict[str, Any],
-               after: dict[str, Any]) -> None:
-    """Undo a change of a document that turned out to be unreadable, unless somebody who can read it has changed it
-    since. Looking first would cost a round trip for each change of each document."""
-    names = change.set.keys() | _increments(change).keys()
-    operators: dict[str, Any] = {"$set": {name: before[name] for name in names if name in before},
-                                 "$unset": {name: "" for name in names if name not in before},
-                                 "$pull": {"events": {"at": {"$in": [event.at for event in change.events]}}}}
-    if not change.events:
-        del operators["$pull"]
-    written = {name: after[name] for name in names if name in change.set or after[name] is not None}
-    database.tasks.update_one({"_id": before["_id"]} | written,
-                              {operator: fields for operator, fields in operators.items() if fields})
-
-
-def _filter(task_id: str, change: Change) -> dict[str, Any]:
-    return {"_id": task_id} | {name: _condition(wanted) for name, wanted in change.where.items()}
-
-
-def _operators(change: Change) -> dict[str, dict[str, Any]]:
-    operators: dict[str, dict[str, Any]] = {"$set": encode(change.set), "$inc": _increments(change)}
-    if change.events:
-        operators["$set"] |= {"untold": True}
-        operators["$push"] = {"events": {"$each": _stored(change.events), "$slice": -KEPT_EVENTS}}
-    return {operator: fields for operator, fields in operators.items() if fields}
-
-
-def _sum(value: Any, by: int) -> Any:
-    """None where the value is no number. MongoDB refuses to count that up, others that speak its protocol do not."""
-    return value + by if isinstance(value, (int, float)) else None
-
-
-def _increments(change: Change) -> dict[str, int]:
-    return change.increment | ({"event_count": len(change.events)} if change.events else {})
-
-
-def _condition(wanted: Any) -> Any:
-    match wanted:
-        case OneOf(values):
-            return {"$in": [encode(value) for value in values]}
-        case AtMost(value):
-            return {"$lte": value}
-    return encode(wanted)
 
 
 def _narrowing(narrow: TaskFilter) -> dict[str, Any]:

@@ -59,10 +59,7 @@ class SqliteStore:
     def insert_group(self, tasks: Sequence[tuple[Task, Sequence[Event]]]) -> None:
         def write(connection: sqlite3.Connection) -> None:
             for task, events in tasks:
-                document = task.model_copy(update={"event_count": len(events)}).model_dump_json()
-                stored = "json_set(?, '$.untold', json('true'))" if events else "?"
-                connection.execute(f"INSERT INTO tasks (id, doc) VALUES (?, {stored})", [task.id, document])
-                _append(connection, task.id, events, len(events))
+                _insert(connection, task, events)
 
         while True:
             try:
@@ -73,8 +70,22 @@ class SqliteStore:
                     if existing and existing.id != task.id:
                         raise DuplicateKey(existing) from error
                     if self.get(task.id):
-                        raise AppError(f"任务已存在: {task.id}", f"task exists: {task.id}") from error
+                        raise _known(task.id) from error
             # What stood in the way was deleted in between.
+
+    def insert_many(self, tasks: Sequence[tuple[Task, Sequence[Event]]]) -> set[str]:
+        def write(connection: sqlite3.Connection) -> set[str]:
+            left_out = set()
+            for task, events in tasks:
+                try:
+                    _insert(connection, task, events)
+                except sqlite3.IntegrityError as error:
+                    if connection.execute("SELECT 1 FROM tasks WHERE id = ?", [task.id]).fetchone():
+                        raise _known(task.id) from error
+                    left_out.add(task.id)
+            return left_out
+
+        return self._run(write, "IMMEDIATE")
 
     def find_by_keys(self, keys: Sequence[str]) -> dict[str, Task]:
         rows = self._rows(f"SELECT {ROW} FROM tasks WHERE idempotency_key IS NOT NULL AND "
@@ -134,9 +145,9 @@ class SqliteStore:
         return [_task(row) for row in rows], total
 
     def live_with_outputs(self, output_paths: list[str]) -> list[Task]:
-        query = f"SELECT {ROW} FROM tasks WHERE {OUTPUT} IN ({', '.join('?' * len(output_paths))}) AND {LIVE} " \
+        query = f"SELECT {ROW} FROM tasks WHERE {OUTPUT} IN (SELECT value FROM json_each(?)) AND {LIVE} " \
                 "ORDER BY created_at, id"
-        return only_readable(map(_task, self._rows(query, list(output_paths))))
+        return only_readable(map(_task, self._rows(query, [_json(output_paths)])))
 
     def waiting(self, platforms: list[str], *, limit: int, unannounced: bool = False) -> list[Task]:
         if not platforms:
@@ -259,6 +270,17 @@ class SqliteStore:
             self._inherited.append(self._idle)
             self._idle, self._pid = deque(), os.getpid()
         return self._idle
+
+
+def _insert(connection: sqlite3.Connection, task: Task, events: Sequence[Event]) -> None:
+    document = task.model_copy(update={"event_count": len(events)}).model_dump_json()
+    stored = "json_set(?, '$.untold', json('true'))" if events else "?"
+    connection.execute(f"INSERT INTO tasks (id, doc) VALUES (?, {stored})", [task.id, document])
+    _append(connection, task.id, events, len(events))
+
+
+def _known(task_id: str) -> AppError:
+    return AppError(f"任务已存在: {task_id}", f"task exists: {task_id}")
 
 
 def _append(connection: sqlite3.Connection, task_id: str, events: Sequence[Event], count: int) -> None:
