@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Iterable, Sequence
 
 from shared.deps import process_wide
 from shared.documents import Task
@@ -23,14 +24,28 @@ def ring(task: Task, store: Store, queue: Queue) -> bool:
     """Announce a task that waits for a worker; True if the queue confirmed it, or needs no doorbells."""
     if not queue.owes_doorbells:
         return True
-    message = RunTask(task_id=task.id, epoch=task.epoch, platform=task.platform, priority=task.priority)
     try:
-        queue.announce(message)
-        get_doorbell_marker().add(task, store)
+        queue.announce(_doorbell(task))
+        get_doorbell_marker().add([task], store)
     except Unavailable as error:
         logger.warning("task %s is not announced: %s", task.id, error)
         return False
     return True
+
+
+def ring_all(tasks: Sequence[Task], store: Store, queue: Queue) -> None:
+    """Announce tasks that wait for a worker, with one wait for all."""
+    if not tasks or not queue.owes_doorbells:
+        return
+    answers = list(zip(tasks, queue.announce_many(list(map(_doorbell, tasks))), strict=True))
+    get_doorbell_marker().add([task for task, failure in answers if failure is None], store)
+    for task, failure in answers:
+        if failure is not None:
+            logger.warning("task %s is not announced: %s", task.id, failure)
+
+
+def _doorbell(task: Task) -> RunTask:
+    return RunTask(task_id=task.id, epoch=task.epoch, platform=task.platform, priority=task.priority)
 
 
 class DoorbellMarker:
@@ -45,9 +60,9 @@ class DoorbellMarker:
         self._pending: list[tuple[Task, Store]] = []
         self._thread: threading.Thread | None = None
 
-    def add(self, task: Task, store: Store) -> None:
+    def add(self, tasks: Iterable[Task], store: Store) -> None:
         with self._lock:
-            self._pending.append((task, store))
+            self._pending += [(task, store) for task in tasks]
             if self._thread is None or not self._thread.is_alive():  # the first in this process
                 self._thread = threading.Thread(target=self._run, name="doorbell-marker", daemon=True)
                 self._thread.start()

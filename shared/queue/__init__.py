@@ -97,6 +97,10 @@ class Queue(Protocol):
             Unavailable: not confirmed in time. Unconfirmed is not unsent.
         """
 
+    def announce_many(self, messages: Sequence[RunTask]) -> list[Unavailable | None]:
+        """`announce` for each, with one wait for all: what kept the broker from confirming it. The wait takes no longer
+        than that for one."""
+
     def control(self, message: ControlTask) -> None:
         """To the owner, if any; nobody listening is no error.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from shared.documents import Status, Task
 from shared.errors import Unavailable, UnreadableDocument
@@ -28,6 +28,9 @@ class PollingQueue:
 
     def announce(self, message: RunTask) -> None:
         """The waiting document is the announcement."""
+
+    def announce_many(self, messages: Sequence[RunTask]) -> list[Unavailable | None]:
+        return [None] * len(messages)
 
     def control(self, message: ControlTask) -> None:
         """The changed document is the message."""

@@ -3,7 +3,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as WaitTimeout
 
 import pika
@@ -43,8 +44,10 @@ class RabbitQueue:
         self._link: Link | None = None
 
     def announce(self, message: RunTask) -> None:
-        self._publish(Publication(RUN_EXCHANGE, run_key(message.platform, message.priority), message.encode(),
-                                  platform=message.platform))
+        self._publish(_doorbell(message))
+
+    def announce_many(self, messages: Sequence[RunTask]) -> list[Unavailable | None]:
+        return self._publish_all([_doorbell(message) for message in messages])
 
     def control(self, message: ControlTask) -> None:
         self._publish(Publication(CONTROL_EXCHANGE, control_key(message.task_id), message.encode()))
@@ -69,30 +72,58 @@ class RabbitQueue:
             link.close()
 
     def _publish(self, publication: Publication) -> None:
-        """Until the broker confirms it. What came back, or met a dead connection, goes out once more."""
+        """Until the broker confirms it."""
+        for failure in self._publish_all([publication]):
+            if failure is not None:
+                raise failure
+
+    def _publish_all(self, publications: Sequence[Publication]) -> list[Unavailable | None]:
+        """Until the broker confirms them: what kept it from that. What came back, or met a dead connection, goes out
+        once more."""
         deadline = time.monotonic() + self._timeout_s
+        failures: list[Unavailable | None] = [None] * len(publications)
+        left = list(range(len(publications)))
         for last_try in (False, True):
             link, is_new = self._current_link()
-            try:
-                link.opened.result(deadline - time.monotonic())
-                if link.blocked:
-                    raise Unavailable("queue", f"the broker takes no messages: {link.blocked}")
-                remaining_s = deadline - time.monotonic()
-                fresh = last_try or time.monotonic() - link.confirmed_at < FRESH_S
-                link.publish(publication).result(remaining_s if fresh else remaining_s / 2)
-                return
-            except Unroutable as error:
-                if last_try:
-                    raise Unavailable("queue", f"no queue takes {publication.routing_key}") from error
-            except LinkLost as error:
-                if last_try or is_new:
-                    raise Unavailable("queue", str(error)) from error
-            except Refused as error:
-                raise Unavailable("queue", str(error)) from error
-            except WaitTimeout as error:
-                if link.blocked or deadline - time.monotonic() <= 0:
-                    raise Unavailable("queue", link.blocked or f"no confirm in {self._timeout_s} s") from error
+            met = self._try(link, [publications[index] for index in left], deadline, last_try=last_try)
+            again = []
+            for index, error in zip(left, met, strict=True):
+                may_repeat = not last_try and (isinstance(error, Unroutable) or (isinstance(error, LinkLost)
+                                                                                 and not is_new))
+                if may_repeat or (isinstance(error, WaitTimeout) and not link.blocked and time.monotonic() < deadline):
+                    again.append(index)
+                elif error is not None:
+                    failures[index] = self._unavailable(error, publications[index], link)
+            if any(isinstance(error, WaitTimeout) for error in met) and again:
                 self._drop(link)
+            left = again
+            if not left:
+                break
+        return failures
+
+    def _try(self, link: Link, publications: Sequence[Publication], deadline: float, *, last_try: bool,
+             ) -> list[Exception | None]:
+        """What became of each; None: confirmed."""
+        try:
+            link.opened.result(deadline - time.monotonic())
+        except (LinkLost, WaitTimeout) as error:
+            return [error] * len(publications)
+        if link.blocked:
+            return [Refused(f"the broker takes no messages: {link.blocked}")] * len(publications)
+        until = deadline
+        if not last_try and time.monotonic() - link.confirmed_at >= FRESH_S:
+            until -= (deadline - time.monotonic()) / 2
+        return [_outcome(confirm, until) for confirm in link.publish(*publications)]
+
+    def _unavailable(self, error: Exception, publication: Publication, link: Link) -> Unavailable:
+        told = str(error)
+        if isinstance(error, Unroutable):
+            told = f"no queue takes {publication.routing_key}"
+        elif isinstance(error, WaitTimeout):
+            told = link.blocked or f"no confirm in {self._timeout_s} s"
+        unavailable = Unavailable("queue", told)
+        unavailable.__cause__ = error
+        return unavailable
 
     def _current_link(self) -> tuple[Link, bool]:
         """The link in use, and whether it was made just now."""
@@ -107,6 +138,19 @@ class RabbitQueue:
             if self._link is link:
                 self._link = None
         link.close()
+
+
+def _doorbell(message: RunTask) -> Publication:
+    return Publication(RUN_EXCHANGE, run_key(message.platform, message.priority), message.encode(),
+                       platform=message.platform)
+
+
+def _outcome(confirm: Future[None], until: float) -> Exception | None:
+    try:
+        confirm.result(max(0.0, until - time.monotonic()))
+        return None
+    except (LinkLost, Unroutable, Refused, WaitTimeout) as error:
+        return error
 
 
 def open_rabbitmq(url: str, store: Callable[[], Store], *, timeout_s: float, poll_s: float) -> RabbitQueue:

@@ -43,9 +43,9 @@ class RabbitEvents:
             return [Unavailable("queue", "the link has ended")] * len(messages)
         if link.blocked:
             return [Unavailable("queue", f"the broker takes no messages: {link.blocked}")] * len(messages)
-        confirms = [link.publish(Publication(EVENTS_EXCHANGE, event_key(message.type), message.body, persistent=True,
-                                             content_type=message.content_type, message_id=message.id))
-                    for message in messages]
+        confirms = link.publish(*(Publication(
+            EVENTS_EXCHANGE, event_key(message.type), message.body, persistent=True, content_type=message.content_type,
+            message_id=message.id) for message in messages))
         deadline = time.monotonic() + ANSWER_S
         return [self._await(confirm, deadline) for confirm in confirms]
 

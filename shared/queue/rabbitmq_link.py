@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -82,12 +82,14 @@ class Link:
     def lost(self) -> bool:
         return self._lost is not None
 
-    def publish(self, publication: Publication) -> Future[None]:
-        """Resolves with the broker's confirm; fails with `LinkLost`, `Unroutable` or `Refused`. Only once opened."""
-        future: Future[None] = Future()
-        if not self._submit(partial(self._publish, publication, future), future):
-            future.set_exception(self._lost)
-        return future
+    def publish(self, *publications: Publication) -> list[Future[None]]:
+        """Each resolves with the broker's confirm; it fails with `LinkLost`, `Unroutable` or `Refused`. Only once
+        opened."""
+        futures: list[Future[None]] = [Future() for _ in publications]
+        if not self._submit(partial(self._publish_all, publications, futures), *futures):
+            for future in futures:
+                future.set_exception(self._lost)
+        return futures
 
     def hold(self, queue: str) -> Future[bool]:
         """Whether this connection has the exclusive queue of this name, from now until it ends; False: another one has
@@ -101,13 +103,12 @@ class Link:
         """Close politely, without waiting; what is still unconfirmed fails."""
         self.opened.add_done_callback(lambda opened: opened.exception() or self._submit(self._close))
 
-    def _submit(self, callback: Callable[[], None], future: Future[Any] | None = None) -> bool:
+    def _submit(self, callback: Callable[[], None], *futures: Future[Any]) -> bool:
         """Let the owning thread call `callback`, unless the link is lost."""
         with self._lock:
             if self._lost:
                 return False
-            if future:
-                self._pending.add(future)
+            self._pending.update(futures)
             self._ioloop.add_callback_threadsafe(callback)
             return True
 
@@ -137,6 +138,10 @@ class Link:
         channel.confirm_delivery(self._on_confirm)
         declare(channel, self._declarations)
         self.opened.set_result(None)
+
+    def _publish_all(self, publications: Sequence[Publication], futures: Sequence[Future[None]]) -> None:
+        for publication, future in zip(publications, futures, strict=True):
+            self._publish(publication, future)
 
     def _publish(self, publication: Publication, future: Future[None]) -> None:
         if not self._channel.is_open:

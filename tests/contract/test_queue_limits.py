@@ -39,12 +39,15 @@ def test_a_full_queue_refuses_doorbells_until_there_is_room_again(limited: str) 
         while len(told) < 200 and announced(queue, f"t{len(told)}"):
             told.append(f"t{len(told)}")
         assert 2 < len(told) < 50
+        several = queue.announce_many([RunTask(task_id="t", epoch=0, platform="intel", priority=priority)
+                                       for priority in ("low", "normal", "low", "normal")])
+        assert [answer and answer.dependency for answer in several] == [None, "queue", None, "queue"]
         heard = []
-        while len(heard) < len(told) + 1:
+        while len(heard) < len(told) + 3:
             delivery = worker.receive(platforms=EVERY, timeout_s=60.0)
             heard.append(delivery.message.task_id)
             delivery.ack()
-        assert sorted(heard) == sorted(["first", *told])
+        assert sorted(heard) == sorted(["first", *told, "t", "t"])
         wait_until(lambda: announced(queue, "last"))
         assert worker.receive(platforms=EVERY, timeout_s=60.0).message.task_id == "last"
 

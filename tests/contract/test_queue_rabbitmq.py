@@ -80,6 +80,17 @@ def test_a_deleted_binding_is_made_again_and_the_doorbell_is_not_lost(queue: Rab
     assert [receive(subscription).message.task_id for _ in range(2)] == ["t1", "t2"]
 
 
+def test_many_doorbells_are_confirmed_together_and_none_is_lost_with_a_deleted_queue(
+        queue: RabbitQueue, channel: BlockingChannel) -> None:
+    queue.announce(doorbell("t0"))
+    channel.queue_delete(RUN_QUEUE)
+    queues = [("intel", "normal"), ("intel", "low"), ("rockchip", "normal")] * 10
+    messages = [doorbell(f"t{number}", priority, platform) for number, (platform, priority) in enumerate(queues)]
+    assert queue.announce_many(messages) == [None] * 30 and queue.announce_many([]) == []
+    assert [channel.queue_declare(f"mc.run.{name}.v1", passive=True).method.message_count
+            for name in ("intel.normal", "intel.low", "rockchip.normal")] == [10, 10, 10]
+
+
 @pytest.mark.parametrize("exchange", ["mc.run.v1", "mc.control.v1"])
 def test_a_deleted_exchange_is_made_again_by_the_next_message(queue: RabbitQueue, channel: BlockingChannel,
                                                               exchange: str) -> None:

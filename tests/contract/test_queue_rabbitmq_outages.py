@@ -73,6 +73,10 @@ def assert_unavailable_in_time(queue: RabbitQueue) -> None:
             call()
         assert time.monotonic() - started < TIMEOUT_S + SLACK_S
         assert caught.value.dependency == "queue"
+    started = time.monotonic()
+    answers = queue.announce_many([doorbell(f"t{number}") for number in range(20)])
+    assert time.monotonic() - started < TIMEOUT_S + 0.3
+    assert [answer and answer.dependency for answer in answers] == ["queue"] * 20
 
 
 def announce_when_healed(queue: RabbitQueue, task_id: str) -> None:
@@ -243,8 +247,8 @@ def test_a_dropped_connection_costs_the_next_publish_nothing(rabbitmq_server: Sh
     for round_number in range(3):
         queue.announce(doorbell(f"t{round_number}"))
         rabbitmqctl(rabbitmq_server, "close_all_connections", "--vhost", amqp_url.rpartition("/")[2], "test")
-    queue.announce(doorbell("last"))
-    assert received_until(subscription, "last") | {"t0", "t1", "t2"} == {"t0", "t1", "t2", "last"}
+    assert queue.announce_many([doorbell("t3"), doorbell("last")]) == [None, None]
+    assert received_until(subscription, "last") | {"t0", "t1", "t2", "t3"} == {"t0", "t1", "t2", "t3", "last"}
 
 
 def test_a_publisher_that_was_frozen_while_its_connection_was_closed_goes_on(rabbitmq_server: SharedNode,
