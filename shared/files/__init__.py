@@ -16,9 +16,10 @@ class FileInfo:
     """A stored object. `etag` changes whenever the content does, and is opaque.
 
     `modified_at` is when the object was last written or touched, by the store's own clock: it is only to be compared
-    with times of the same store. `stat` and `find` tell it, the other methods may not. Only `stat` tells the `mark`:
-    what the object was uploaded with, None where nobody has marked this version of it. Only `stat` tells the uploader's
-    `metadata`, its names in lower case, and the `version` in a bucket that keeps versions. Local files have neither.
+    with times of the same store. `stat`, `peek` and `find` tell it, the other methods may not. Only `stat` and `peek`
+    tell the `mark`: what the object was uploaded with, None where nobody has marked this version of it. Only they tell
+    the uploader's `metadata`, its names in lower case, and the `version` in a bucket that keeps versions. Local files
+    have neither.
     Only `download` tells the `sha256`: of the content as it lies in the local file.
     """
 
@@ -79,6 +80,10 @@ class Files(Protocol):
         Raises:
             NotFound: there is no such object.
         """
+
+    def peek(self, path: str, length: int) -> tuple[FileInfo, bytes] | None:
+        """What `stat` tells of the object, and its first bytes, `length` or as many as there are: of one version, and
+        by one request where the store can. None where there is no such object."""
 
     def read_url(self, path: str, life_s: float, headers: Mapping[str, str], public_url: str = "") -> str | None:
         """A URL at which the store itself answers everybody's GET of the object for so long, with these of its answer's

@@ -57,6 +57,16 @@ class LocalFiles:
             self._check_unchanged(source, entry)
         return self._info(entry), content
 
+    def peek(self, path: str, length: int) -> tuple[FileInfo, bytes] | None:
+        while (info := self.stat(path)) is not None:
+            try:
+                read, content = self.read_range(path, 0, length)
+            except NotFound:
+                return None
+            if read == info:
+                return info, content
+        return None
+
     def read_url(self, path: str, life_s: float, headers: Mapping[str, str], public_url: str = "") -> str | None:
         return None
 

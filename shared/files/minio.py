@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -83,6 +84,24 @@ class MinioFiles:
                 if found.size_bytes <= start:  # else it has grown since it was refused
                     return FileInfo(path, found.size_bytes, found.etag), b""
 
+    def peek(self, path: str, length: int) -> tuple[FileInfo, bytes] | None:
+        bucket, _, key = path.partition("/")
+        with _reported(path), self._s3.one_limit():
+            while True:
+                try:
+                    answer = self._s3.send("GET", bucket, key, small=True, headers={"Range": f"bytes=0-{length - 1}"})
+                    return _info_of(path, answer.headers), answer.data
+                except S3Error as error:
+                    if error.code in ABSENT:
+                        return None
+                    if error.code != "InvalidRange":
+                        raise
+                found = self.stat(path)
+                if found is None:
+                    return None
+                if not found.size_bytes:  # else it has grown since it was refused
+                    return found, b""
+
     def read_url(self, path: str, life_s: float, headers: Mapping[str, str], public_url: str = "") -> str | None:
         bucket, _, key = path.partition("/")
         wanted: dict[str, Any] = {f"response-{name.lower()}": value for name, value in headers.items()}
@@ -94,10 +113,8 @@ class MinioFiles:
         if found.size is None or found.etag is None:
             raise InvalidResponseError(200, None, "a HEAD without size or ETag")
         headers = found.metadata or {}
-        metadata = {name.lower().removeprefix(METADATA): value for name, value in headers.items()
-                    if name.lower().startswith(METADATA)}
         return FileInfo(f"{bucket}/{key}", found.size, found.etag, _seconds(found.last_modified), headers.get(MARK),
-                        metadata, found.version_id if found.version_id != "null" else None)
+                        _metadata(headers), found.version_id if found.version_id != "null" else None)
 
     def upload(self, source: Path, path: str, *, condition: Condition = None, immutable: bool = False,
                mark: str | None = None, sha256: str | None = None, watch: Watch | None = None) -> FileInfo:
@@ -213,6 +230,20 @@ class MinioFiles:
 
     def close(self) -> None:
         self._s3.close()
+
+
+def _info_of(path: str, headers: Mapping[str, str]) -> FileInfo:
+    """Of the answer to a GET of a part."""
+    total = headers["content-range"].rpartition("/")[2]  # of `bytes 0-19/100`
+    modified, version = headers.get("last-modified"), headers.get("x-amz-version-id")
+    return FileInfo(path, int(total), headers["etag"].strip('"'),
+                    parsedate_to_datetime(modified).timestamp() if modified else None, headers.get(MARK),
+                    _metadata(headers), version if version != "null" else None)
+
+
+def _metadata(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower().removeprefix(METADATA): value for name, value in headers.items()
+            if name.lower().startswith(METADATA)}
 
 
 def _fit_for_a_tag(value: str) -> str:

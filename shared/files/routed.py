@@ -36,6 +36,9 @@ class RoutedFiles:
     def read_range(self, path: str, start: int, length: int) -> tuple[FileInfo, bytes]:
         return self._files(path).read_range(path, start, length)
 
+    def peek(self, path: str, length: int) -> tuple[FileInfo, bytes] | None:
+        return self._files(path).peek(path, length)
+
     def read_url(self, path: str, life_s: float, headers: Mapping[str, str], public_url: str = "") -> str | None:
         return self._files(path).read_url(path, life_s, headers, public_url)
 

@@ -76,7 +76,7 @@ def test_odd_names_are_names_like_any_other(files: Files, put: Callable, bucket:
 def test_what_is_not_there_is_not_found(files: Files, put: Callable, bucket: str, tmp_path: Path) -> None:
     put(f"{bucket}/a", b"")
     for path in (f"{bucket}/b", f"{bucket}/a/b", f"{bucket}-none/b"):
-        assert files.stat(path) is None
+        assert files.stat(path) is files.peek(path, 9) is None
         with pytest.raises(NotFound):
             files.download(path, tmp_path / "out", max_bytes=9)
         with pytest.raises(NotFound):
@@ -88,7 +88,7 @@ def test_what_is_not_there_is_not_found(files: Files, put: Callable, bucket: str
 
 def test_a_folder_is_no_object(files: Files, put: Callable, bucket: str, tmp_path: Path) -> None:
     put(f"{bucket}/a/b", b"x")
-    assert files.stat(f"{bucket}/a") is None
+    assert files.stat(f"{bucket}/a") is files.peek(f"{bucket}/a", 9) is None
     with pytest.raises(NotFound):
         files.download(f"{bucket}/a", tmp_path / "out", max_bytes=9)
     files.delete(f"{bucket}/a")
@@ -108,6 +108,15 @@ def test_beyond_an_objects_end_there_is_nothing_to_read(files: Files, put: Calla
     assert files.read_range(empty.path, 0, 10) == files.read_range(empty.path, 3, 10) == (empty, b"")
 
 
+def test_a_peek_tells_what_a_stat_does_and_how_the_object_begins(files: Files, put: Callable, bucket: str) -> None:
+    for name, content in (("a b/中 +%20.onnx", bytes(range(256)) * 8), ("one", b"x"), ("empty", b"")):
+        info = put(f"{bucket}/{name}", content)
+        for length in (1, 2047, 2048, 5000):
+            peeked = files.peek(info.path, length)
+            assert peeked == (info, content[:length]), (name, length)
+            assert vars(peeked[0]) == vars(files.stat(info.path))
+
+
 def test_a_part_is_of_the_object_that_is_told_with_it(files: Files, put: Callable, bucket: str) -> None:
     """While it grows: what is read fits the etag and the size of one and the same object."""
     written, enough = {}, threading.Event()
@@ -125,7 +134,7 @@ def test_a_part_is_of_the_object_that_is_told_with_it(files: Files, put: Callabl
     try:
         seen: list[tuple[FileInfo, bytes]] = []
         while len({info.etag for info, _ in seen}) < 9:
-            seen.append(files.read_range(f"{bucket}/a", 0, MIB))
+            seen += [files.read_range(f"{bucket}/a", 0, MIB), files.peek(f"{bucket}/a", MIB)]
     finally:
         enough.set()
         writer.join()

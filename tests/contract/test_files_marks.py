@@ -37,7 +37,8 @@ def store(files: Files, tmp_path: Path) -> Callable[..., object]:
 
 def mark_at(files: Files, path: str) -> str | None:
     info = files.stat(path)
-    assert info is not None
+    peeked = files.peek(path, 1)
+    assert info is not None and peeked is not None and peeked[0].mark == info.mark
     return info.mark
 
 

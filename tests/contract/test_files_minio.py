@@ -9,9 +9,12 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from pathlib import Path
 
 import pytest
+from minio.commonconfig import ENABLED
+from minio.versioningconfig import VersioningConfig
 
 from infra.servers import minio
 from infra.servers.base import CannotStart, Server, free_port
@@ -41,12 +44,12 @@ def calls(files: MinioFiles, folder: Path) -> dict[str, Callable[[], object]]:
     source.write_bytes(b"x")
     return {"ping": files.ping, "stat": lambda: files.stat("bucket/a"), "delete": lambda: files.delete("bucket/a"),
             "find": lambda: list(files.find("bucket")),
-            "read_range": lambda: files.read_range("bucket/a", 0, 9),
+            "read_range": lambda: files.read_range("bucket/a", 0, 9), "peek": lambda: files.peek("bucket/a", 9),
             "download": lambda: files.download("bucket/a", folder / "target", max_bytes=9),
             "upload": lambda: files.upload(source, "bucket/a", condition=IfAbsent())}
 
 
-EVERY = ["ping", "stat", "delete", "find", "read_range", "download", "upload"]
+EVERY = ["ping", "stat", "delete", "find", "read_range", "peek", "download", "upload"]
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -80,7 +83,7 @@ def test_a_frozen_server_is_unavailable_in_time_and_answers_again(own_server: Se
         while any(thread.read_text().split(") ")[1][0] != "T"
                   for thread in Path(f"/proc/{own_server.process.pid}/task").glob("*/stat")):
             time.sleep(0.01)
-        for name in ("ping", "stat", "delete", "find", "read_range"):
+        for name in ("ping", "stat", "delete", "find", "read_range", "peek"):
             begin = time.monotonic()
             with pytest.raises(Unavailable):
                 calls(files, tmp_path)[name]()
@@ -89,6 +92,21 @@ def test_a_frozen_server_is_unavailable_in_time_and_answers_again(own_server: Se
         os.kill(own_server.process.pid, signal.SIGCONT)
     until_it_answers(files.ping)
     assert until_it_answers(lambda: files.stat("bucket/a")) is not None
+
+
+@pytest.mark.parametrize("versions", [False, True])
+def test_a_peek_tells_the_uploaders_metadata_and_the_version(minio_url: str, bucket: str, versions: bool) -> None:
+    files = MinioFiles(minio_url, 5.0)
+    client = files._s3.small
+    client.make_bucket(bucket)
+    if versions:
+        client.set_bucket_versioning(bucket, VersioningConfig(ENABLED))
+    client.put_object(bucket, "a", BytesIO(b"content"), 7, metadata={"Platform": "intel", "labels": '{"a": "b"}'})
+    peeked, found = files.peek(f"{bucket}/a", 3), files.stat(f"{bucket}/a")
+    assert peeked is not None and found is not None
+    assert vars(peeked[0]) == vars(found) and peeked[1] == b"con"
+    assert dict(found.metadata) == {"platform": "intel", "labels": '{"a": "b"}'}
+    assert (found.version is not None) is versions
 
 
 def test_a_restarted_server_is_found_again_with_its_objects(own_server: Server, tmp_path: Path) -> None:
