@@ -16,11 +16,12 @@ from shared.documents import Task
 from shared.errors import AppError, InvalidRequest, Unavailable
 from shared.files.paths import check_path
 from shared.settings import get_settings
-from shared.triggers.objects import StoredObject
+from shared.triggers.objects import StoredObject, Upload
 from shared.triggers.requests import build_request
 from shared.triggers.rule_file import WrongRules, read_rules
 from shared.triggers.rules import Rule, built_in
-from shared.triggers.taking import Upload, look_at, wishes_of
+from shared.triggers.starting import wishes_of
+from shared.triggers.taking import look_at
 from shared.triggers.wishes import NotUsable, Wishes, sidecar_of
 
 
@@ -61,7 +62,7 @@ def _tell(rules: tuple[Rule, ...], path: str) -> int:
 
 def _find(bucket: str, key: str) -> Upload | None:
     try:
-        upload = look_at(StoredObject(bucket, key), key)
+        upload, _ = look_at(StoredObject(bucket, key), key)
     except Unavailable as error:
         print(f"the object store does not answer ({error}): only the object's name counts here")
         return None

@@ -1,26 +1,27 @@
 """The use case itself. It knows neither HTTP nor a queue's messages: a new door builds a `CreateTask` and calls it."""
 from __future__ import annotations
 
-from shared.creation.documents import build_tasks, request_keys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from shared.creation.documents import build_tasks, first_keys, request_keys
 from shared.creation.requests import CreateTask
-from shared.creation.storing import first_answer, store_once
+from shared.creation.storing import first_answer, store_all, store_once
 from shared.deps import get_queue, get_store
-from shared.documents import Source, Task
-from shared.doorbells import ring
+from shared.documents import Task
+from shared.doorbells import ring_all
+from shared.errors import Conflict
 from shared.preflight.admission import refuse_hopeless
 from shared.preflight.conflicts import refuse_conflicts, refuse_leaving
 from shared.settings import get_settings
 
 
-def create_tasks(request: CreateTask, *, source: Source | None = None) -> list[Task]:
+def create_tasks(request: CreateTask) -> list[Task]:
     """Store a task for each target of the request, then ring for each; a group's tasks come in their targets' order.
 
     The tasks are safe in the store before a worker hears of them. All of them are stored, or none. A repeated
     `idempotency_key` returns the tasks of the first request, whatever has become of the model since; no new doorbell is
     rung for them.
-
-    `source` is the upload that asks for it. Nobody reads an answer to an upload. So what is certain to fail is not
-    refused then: its task fails, and says why in the lists and to whoever waits for it.
 
     Raises:
         InvalidRequest: the request is wrong, or what it asks for is certain to fail.
@@ -31,27 +32,60 @@ def create_tasks(request: CreateTask, *, source: Source | None = None) -> list[T
     tasks = build_tasks(request, get_settings())
     if request.idempotency_key and (answered := first_answer(tasks)):
         return answered
-    if source is None:
-        refuse_hopeless(tasks, get_settings(), several=request.targets is not None)
-        refuse_conflicts(tasks)
-    else:
-        tasks = [task.model_copy(update={"source": source}) for task in tasks]
+    refuse_hopeless(tasks, get_settings(), several=request.targets is not None)
+    refuse_conflicts(tasks)
     refuse_leaving(tasks, get_settings())  # the last look before they are stored
     stored, new = store_once(tasks)
-    queue_answers = True  # a queue that does not answer once is not waited for again in this request
-    for task in new:
-        queue_answers = queue_answers and ring(task, get_store(), get_queue())
+    ring_all(new, get_store(), get_queue())
     return stored
 
 
-def earlier_tasks(idempotency_key: str) -> list[Task]:
-    """The tasks that a request with this key has made, whatever it asked for. Empty where there was none, or where it
-    was cut off before its end.
+@dataclass(frozen=True)
+class Created:
+    """The stored tasks of a request; `is_new` where this call has stored one of them."""
+
+    tasks: list[Task]
+    is_new: bool
+
+
+def create_for_uploads(requests: Sequence[list[Task]]) -> list[Created | Conflict]:
+    """`create_tasks` for requests that uploads make, each as the tasks that `build_tasks` has made of it, with their
+    `source`. They have nothing to do with each other.
+
+    Nobody reads an answer to an upload. So what is certain to fail is not refused: its task fails, and says why in the
+    lists and to whoever waits for it.
+
+    Raises:
+        Unavailable: the store does not answer. Some tasks may be stored, and are found when the same is asked again.
+    """
+    answers: dict[int, Created | Conflict] = {}
+    for number, tasks in enumerate(requests):
+        try:
+            refuse_leaving(tasks, get_settings())  # the last look before they are stored
+        except Conflict as error:
+            answers[number] = error
+    left = [number for number in range(len(requests)) if number not in answers]
+    new: list[Task] = []
+    for number, answer in zip(left, store_all([requests[number] for number in left]), strict=True):
+        if isinstance(answer, Conflict):
+            answers[number] = answer
+        else:
+            answers[number] = Created(answer[0], is_new=bool(answer[1]))
+            new += answer[1]
+    ring_all(new, get_store(), get_queue())
+    return [answers[number] for number in range(len(requests))]
+
+
+def earlier_tasks(idempotency_keys: Iterable[str]) -> dict[str, list[Task]]:
+    """The tasks that requests with these keys have made, whatever they asked for. Left out are keys of which there was
+    no request, or one that was cut off before its end.
 
     Raises:
         Unavailable: the store does not answer.
     """
-    keys = request_keys(idempotency_key)
-    found = get_store().find_by_keys(keys)
-    whole = keys[0] in found or keys[1] in found  # the first task of a group is stored last
-    return [found[key] for key in keys if key in found] if whole else []
+    first = {key: first_keys(key) for key in idempotency_keys}
+    there = get_store().find_by_keys([name for names in first.values() for name in names]) if first else {}
+    groups = [key for key, (_, of_a_group) in first.items() if of_a_group in there]
+    members = get_store().find_by_keys([name for key in groups for name in request_keys(key)]) if groups else {}
+    found = {key: [there[key]] for key in first if key in there and key not in groups}
+    return found | {key: [members[name] for name in request_keys(key) if name in members] for key in groups}

@@ -52,6 +52,12 @@ def _member_key(key: str, index: int) -> str:
     return f"{hashlib.sha512(key.encode()).hexdigest()}#{index}"
 
 
+def first_keys(key: str) -> list[str]:
+    """The keys of which one is there where all tasks of a request with this key are stored: the only task's, and that
+    of a group's first task, which is stored last."""
+    return [key, _member_key(key, 0)]
+
+
 def request_keys(key: str) -> list[str]:
     """All keys that tasks of a request with this key may have; the only task's comes first, then those of a group."""
     return [key, *(_member_key(key, index) for index in range(MAX_TARGETS))]

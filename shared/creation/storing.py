@@ -5,6 +5,9 @@ has died in the middle of the command, or somebody has deleted it: what is missi
 """
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
+
 from shared.deps import get_store
 from shared.documents import Task
 from shared.errors import Conflict
@@ -29,6 +32,10 @@ def store_once(tasks: list[Task]) -> tuple[list[Task], list[Task]]:
     Raises:
         Conflict: the key was used for another request.
     """
+    if len(tasks) == 1:
+        with suppress(DuplicateKey):  # the store itself refuses a second one
+            get_store().insert(tasks[0], [created(tasks[0])])
+            return tasks, tasks
     while True:
         found = _stored(tasks)
         if tasks[0].idempotency_key in found:
@@ -42,6 +49,22 @@ def store_once(tasks: list[Task]) -> tuple[list[Task], list[Task]]:
         except DuplicateKey:
             continue  # the same request has come twice at once
         return [found.get(task.idempotency_key or "", task) for task in tasks], missing
+
+
+def store_all(requests: Sequence[list[Task]]) -> list[tuple[list[Task], list[Task]] | Conflict]:
+    """`store_once` for each request: those of one task by one command."""
+    single = [tasks[0] for tasks in requests if len(tasks) == 1]
+    stored: set[str] = set()
+    if len(single) > 1:
+        left_out = get_store().insert_many([(task, [created(task)]) for task in single])
+        stored = {task.id for task in single} - left_out
+    answers: list[tuple[list[Task], list[Task]] | Conflict] = []
+    for tasks in requests:
+        try:
+            answers.append((tasks, tasks) if tasks[0].id in stored else store_once(tasks))
+        except Conflict as error:
+            answers.append(error)
+    return answers
 
 
 def _stored(tasks: list[Task]) -> dict[str, Task]:

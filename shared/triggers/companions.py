@@ -46,13 +46,14 @@ class Companions:
 NONE = Companions({}, [])
 
 
-def find_companions(model: FileInfo, files: Files, settings: Settings) -> Companions:
-    """A model that cannot be read has none here: its task says what is wrong with it.
+def find_companions(model: FileInfo, files: Files, settings: Settings, content: bytes | None = None) -> Companions:
+    """A model that cannot be read has none here: its task says what is wrong with it. `content` is what is known of it
+    already: its first `WHOLE_BYTES`.
 
     Raises:
         Unavailable.
     """
-    ends = _read_ends(model, files)
+    ends = _read_ends(model, files, content)
     if not ends:
         return NONE
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -63,11 +64,14 @@ def find_companions(model: FileInfo, files: Files, settings: Settings) -> Compan
     return Companions({path: info.etag for path, info in found.items() if info}, missing)
 
 
-def _read_ends(model: FileInfo, files: Files) -> dict[str, int]:
+def _read_ends(model: FileInfo, files: Files, content: bytes | None) -> dict[str, int]:
     """`{path: the bytes that it has at least}`."""
     try:
-        if model.size_bytes <= WHOLE_BYTES and MARKER not in files.read_range(model.path, 0, WHOLE_BYTES)[1]:
-            return {}
+        if model.size_bytes <= WHOLE_BYTES:
+            if content is None:
+                _, content = files.read_range(model.path, 0, WHOLE_BYTES)
+            if MARKER not in content:
+                return {}
         deadline = time.monotonic() + READ_S
         with ending_at(deadline):
             external = get_headers().read(model, files, deadline)["external"]

@@ -1,8 +1,13 @@
-"""An object as an event or a listing names it."""
+"""An object as an event or a listing names it, as the store tells of it, and what has become of it."""
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # most events of a bucket are none of ours, and need none of it
+    from shared.files import FileInfo
+    from shared.texts import Text
 
 
 @dataclass(frozen=True)
@@ -16,7 +21,36 @@ class StoredObject:
     size_bytes: int | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)  # names in lower case, without the maker's prefix
     provider: str = "minio"  # minio, s3, gcs, obs, oss, cos or local
+    bare: bool = False  # a listing that was made after the upload shows no sidecar beside it
 
     @property
     def path(self) -> str:
         return f"{self.bucket}/{self.key}"
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A model as the store tells of it, with its sidecar."""
+
+    model: FileInfo
+    sidecar: FileInfo | None
+
+    @property
+    def bucket(self) -> str:
+        return self.model.path.partition("/")[0]
+
+    @property
+    def key(self) -> str:
+        return self.model.path.partition("/")[2]
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What has become of an object by one rule. `later`: nothing was started, and it may be another time, although
+    nothing is uploaded meanwhile; the sweep looks again."""
+
+    object: StoredObject
+    task_ids: tuple[str, ...] = ()  # created now, or found as created earlier for the same version
+    is_new: bool = False
+    ignored: Text | None = None  # why nothing was started
+    later: bool = False

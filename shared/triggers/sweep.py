@@ -14,15 +14,16 @@ from shared.settings import Settings
 from shared.texts import Text
 from shared.triggers import companions, reasons, tombstones
 from shared.triggers.companions import digest_of, known_digests
-from shared.triggers.objects import StoredObject
+from shared.triggers.objects import StoredObject, Taken
 from shared.triggers.rules import Rule
 from shared.triggers.seen import Seen, item_of
-from shared.triggers.taking import Taken, take
-from shared.triggers.wishes import sidecar_of
+from shared.triggers.taking import take, take_all
+from shared.triggers.wishes import SIDECARS, sidecar_of
 
 SETTLE_S = 1.0  # how long a local file has to stand still
 AT_ONCE = 8  # objects that are taken side by side
 STEP = 64  # objects that are looked at between two questions whether to go on
+LAST_SIDECAR = max(SIDECARS)
 KEEP_EVERY = 2000  # new objects; what was dealt with is kept so often, for a pass that is cut off
 
 logger = logging.getLogger(__name__)
@@ -66,8 +67,7 @@ class Sweep:
         self._needed = known_digests(self._files, self._settings)
         others: list[FileInfo] = []  # what no rule takes, and nothing was known to need
         moving, self._moving = self._moving, {}
-        fresh = (info for place in self._places() for info in self._list(place)
-                 if self._is_fresh(info, moving, others))
+        fresh = (found for place in self._places() for found in self._find_fresh(place, moving, others))
         for number, step in enumerate(_steps(fresh, STEP), start=1):
             self._pause()
             self._take_all(pool, step, new)
@@ -77,8 +77,8 @@ class Sweep:
         # A model may have said meanwhile that it needs one of these; it did so before it looked for the file.
         self._needed = known_digests(self._files, self._settings) - self._needed
         late = [info for info in others if self._needed and digest_of(info.path) in self._needed]
-        for step in _steps(late, STEP):
-            self._take_all(pool, step, new)
+        for part in _steps(late, STEP):
+            self._take_all(pool, [(info, False) for info in part], new)
 
     def _places(self) -> list[str]:
         """What is listed: the outermost of the rules' prefixes."""
@@ -91,6 +91,28 @@ class Sweep:
             if number % STEP == 0:
                 self._pause()
             yield info
+
+    def _find_fresh(self, place: str, moving: dict[str, tuple[str, float]], others: list[FileInfo],
+                    ) -> Iterator[tuple[FileInfo, bool]]:
+        """What is to be taken now, and whether it is certain to have no sidecar. An object waits until the listing has
+        passed where its sidecars would be. A sidecar that comes later is found by the next pass."""
+        waiting: dict[str, FileInfo] = {}
+        last, in_order = "", True
+        for info in self._list(place):
+            last, in_order = info.path, in_order and last < info.path
+            if (described := sidecar_of(info.path)) in waiting:
+                yield waiting.pop(described), False
+            while waiting and ((past := (first := next(iter(waiting))) + LAST_SIDECAR < last) or len(waiting) >= STEP):
+                yield waiting.pop(first), past and in_order
+            if self._is_fresh(info, moving, others):
+                waiting[info.path] = info
+        for info in waiting.values():
+            yield info, in_order
+
+    def _object(self, info: FileInfo, bare: bool) -> StoredObject:
+        bucket, _, key = info.path.partition("/")
+        return StoredObject(bucket, key, etag=info.etag, size_bytes=info.size_bytes, bare=bare,
+                            provider="local" if self._local else "minio")
 
     def _is_fresh(self, info: FileInfo, moving: dict[str, tuple[str, float]], others: list[FileInfo]) -> bool:
         """Whether the object is to be taken now. What is dealt with, or is none of ours, is noted as seen."""
@@ -121,25 +143,29 @@ class Sweep:
         self._moving[info.path] = info.etag, since
         return now - since >= SETTLE_S
 
-    def _take_all(self, pool: ThreadPoolExecutor, infos: list[FileInfo], new: list[Taken]) -> None:
-        for info, taken in zip(infos, pool.map(self._take, infos), strict=True):
+    def _take_all(self, pool: ThreadPoolExecutor, step: list[tuple[FileInfo, bool]], new: list[Taken]) -> None:
+        found = [self._object(info, bare) for info, bare in step]
+        try:
+            answers = take_all(found, pool)
+        except (Unavailable, Busy):
+            raise
+        except Exception:  # one of them; the others are not to wait for it
+            answers = list(pool.map(self._take, found))
+        for (info, _), taken in zip(step, answers, strict=True):
             new += [one for one in taken if one.is_new]
             if not any(one.later for one in taken):
                 self._mark(info)
             for one in taken:
                 self._tell(info, one)
 
-    def _take(self, info: FileInfo) -> list[Taken]:
-        bucket, _, key = info.path.partition("/")
-        found = StoredObject(bucket, key, etag=info.etag, size_bytes=info.size_bytes,
-                             provider="local" if self._local else "minio")
+    def _take(self, found: StoredObject) -> list[Taken]:
         try:
             return take(found)
         except (Unavailable, Busy):
             raise
         except Exception:  # the next pass would meet it again, and what is listed later would wait behind it for ever
-            if (info.path, reasons.FAILED.en) not in self._told:
-                logger.exception("an upload that was found failed", extra={"object": info.path})
+            if (found.path, reasons.FAILED.en) not in self._told:
+                logger.exception("an upload that was found failed", extra={"object": found.path})
             return [Taken(found, ignored=Text.of(reasons.FAILED), later=True)]
 
     def _mark(self, info: FileInfo) -> None:

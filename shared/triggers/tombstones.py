@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from itertools import islice
 from typing import Any
 
 from shared.cached.notices import put_json
@@ -20,6 +21,8 @@ from shared.settings import Settings
 
 MAX_RECORD_BYTES = 16 << 10
 AT_ONCE = 8
+LISTING_PAYS = 8  # looks at single tombstones cost more than a page of their listing
+LISTED = 1000  # a page. Where there are more, each is looked for by itself
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +45,22 @@ def bury(files: Files, settings: Settings, tasks: Iterable[Task]) -> set[str]:
         return set()
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return {task_id for task_id in pool.map(write, started) if task_id}
+
+
+def find_deleted(files: Files, settings: Settings, models: Mapping[str, FileInfo], pool: Executor) -> set[str]:
+    """Of these keys of tasks, each with its model: those for which `is_deleted`. To be called after the tasks were
+    looked for in the store: a tombstone is there before its task goes.
+
+    Raises:
+        Unavailable.
+    """
+    asked = list(models)
+    if len(asked) >= LISTING_PAYS:
+        stones = {stone.path for stone in islice(files.find(folder(settings)), LISTED)}
+        if len(stones) < LISTED:  # these are all that there are
+            asked = [key for key in asked if _path(settings, key) in stones]
+    looks = pool.map(lambda key: is_deleted(files, settings, key, models[key]), asked)
+    return {key for key, gone in zip(asked, looks, strict=True) if gone}
 
 
 def is_deleted(files: Files, settings: Settings, key: str, model: FileInfo) -> bool:

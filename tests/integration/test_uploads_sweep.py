@@ -18,8 +18,10 @@ from tests.integration.toy_models import model_with_data_beside_it
 from worker.tags import tag_ended
 
 if TYPE_CHECKING:
-    from shared.triggers.objects import StoredObject
-    from shared.triggers.taking import Taken
+    from concurrent.futures import Executor
+
+    from shared.triggers.objects import StoredObject, Taken
+    from shared.triggers.starting import Wanted
     from tests.integration.uploads_kit import Uploads
 
 pytest_plugins = ["tests.integration.uploads_kit"]
@@ -28,11 +30,11 @@ pytest_plugins = ["tests.integration.uploads_kit"]
 @pytest.fixture
 def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The keys of the objects that the sweep has looked at by more than the listing."""
-    from shared.triggers import sweep
+    from shared.triggers import taking
 
     keys: list[str] = []
-    take = sweep.take
-    monkeypatch.setattr(sweep, "take", lambda found: keys.append(found.key) or take(found))
+    look = taking._look
+    monkeypatch.setattr(taking, "_look", lambda found: keys.append(found.key) or look(found))
     return keys
 
 
@@ -144,17 +146,19 @@ def test_a_pass_that_is_cut_off_goes_on_with_the_next(uploads: Uploads, monkeypa
     from shared.triggers import sweep
 
     keys = [uploads.put(f"intel/{number}.onnx") for number in range(6)]
-    take, calls = sweep.take, []
+    take_all, calls = sweep.take_all, []
 
-    def failing(found: object) -> object:
+    def failing(found: list[StoredObject], pool: Executor) -> list[list[Taken]]:
         calls.append(found)
-        if len(calls) == 3:
+        if len(calls) == 2:
             raise Unavailable("store")
-        return take(found)
+        return take_all(found, pool)
     with monkeypatch.context() as patch:
-        patch.setattr(sweep, "take", failing)
+        patch.setattr(sweep, "STEP", 2)
+        patch.setattr(sweep, "take_all", failing)
         with pytest.raises(Unavailable):
             uploads.sweep()
+    assert len(uploads.tasks()) == 2
     uploads.sweep()
     assert sorted(task.input_path for task in uploads.tasks()) == [f"{uploads.bucket}/{key}" for key in keys]
 
@@ -164,18 +168,18 @@ def test_an_object_that_meets_a_fault_of_ours_holds_up_no_other(uploads: Uploads
                                                                 monkeypatch: pytest.MonkeyPatch,
                                                                 caplog: pytest.LogCaptureFixture) -> None:
     """It is looked at again in each pass, and its traceback is told once."""
-    from shared.triggers import sweep
+    from shared.triggers import taking
 
     keys = [uploads.put(f"intel/{number}.onnx") for number in range(6)]
-    take = sweep.take
+    look = taking._look
 
-    def failing(found: StoredObject) -> list[Taken]:
+    def failing(found: StoredObject) -> list[Taken | Wanted]:
         if found.key == keys[0]:
             raise error
-        return take(found)
+        return look(found)
     caplog.set_level("INFO")
     with monkeypatch.context() as patch:
-        patch.setattr(sweep, "take", failing)
+        patch.setattr(taking, "_look", failing)
         assert sorted(uploads.sweep()) == keys[1:] and uploads.sweep(2) == []
     assert len([record for record in caplog.records if record.exc_info]) == 1
     assert uploads.sweep() == keys[:1]

@@ -14,10 +14,10 @@ from shared.documents import Task
 from shared.files.minio_http import S3Connection
 from shared.settings import get_settings
 from shared.store import TaskFilter
-from shared.triggers.objects import StoredObject
+from shared.triggers.objects import StoredObject, Taken
 from shared.triggers.rule_file import get_rules
 from shared.triggers.sweep import SETTLE_S, Sweep
-from shared.triggers.taking import Taken, take
+from shared.triggers.taking import take
 
 BY_FOLDERS = '[[rule]]\nname = "uploads"\nbucket = "{bucket}"\n'
 
