@@ -87,6 +87,8 @@ class MinioFiles:
     def peek(self, path: str, length: int) -> tuple[FileInfo, bytes] | None:
         bucket, _, key = path.partition("/")
         with _reported(path), self._s3.one_limit():
+            if quick := self._s3.read_quickly(bucket, key, length):
+                return _info_of(path, quick[0]), quick[1]
             while True:
                 try:
                     answer = self._s3.send("GET", bucket, key, small=True, headers={"Range": f"bytes=0-{length - 1}"})

@@ -109,8 +109,8 @@ class Store(Protocol):
         task."""
 
     def update_many(self, changes: Sequence[tuple[str, Change]]) -> None:
-        """Apply each change to its task, each atomically by itself, in one round trip where the server can. Equal
-        changes cost little more than one. Misses are not told; the changes carry no events."""
+        """Apply each change to its task, each atomically by itself, in one round trip where the server can. Misses
+        are not told; the changes carry no events."""
 
     def delete(self, task_id: str, *, where: Mapping[str, Any] | None = None) -> Task | UnreadableDocument | None:
         """Remove the document, readable or not, and its events; what it was, or None if there was none. With `where`

@@ -14,7 +14,6 @@ from shared.documents import TERMINAL, Event, Status, StoredEvent, Task, WorkerI
 from shared.errors import AppError, Unavailable, UnreadableDocument
 from shared.store import ASKED_NOT, Claim, DuplicateKey, TaskFilter
 from shared.store.mongo_changes import (
-    alike,
     condition_of,
     filter_of,
     increments_of,
@@ -150,12 +149,12 @@ class MongoStore:
             return require(task)
 
     def update_many(self, changes: Sequence[tuple[str, Change]]) -> None:
-        from pymongo import UpdateMany
+        from pymongo import UpdateOne
 
-        if changes:
+        if changes:  # one update of many would be no cheaper: not every server has an index for it
             with self._database() as database:
-                database.tasks.bulk_write([UpdateMany(filter_of({"$in": ids}, change), operators_of(change))
-                                           for change, ids in alike(changes)], ordered=False)
+                database.tasks.bulk_write([UpdateOne(filter_of(task_id, change), operators_of(change))
+                                           for task_id, change in changes], ordered=False)
 
     def events(self, task_id: str, after: int = 0) -> list[StoredEvent] | None:
         with self._database() as database:

@@ -1,8 +1,7 @@
 """Changes of tasks in MongoDB's words."""
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from shared.documents import Event
@@ -12,17 +11,6 @@ from shared.transitions import AtMost, Change, OneOf
 
 if TYPE_CHECKING:
     from pymongo.database import Database
-
-
-def alike(changes: Iterable[tuple[str, Change]]) -> list[tuple[Change, list[str]]]:
-    """Equal changes together, each with the ids of its tasks; no task is twice in one list."""
-    repeats: Counter[tuple[str, str]] = Counter()
-    found: dict[tuple[str, int], tuple[Change, list[str]]] = {}
-    for task_id, change in changes:
-        told = repr(change)
-        repeats[told, task_id] += 1
-        found.setdefault((told, repeats[told, task_id]), (change, []))[1].append(task_id)
-    return list(found.values())
 
 
 def stored(events: Sequence[Event]) -> list[dict[str, Any]]:
@@ -44,7 +32,7 @@ def take_back(database: Database[dict[str, Any]], change: Change, before: dict[s
                               {operator: fields for operator, fields in operators.items() if fields})
 
 
-def filter_of(task_id: str | dict[str, Any], change: Change) -> dict[str, Any]:
+def filter_of(task_id: str, change: Change) -> dict[str, Any]:
     return {"_id": task_id} | {name: condition_of(wanted) for name, wanted in change.where.items()}
 
 

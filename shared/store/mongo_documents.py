@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel
 
 FORBIDDEN = re.compile(r"[%.\0]|^\$")
 ENCODED = re.compile(r"%([0-9A-F]{2})")
+_PLAIN = frozenset((str, int, float, bool, type(None)))
 
 
 def to_document(model: BaseModel) -> dict[str, Any]:
@@ -32,7 +34,7 @@ def from_document(document: dict[str, Any]) -> dict[str, Any]:
 def encode(value: Any) -> Any:
     """The value with every key made one that MongoDB takes."""
     if isinstance(value, dict):
-        return {FORBIDDEN.sub(lambda found: f"%{ord(found[0]):02X}", key): encode(item) for key, item in value.items()}
+        return {_encoded(key): item if type(item) in _PLAIN else encode(item) for key, item in value.items()}
     if isinstance(value, list):
         return [encode(item) for item in value]
     return value.value if isinstance(value, Enum) else value
@@ -40,7 +42,18 @@ def encode(value: Any) -> Any:
 
 def decode(value: Any) -> Any:
     if isinstance(value, dict):
-        return {ENCODED.sub(lambda found: chr(int(found[1], 16)), key): decode(item) for key, item in value.items()}
+        return {_decoded(key): item if type(item) in _PLAIN else decode(item) for key, item in value.items()}
     if isinstance(value, list):
         return [decode(item) for item in value]
     return int(value) if type(value).__name__ == "Int64" else value  # bson's own subclass of int
+
+
+# Nearly all keys are the names of our own fields.
+@lru_cache(4096)
+def _encoded(key: str) -> str:
+    return FORBIDDEN.sub(lambda found: f"%{ord(found[0]):02X}", key)
+
+
+@lru_cache(4096)
+def _decoded(key: str) -> str:
+    return ENCODED.sub(lambda found: chr(int(found[1], 16)), key)

@@ -4,7 +4,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from typing import TypeVar
 
@@ -17,7 +18,8 @@ from shared.triggers.companions import digest_of, known_digests
 from shared.triggers.objects import StoredObject, Taken
 from shared.triggers.rules import Rule
 from shared.triggers.seen import Seen, item_of
-from shared.triggers.taking import take, take_all
+from shared.triggers.starting import Wanted
+from shared.triggers.taking import look, take, take_all
 from shared.triggers.wishes import SIDECARS, sidecar_of
 
 SETTLE_S = 1.0  # how long a local file has to stand still
@@ -68,17 +70,11 @@ class Sweep:
         others: list[FileInfo] = []  # what no rule takes, and nothing was known to need
         moving, self._moving = self._moving, {}
         fresh = (found for place in self._places() for found in self._find_fresh(place, moving, others))
-        for number, step in enumerate(_steps(fresh, STEP), start=1):
-            self._pause()
-            self._take_all(pool, step, new)
-            if number * STEP % KEEP_EVERY < STEP:
-                for seen in self._seen.values():
-                    seen.end(whole=False)
+        self._take_steps(pool, _steps(fresh, STEP), new)
         # A model may have said meanwhile that it needs one of these; it did so before it looked for the file.
         self._needed = known_digests(self._files, self._settings) - self._needed
         late = [info for info in others if self._needed and digest_of(info.path) in self._needed]
-        for part in _steps(late, STEP):
-            self._take_all(pool, [(info, False) for info in part], new)
+        self._take_steps(pool, _steps(((info, False) for info in late), STEP), new)
 
     def _places(self) -> list[str]:
         """What is listed: the outermost of the rules' prefixes."""
@@ -143,15 +139,47 @@ class Sweep:
         self._moving[info.path] = info.etag, since
         return now - since >= SETTLE_S
 
-    def _take_all(self, pool: ThreadPoolExecutor, step: list[tuple[FileInfo, bool]], new: list[Taken]) -> None:
-        found = [self._object(info, bare) for info, bare in step]
+    def _take_steps(self, pool: ThreadPoolExecutor, steps: Iterable[list[tuple[FileInfo, bool]]], new: list[Taken],
+                    ) -> None:
+        """While the tasks of one step are stored, the objects of the next one are looked at."""
+        with ThreadPoolExecutor(1) as starter:
+            settle: Callable[[], None] | None = None
+            for number, step in enumerate(steps, start=1):
+                self._pause()
+                found = [self._object(info, bare) for info, bare in step]
+                looked = self._look_at(pool, found)
+                if settle:
+                    settle()
+                settle = partial(self._settle, step, starter.submit(self._take_all, pool, found, looked), new)
+                if number * STEP % KEEP_EVERY < STEP:
+                    for seen in self._seen.values():
+                        seen.end(whole=False)
+            if settle:
+                settle()
+
+    def _look_at(self, pool: ThreadPoolExecutor, found: list[StoredObject]) -> list[list[Taken | Wanted]] | None:
+        """None where one of them cannot be looked at for a fault of ours."""
         try:
-            answers = take_all(found, pool)
+            parts = pool.map(lambda some: [look(one) for one in some], _steps(found, -(-len(found) // AT_ONCE)))
+            return [one for part in parts for one in part]
         except (Unavailable, Busy):
             raise
-        except Exception:  # one of them; the others are not to wait for it
-            answers = list(pool.map(self._take, found))
-        for (info, _), taken in zip(step, answers, strict=True):
+        except Exception:
+            return None
+
+    def _take_all(self, pool: ThreadPoolExecutor, found: list[StoredObject],
+                  looked: list[list[Taken | Wanted]] | None) -> list[list[Taken]]:
+        if looked is not None:
+            try:
+                return take_all(looked, pool)
+            except (Unavailable, Busy):
+                raise
+            except Exception:
+                logger.debug("a step failed; each of its objects is taken by itself", exc_info=True)
+        return list(pool.map(self._take, found))
+
+    def _settle(self, step: list[tuple[FileInfo, bool]], taking: Future[list[list[Taken]]], new: list[Taken]) -> None:
+        for (info, _), taken in zip(step, taking.result(), strict=True):
             new += [one for one in taken if one.is_new]
             if not any(one.later for one in taken):
                 self._mark(info)

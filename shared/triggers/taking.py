@@ -43,24 +43,29 @@ def take(found: StoredObject) -> list[Taken]:
         Unavailable: store or files do not answer. The sender is to try again.
     """
     try:
-        return take_all([found], _looks().pool)[0]
+        return take_all([look(found)], _looks().pool)[0]
     except StorageRefused as error:  # it would refuse the next try as well
         return [refused(found, error)]
 
 
-def take_all(found: Sequence[StoredObject], pool: Executor) -> list[list[Taken]]:
-    """`take` for each, with few round trips for all together; `pool` has the threads that look at several at once.
+def take_all(looked: Sequence[list[Taken | Wanted]], pool: Executor) -> list[list[Taken]]:
+    """`take` for each object that was looked at, with few round trips for all together; `pool` has the threads that
+    ask for several things at once.
 
     Raises:
         Unavailable: store or files do not answer.
         StorageRefused: the object store refuses something that has nothing to do with one of these objects alone.
     """
-    looked = list(pool.map(_look, found)) if len(found) > 1 else [_look(one) for one in found]
     started = iter(start_all([one for parts in looked for one in parts if isinstance(one, Wanted)], pool))
     return [[next(started) if isinstance(one, Wanted) else one for one in parts] for parts in looked]
 
 
-def _look(found: StoredObject) -> list[Taken | Wanted]:
+def look(found: StoredObject) -> list[Taken | Wanted]:
+    """What the object asks for, by each rule that fits, or why it is ignored. Nothing is started.
+
+    Raises:
+        Unavailable: the object store does not answer.
+    """
     try:
         return _look_by_rules(found)
     except StorageRefused as error:

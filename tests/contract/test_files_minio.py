@@ -21,6 +21,7 @@ from infra.servers.base import CannotStart, Server, free_port
 from shared.errors import AppError, NotFound, PreconditionFailed, Unavailable
 from shared.files import FileInfo, IfAbsent, IfMatch
 from shared.files.minio import MinioFiles
+from tests.contract.test_files import ODD_NAMES
 from tests.fixtures.common import missing
 
 MIB = 1 << 20
@@ -92,6 +93,19 @@ def test_a_frozen_server_is_unavailable_in_time_and_answers_again(own_server: Se
         os.kill(own_server.process.pid, signal.SIGCONT)
     until_it_answers(files.ping)
     assert until_it_answers(lambda: files.stat("bucket/a")) is not None
+
+
+def test_a_quick_read_is_answered_for_every_name_and_leaves_the_rest_to_the_general_way(minio_url: str, bucket: str,
+                                                                                       tmp_path: Path) -> None:
+    files = MinioFiles(minio_url, 5.0)
+    (tmp_path / "source").write_bytes(b"content")
+    for name in ODD_NAMES:
+        info = files.upload(tmp_path / "source", f"{bucket}/{name}")
+        for _ in range(2):
+            headers, content = files._s3.read_quickly(bucket, name, 4) or ({}, b"")
+            assert (headers.get("etag"), content) == (f'"{info.etag}"', b"cont"), name
+    assert files._s3.read_quickly(bucket, "none", 4) is None
+    assert MinioFiles(minio_url.replace(":", "s:", 1), 5.0)._s3.read_quickly(bucket, ODD_NAMES[0], 4) is None
 
 
 @pytest.mark.parametrize("versions", [False, True])

@@ -33,8 +33,8 @@ def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     from shared.triggers import taking
 
     keys: list[str] = []
-    look = taking._look
-    monkeypatch.setattr(taking, "_look", lambda found: keys.append(found.key) or look(found))
+    look = taking._look_by_rules
+    monkeypatch.setattr(taking, "_look_by_rules", lambda found: keys.append(found.key) or look(found))
     return keys
 
 
@@ -148,11 +148,11 @@ def test_a_pass_that_is_cut_off_goes_on_with_the_next(uploads: Uploads, monkeypa
     keys = [uploads.put(f"intel/{number}.onnx") for number in range(6)]
     take_all, calls = sweep.take_all, []
 
-    def failing(found: list[StoredObject], pool: Executor) -> list[list[Taken]]:
-        calls.append(found)
+    def failing(looked: list[list[Taken | Wanted]], pool: Executor) -> list[list[Taken]]:
+        calls.append(looked)
         if len(calls) == 2:
             raise Unavailable("store")
-        return take_all(found, pool)
+        return take_all(looked, pool)
     with monkeypatch.context() as patch:
         patch.setattr(sweep, "STEP", 2)
         patch.setattr(sweep, "take_all", failing)
@@ -171,7 +171,7 @@ def test_an_object_that_meets_a_fault_of_ours_holds_up_no_other(uploads: Uploads
     from shared.triggers import taking
 
     keys = [uploads.put(f"intel/{number}.onnx") for number in range(6)]
-    look = taking._look
+    look = taking._look_by_rules
 
     def failing(found: StoredObject) -> list[Taken | Wanted]:
         if found.key == keys[0]:
@@ -179,7 +179,7 @@ def test_an_object_that_meets_a_fault_of_ours_holds_up_no_other(uploads: Uploads
         return look(found)
     caplog.set_level("INFO")
     with monkeypatch.context() as patch:
-        patch.setattr(taking, "_look", failing)
+        patch.setattr(taking, "_look_by_rules", failing)
         assert sorted(uploads.sweep()) == keys[1:] and uploads.sweep(2) == []
     assert len([record for record in caplog.records if record.exc_info]) == 1
     assert uploads.sweep() == keys[:1]
