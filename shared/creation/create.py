@@ -42,15 +42,15 @@ def create_tasks(request: CreateTask) -> list[Task]:
 
 @dataclass(frozen=True)
 class Created:
-    """The stored tasks of a request; `is_new` where this call has stored one of them."""
+    """The stored tasks of a request, and those of them that this call has stored: they wait for `ring_all`."""
 
     tasks: list[Task]
-    is_new: bool
+    new: list[Task]
 
 
 def create_for_uploads(requests: Sequence[list[Task]]) -> list[Created | Conflict]:
     """`create_tasks` for requests that uploads make, each as the tasks that `build_tasks` has made of it, with their
-    `source`. They have nothing to do with each other.
+    `source`. They have nothing to do with each other. The caller is to ring for the new tasks.
 
     Nobody reads an answer to an upload. So what is certain to fail is not refused: its task fails, and says why in the
     lists and to whoever waits for it.
@@ -65,14 +65,8 @@ def create_for_uploads(requests: Sequence[list[Task]]) -> list[Created | Conflic
         except Conflict as error:
             answers[number] = error
     left = [number for number in range(len(requests)) if number not in answers]
-    new: list[Task] = []
     for number, answer in zip(left, store_all([requests[number] for number in left]), strict=True):
-        if isinstance(answer, Conflict):
-            answers[number] = answer
-        else:
-            answers[number] = Created(answer[0], is_new=bool(answer[1]))
-            new += answer[1]
-    ring_all(new, get_store(), get_queue())
+        answers[number] = answer if isinstance(answer, Conflict) else Created(*answer)
     return [answers[number] for number in range(len(requests))]
 
 

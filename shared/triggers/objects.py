@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # most events of a bucket are none of ours, and need none of it
+    from shared.documents import Task
     from shared.files import FileInfo
     from shared.texts import Text
 
@@ -51,6 +52,10 @@ class Taken:
 
     object: StoredObject
     task_ids: tuple[str, ...] = ()  # created now, or found as created earlier for the same version
-    is_new: bool = False
+    new: tuple[Task, ...] = ()  # those that were created now
     ignored: Text | None = None  # why nothing was started
     later: bool = False
+
+    @property
+    def is_new(self) -> bool:
+        return bool(self.new)

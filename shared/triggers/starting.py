@@ -49,7 +49,7 @@ def wishes_of(upload: Upload) -> Wishes:
 
 
 def start_all(wanted: Sequence[Wanted], pool: Executor) -> list[Taken]:
-    """What has become of each, in their order.
+    """What has become of each, in their order. The caller is to ring for the new tasks.
 
     Raises:
         Unavailable: store or files do not answer.
@@ -62,7 +62,7 @@ def start_all(wanted: Sequence[Wanted], pool: Executor) -> list[Taken]:
     deleted = find_deleted(get_files(), get_settings(), models, pool)
     answers |= {key: ignored(first[key].object, reasons.DELETED) for key in deleted}
     answers |= _start({key: one for key, one in first.items() if key not in answers}, pool)
-    return [answers[one.key] if one is first[one.key] else replace(answers[one.key], object=one.object, is_new=False)
+    return [answers[one.key] if one is first[one.key] else replace(answers[one.key], object=one.object, new=())
             for one in wanted]
 
 
@@ -84,7 +84,7 @@ def _start(wanted: Mapping[str, Wanted], pool: Executor) -> dict[str, Taken]:
     for key, created in zip(requests, create_for_uploads(list(requests.values())), strict=True):
         one = wanted[key]
         if isinstance(created, Created):
-            answers[key] = Taken(one.object, tuple(task.id for task in created.tasks), is_new=created.is_new)
+            answers[key] = Taken(one.object, tuple(task.id for task in created.tasks), tuple(created.new))
         else:  # another door may have been faster, with another version of the rules
             answers[key] = _earlier({key: one}).get(key) or ignored(
                 one.object, reasons.WRONG_REQUEST(rule=one.rule.name, why=text_of(created)))

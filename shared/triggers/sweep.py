@@ -3,13 +3,13 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from itertools import islice
 from typing import TypeVar
 
-from shared.errors import Busy, NotFound, Unavailable
+from shared.errors import Busy, NotFound, StorageRefused, Unavailable
 from shared.files import FileInfo, Files
 from shared.settings import Settings
 from shared.texts import Text
@@ -18,8 +18,8 @@ from shared.triggers.companions import digest_of, known_digests
 from shared.triggers.objects import StoredObject, Taken
 from shared.triggers.rules import Rule
 from shared.triggers.seen import Seen, item_of
-from shared.triggers.starting import Wanted
-from shared.triggers.taking import look, take, take_all
+from shared.triggers.starting import Wanted, refused
+from shared.triggers.taking import look, ring_for, take_all
 from shared.triggers.wishes import SIDECARS, sidecar_of
 
 SETTLE_S = 1.0  # how long a local file has to stand still
@@ -46,15 +46,15 @@ class Sweep:
         self._moving: dict[str, tuple[str, float]] = {}  # local files: their version, and since when it is that
         self._told: set[tuple[str, str]] = set()  # what the log has been told of objects that are looked at again
 
-    def run(self) -> list[Taken]:
-        """One pass; the objects for which it has made tasks.
+    def run(self) -> list[StoredObject]:
+        """One pass; the objects for which it has made tasks, by one rule each.
 
         Raises:
             Unavailable: store or files do not answer.
         """
         for seen in self._seen.values():
             seen.begin()
-        new: list[Taken] = []
+        new: list[StoredObject] = []
         whole = False
         try:
             with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -65,7 +65,7 @@ class Sweep:
                 seen.end(whole=whole)
         return new
 
-    def _pass(self, pool: ThreadPoolExecutor, new: list[Taken]) -> None:
+    def _pass(self, pool: ThreadPoolExecutor, new: list[StoredObject]) -> None:
         self._needed = known_digests(self._files, self._settings)
         others: list[FileInfo] = []  # what no rule takes, and nothing was known to need
         moving, self._moving = self._moving, {}
@@ -139,28 +139,40 @@ class Sweep:
         self._moving[info.path] = info.etag, since
         return now - since >= SETTLE_S
 
-    def _take_steps(self, pool: ThreadPoolExecutor, steps: Iterable[list[tuple[FileInfo, bool]]], new: list[Taken],
-                    ) -> None:
-        """While the tasks of one step are stored, the objects of the next one are looked at."""
-        with ThreadPoolExecutor(1) as starter:
-            settle: Callable[[], None] | None = None
+    def _take_steps(self, pool: ThreadPoolExecutor, steps: Iterable[list[tuple[FileInfo, bool]]],
+                    new: list[StoredObject]) -> None:
+        """While the tasks of one step are stored, the objects of the next one are looked at, and workers are told of
+        the one before."""
+        under_way: deque[tuple[list[tuple[FileInfo, bool]], Future[list[list[Taken]]]]] = deque()
+        ringing: deque[Future[None]] = deque()
+
+        def settle() -> None:
+            while under_way:
+                step, taking = under_way.popleft()
+                answers = taking.result()
+                while ringing:
+                    ringing.popleft().result()
+                ringing.append(ringer.submit(ring_for, [one for taken in answers for one in taken]))
+                self._settle(step, answers, new)
+
+        with ThreadPoolExecutor(1) as starter, ThreadPoolExecutor(1) as ringer:
             for number, step in enumerate(steps, start=1):
                 self._pause()
                 found = [self._object(info, bare) for info, bare in step]
                 looked = self._look_at(pool, found)
-                if settle:
-                    settle()
-                settle = partial(self._settle, step, starter.submit(self._take_all, pool, found, looked), new)
+                settle()
+                under_way.append((step, starter.submit(self._take_all, pool, found, looked)))
                 if number * STEP % KEEP_EVERY < STEP:
                     for seen in self._seen.values():
                         seen.end(whole=False)
-            if settle:
-                settle()
+            settle()
+            while ringing:
+                ringing.popleft().result()
 
     def _look_at(self, pool: ThreadPoolExecutor, found: list[StoredObject]) -> list[list[Taken | Wanted]] | None:
         """None where one of them cannot be looked at for a fault of ours."""
         try:
-            parts = pool.map(lambda some: [look(one) for one in some], _steps(found, -(-len(found) // AT_ONCE)))
+            parts = pool.map(lambda some: [look(one) for one in some], _steps(found, -(-STEP // AT_ONCE)))
             return [one for part in parts for one in part]
         except (Unavailable, Busy):
             raise
@@ -176,21 +188,23 @@ class Sweep:
                 raise
             except Exception:
                 logger.debug("a step failed; each of its objects is taken by itself", exc_info=True)
-        return list(pool.map(self._take, found))
+        return [self._take(pool, one) for one in found]
 
-    def _settle(self, step: list[tuple[FileInfo, bool]], taking: Future[list[list[Taken]]], new: list[Taken]) -> None:
-        for (info, _), taken in zip(step, taking.result(), strict=True):
-            new += [one for one in taken if one.is_new]
+    def _settle(self, step: list[tuple[FileInfo, bool]], answers: list[list[Taken]], new: list[StoredObject]) -> None:
+        for (info, _), taken in zip(step, answers, strict=True):
+            new += [one.object for one in taken if one.is_new]
             if not any(one.later for one in taken):
                 self._mark(info)
             for one in taken:
                 self._tell(info, one)
 
-    def _take(self, found: StoredObject) -> list[Taken]:
+    def _take(self, pool: ThreadPoolExecutor, found: StoredObject) -> list[Taken]:
         try:
-            return take(found)
+            return take_all([look(found)], pool)[0]
         except (Unavailable, Busy):
             raise
+        except StorageRefused as error:
+            return [refused(found, error)]
         except Exception:  # the next pass would meet it again, and what is listed later would wait behind it for ever
             if (found.path, reasons.FAILED.en) not in self._told:
                 logger.exception("an upload that was found failed", extra={"object": found.path})

@@ -1,12 +1,13 @@
 """What every door does with an uploaded object: by the rules that fit, a task for each version of it, once."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 
-from shared.deps import get_files, process_wide
+from shared.deps import get_files, get_queue, get_store, process_wide
 from shared.documents import TASK_ID
+from shared.doorbells import ring_all
 from shared.errors import InvalidRequest, StorageRefused
 from shared.files.paths import check_path
 from shared.settings import get_settings
@@ -43,14 +44,16 @@ def take(found: StoredObject) -> list[Taken]:
         Unavailable: store or files do not answer. The sender is to try again.
     """
     try:
-        return take_all([look(found)], _looks().pool)[0]
+        (taken,) = take_all([look(found)], _looks().pool)
+        ring_for(taken)
+        return taken
     except StorageRefused as error:  # it would refuse the next try as well
         return [refused(found, error)]
 
 
 def take_all(looked: Sequence[list[Taken | Wanted]], pool: Executor) -> list[list[Taken]]:
     """`take` for each object that was looked at, with few round trips for all together; `pool` has the threads that
-    ask for several things at once.
+    ask for several things at once. The caller is to `ring_for` them.
 
     Raises:
         Unavailable: store or files do not answer.
@@ -58,6 +61,11 @@ def take_all(looked: Sequence[list[Taken | Wanted]], pool: Executor) -> list[lis
     """
     started = iter(start_all([one for parts in looked for one in parts if isinstance(one, Wanted)], pool))
     return [[next(started) if isinstance(one, Wanted) else one for one in parts] for parts in looked]
+
+
+def ring_for(taken: Iterable[Taken]) -> None:
+    """Tell the workers of the new tasks. A task of which they are not told is found by them, later."""
+    ring_all([task for one in taken for task in one.new], get_store(), get_queue())
 
 
 def look(found: StoredObject) -> list[Taken | Wanted]:

@@ -18,10 +18,13 @@ from shared.queue.polling import PollingQueue
 from shared.settings import get_settings
 from shared.store.sqlite import SqliteStore
 from shared.triggers import starting, sweep, taking, tombstones
-from shared.triggers.objects import Taken
 from worker.sweeper import Announcer
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from shared.triggers.objects import Taken
+    from shared.triggers.starting import Wanted
     from tests.integration.uploads_kit import Uploads
 
 pytest_plugins = ["tests.integration.uploads_kit"]
@@ -188,7 +191,7 @@ STEPS = {"look": (taking, "start_all"), "earlier": (starting, "earlier_tasks"), 
 def test_who_is_killed_at_any_step_loses_and_doubles_nothing(uploads: Uploads, step: str, kill_at: str,
                                                              monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Broker, "heard", [])
-    monkeypatch.setattr("shared.creation.create.get_queue", lambda: Broker(get_store, 0.05))
+    monkeypatch.setattr(taking, "get_queue", lambda: Broker(get_store, 0.05))
     monkeypatch.setattr(sweep, "STEP", 4)
     keys = [uploads.put(f"intel/{number}.onnx") for number in range(10)]
     with monkeypatch.context() as patch:
@@ -225,7 +228,11 @@ def test_a_store_that_goes_away_in_a_step_makes_it_go_on_later(uploads: Uploads,
 def test_a_fault_in_a_step_leaves_each_object_its_own_try(uploads: Uploads, monkeypatch: pytest.MonkeyPatch) -> None:
     keys = [uploads.put(f"intel/{number}.onnx") for number in range(10)]
 
-    def wrong(found: object, pool: object) -> list[list[Taken]]:
-        raise RuntimeError("a fault of ours")
+    take_all = sweep.take_all
+
+    def wrong(looked: list[list[Taken | Wanted]], pool: Executor) -> list[list[Taken]]:
+        if len(looked) > 1:
+            raise RuntimeError("a fault of ours")
+        return take_all(looked, pool)
     monkeypatch.setattr(sweep, "take_all", wrong)
     assert sorted(uploads.sweep()) == keys == models_of(uploads.tasks())

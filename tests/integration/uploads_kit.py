@@ -64,7 +64,7 @@ class Uploads:
     def sweep_once(self) -> list[str]:
         if self._sweep is None:
             self._sweep = Sweep(get_files(), get_settings(), get_rules(), clock=lambda: self.now)
-        return [taken.object.key for taken in self._sweep.run()]
+        return [found.key for found in self._sweep.run()]
 
     def forget_sweep(self) -> None:
         """Another worker's sweep is the next."""
