@@ -23,6 +23,7 @@ class StoredObject:
     metadata: Mapping[str, str] = field(default_factory=dict)  # names in lower case, without the maker's prefix
     provider: str = "minio"  # minio, s3, gcs, obs, oss, cos or local
     bare: bool = False  # a listing that was made after the upload shows no sidecar beside it
+    done: tuple[str, ...] = ()  # the rules that have dealt with it, or leave it alone
 
     @property
     def path(self) -> str:

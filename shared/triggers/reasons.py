@@ -26,6 +26,7 @@ WRONG_SUFFIX = Template("{platform} 接受的模型文件名应以 {suffixes} �
                         "a model for {platform} should end in {suffixes}")
 BAD_METADATA = Template("对象的元数据 {name} 无效: {why}", "the object's metadata {name} is not valid: {why}")
 BAD_SIDECAR = Template("附属文件 {path} 无效: {why}", "the sidecar {path} is not valid: {why}")
+TOO_MUCH = Template("元数据与附属文件合并后无效: {why}", "metadata and sidecar together are not valid: {why}")
 WRONG_REQUEST = Template("规则 {rule}: {why}", "rule {rule}: {why}")
 WAITS_FOR_DATA = Template("等待模型的外部数据: {paths}", "waits for the model's external data: {paths}")
 OUTPUT_BUSY = Template("任务 {task_id} 仍在写入 {path}; 结束后会再次查看",

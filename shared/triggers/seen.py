@@ -5,6 +5,10 @@ It is a set of short hashes, each of an object's name and version as the listing
 time would not do: some stores date an object by the beginning of its upload, and several objects have one time. It lies
 at `triggers/seen/<rule>` in the cache bucket and holds what the last whole pass has listed. Nothing depends on it but
 the work that it saves: what it has lost is looked at again, and has its task.
+
+A rule that leaves old objects alone depends on it: what its first whole pass has listed is old. That pass may take
+long, and be cut off. So `triggers/since/<rule>.json` is written when it begins, and dates the rule by the object
+store's clock. Until a pass was whole, nothing is kept, and what is not newer than that object is old.
 """
 from __future__ import annotations
 
@@ -13,20 +17,26 @@ import sys
 import tempfile
 from array import array
 from bisect import bisect_left
+from contextlib import suppress
 from pathlib import Path
 
-from shared.errors import NotFound
-from shared.files import FileInfo, Files
+from shared.cached.notices import put_json
+from shared.errors import NotFound, PreconditionFailed
+from shared.files import FileInfo, Files, IfAbsent
 
 ITEM_BYTES = 8
 MAX_BYTES = 1 << 30  # of what is read: a hundred million objects
 
 
 class Seen:
-    """Of one rule. `is_first`: nobody has kept anything under its name."""
+    """Of one rule. `is_first`: nobody has kept anything under its name. `existing`: objects count that lay there before
+    the rule."""
 
-    def __init__(self, files: Files, bucket: str, rule: str) -> None:
+    def __init__(self, files: Files, bucket: str, rule: str, *, existing: bool = True) -> None:
         self._files, self._path = files, f"{bucket}/triggers/seen/{rule}"
+        self._since_path = f"{bucket}/triggers/since/{rule}.json"
+        self._existing = existing
+        self._since: float | None = None  # of a rule that leaves old objects alone, until a pass was whole
         self._etag: str | None = None
         self._old: array[int] = array("Q")
         self._now: array[int] = array("Q")
@@ -41,6 +51,7 @@ class Seen:
         self._now = array("Q")
         info = self._files.stat(self._path)
         self.is_first = info is None
+        self._since = self._first_look() if self.is_first and not self._existing else None
         if info is None or info.etag == self._etag:
             return
         try:
@@ -48,6 +59,18 @@ class Seen:
         except NotFound:
             return
         self._old, self._etag = _unpack(content), info.etag
+
+    def is_old(self, info: FileInfo) -> bool:
+        """Whether the rule leaves the object alone, as it lay there before the rule."""
+        return self._since is not None and (info.modified_at or 0.0) <= self._since
+
+    def _first_look(self) -> float:
+        """When a worker first saw the rule. The listing tells it, as it tells the objects' times: some stores' HEAD has
+        whole seconds only."""
+        with suppress(PreconditionFailed):
+            put_json(self._files, self._since_path, {}, IfAbsent())
+        return next((info.modified_at or 0.0 for info in self._files.find(self._since_path)
+                     if info.path == self._since_path), 0.0)
 
     def __contains__(self, item: int) -> bool:
         place = bisect_left(self._old, item)
@@ -59,11 +82,13 @@ class Seen:
 
     def end(self, *, whole: bool) -> None:
         """Keep what was added; of what was there before the rest too, unless the `whole` listing has shown that it is
-        gone.
+        gone. A pass that was cut off has not seen which objects are old, so it keeps nothing while that is asked.
 
         Raises:
             Unavailable.
         """
+        if self._since is not None and not whole:
+            return
         kept = array("Q", sorted({*self._now} if whole else {*self._old, *self._now}))
         if kept == self._old and not self.is_first:
             return

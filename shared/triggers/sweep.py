@@ -6,8 +6,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from itertools import islice
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from shared.errors import Busy, NotFound, StorageRefused, Unavailable
 from shared.files import FileInfo, Files
@@ -33,6 +34,13 @@ logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
 
 
+class Found(NamedTuple):
+    """An object as it was listed, and as it is handed on."""
+
+    info: FileInfo
+    object: StoredObject
+
+
 class Sweep:
     """Of one worker. `pause` is called between small steps; whatever it raises ends the pass, and the next one goes on.
     """
@@ -42,7 +50,8 @@ class Sweep:
         self._files, self._settings, self._rules = files, settings, tuple(rules)
         self._pause, self._clock = pause, clock
         self._local = settings.files_url.get_secret_value().startswith("file:")
-        self._seen = {rule.name: Seen(files, settings.cache_bucket, rule.name) for rule in self._rules}
+        self._seen = {rule.name: Seen(files, settings.cache_bucket, rule.name, existing=rule.existing)
+                      for rule in self._rules}
         self._moving: dict[str, tuple[str, float]] = {}  # local files: their version, and since when it is that
         self._told: set[tuple[str, str]] = set()  # what the log has been told of objects that are looked at again
 
@@ -67,14 +76,14 @@ class Sweep:
 
     def _pass(self, pool: ThreadPoolExecutor, new: list[StoredObject]) -> None:
         self._needed = known_digests(self._files, self._settings)
-        others: list[FileInfo] = []  # what no rule takes, and nothing was known to need
+        others: list[Found] = []  # what no rule takes, and nothing was known to need
         moving, self._moving = self._moving, {}
         fresh = (found for place in self._places() for found in self._find_fresh(place, moving, others))
         self._take_steps(pool, _steps(fresh, STEP), new)
         # A model may have said meanwhile that it needs one of these; it did so before it looked for the file.
         self._needed = known_digests(self._files, self._settings) - self._needed
-        late = [info for info in others if self._needed and digest_of(info.path) in self._needed]
-        self._take_steps(pool, _steps(((info, False) for info in late), STEP), new)
+        late = [found for found in others if self._needed and digest_of(found.info.path) in self._needed]
+        self._take_steps(pool, _steps(late, STEP), new)
 
     def _places(self) -> list[str]:
         """What is listed: the outermost of the rules' prefixes."""
@@ -88,46 +97,48 @@ class Sweep:
                 self._pause()
             yield info
 
-    def _find_fresh(self, place: str, moving: dict[str, tuple[str, float]], others: list[FileInfo],
-                    ) -> Iterator[tuple[FileInfo, bool]]:
-        """What is to be taken now, and whether it is certain to have no sidecar. An object waits until the listing has
-        passed where its sidecars would be. A sidecar that comes later is found by the next pass."""
-        waiting: dict[str, FileInfo] = {}
+    def _find_fresh(self, place: str, moving: dict[str, tuple[str, float]], others: list[Found]) -> Iterator[Found]:
+        """What is to be taken now. An object waits until the listing has passed where its sidecars would be, so that it
+        may be known to have none. A sidecar that comes later is found by the next pass."""
+        waiting: dict[str, Found] = {}
         last, in_order = "", True
         for info in self._list(place):
             last, in_order = info.path, in_order and last < info.path
             if (described := sidecar_of(info.path)) in waiting:
-                yield waiting.pop(described), False
+                yield waiting.pop(described)
             while waiting and ((past := (first := next(iter(waiting))) + LAST_SIDECAR < last) or len(waiting) >= STEP):
-                yield waiting.pop(first), past and in_order
-            if self._is_fresh(info, moving, others):
-                waiting[info.path] = info
-        for info in waiting.values():
-            yield info, in_order
+                yield _bare(waiting.pop(first), past and in_order)
+            found = self._find(info)
+            if self._is_fresh(found, moving, others):
+                waiting[info.path] = found
+        for found in waiting.values():
+            yield _bare(found, in_order)
 
-    def _object(self, info: FileInfo, bare: bool) -> StoredObject:
+    def _find(self, info: FileInfo) -> Found:
+        """The object is noted as seen by the rules that have dealt with it, or leave it alone."""
         bucket, _, key = info.path.partition("/")
-        return StoredObject(bucket, key, etag=info.etag, size_bytes=info.size_bytes, bare=bare,
-                            provider="local" if self._local else "minio")
+        item, done = item_of(info), []
+        for rule in self._rules:
+            seen, covers = self._seen[rule.name], rule.covers(bucket, key)
+            if seen.is_old(info) or (covers and item in seen):
+                done.append(rule.name)
+                if covers:
+                    seen.add(item)
+        return Found(info, StoredObject(bucket, key, etag=info.etag, size_bytes=info.size_bytes, done=tuple(done),
+                                        provider="local" if self._local else "minio"))
 
-    def _is_fresh(self, info: FileInfo, moving: dict[str, tuple[str, float]], others: list[FileInfo]) -> bool:
-        """Whether the object is to be taken now. What is dealt with, or is none of ours, is noted as seen."""
-        bucket, _, key = info.path.partition("/")
-        covering = [rule for rule in self._rules if rule.covers(bucket, key)]
-        item = item_of(info)
-        unseen = [rule for rule in covering if item not in self._seen[rule.name]]
-        for rule in covering:
-            if rule not in unseen:
-                self._seen[rule.name].add(item)
+    def _is_fresh(self, found: Found, moving: dict[str, tuple[str, float]], others: list[Found]) -> bool:
+        """Whether the object is to be taken now. What is none of ours is noted as seen."""
+        info, bucket, key = found.info, found.object.bucket, found.object.key
+        unseen = [rule for rule in self._rules if rule.covers(bucket, key) and rule.name not in found.object.done]
         if not unseen:
             return False
         described = sidecar_of(key)
         concerns = any(rule.fits(bucket, key) or (described is not None and rule.fits(bucket, described))
                        for rule in unseen)
-        is_old = all(self._seen[rule.name].is_first and not rule.existing for rule in unseen)
-        if is_old or not (concerns or digest_of(info.path) in self._needed):
+        if not (concerns or digest_of(info.path) in self._needed):
             self._mark(info)
-            others.append(info)
+            others.append(found)
             return False
         return not self._local or self._stands_still(info, moving)
 
@@ -139,11 +150,10 @@ class Sweep:
         self._moving[info.path] = info.etag, since
         return now - since >= SETTLE_S
 
-    def _take_steps(self, pool: ThreadPoolExecutor, steps: Iterable[list[tuple[FileInfo, bool]]],
-                    new: list[StoredObject]) -> None:
+    def _take_steps(self, pool: ThreadPoolExecutor, steps: Iterable[list[Found]], new: list[StoredObject]) -> None:
         """While the tasks of one step are stored, the objects of the next one are looked at, and workers are told of
         the one before."""
-        under_way: deque[tuple[list[tuple[FileInfo, bool]], Future[list[list[Taken]]]]] = deque()
+        under_way: deque[tuple[list[Found], Future[list[list[Taken]]]]] = deque()
         ringing: deque[Future[None]] = deque()
 
         def settle() -> None:
@@ -158,7 +168,7 @@ class Sweep:
         with ThreadPoolExecutor(1) as starter, ThreadPoolExecutor(1) as ringer:
             for number, step in enumerate(steps, start=1):
                 self._pause()
-                found = [self._object(info, bare) for info, bare in step]
+                found = [one.object for one in step]
                 looked = self._look_at(pool, found)
                 settle()
                 under_way.append((step, starter.submit(self._take_all, pool, found, looked)))
@@ -190,7 +200,7 @@ class Sweep:
                 logger.debug("a step failed; each of its objects is taken by itself", exc_info=True)
         return [self._take(pool, one) for one in found]
 
-    def _settle(self, step: list[tuple[FileInfo, bool]], answers: list[list[Taken]], new: list[StoredObject]) -> None:
+    def _settle(self, step: list[Found], answers: list[list[Taken]], new: list[StoredObject]) -> None:
         for (info, _), taken in zip(step, answers, strict=True):
             new += [one.object for one in taken if one.is_new]
             if not any(one.later for one in taken):
@@ -251,6 +261,10 @@ class Sweep:
             return self._files.stat(path)
         except NotFound:
             return None
+
+
+def _bare(found: Found, is_bare: bool) -> Found:
+    return found._replace(object=replace(found.object, bare=is_bare))
 
 
 def _steps(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -86,7 +86,7 @@ def _look_by_rules(found: StoredObject) -> list[Taken | Wanted]:
         check_path(found.path, "key", settings)
     except InvalidRequest as error:
         return [ignored(found, reasons.BAD_NAME(why=text_of(error)))]
-    rules = get_rules()
+    rules = tuple(rule for rule in get_rules() if rule.name not in found.done)
     fitting, key, described = [rule for rule in rules if rule.fits(found.bucket, found.key)], found.key, None
     if not fitting and (described := sidecar_of(found.key)) is not None:
         fitting, key = [rule for rule in rules if rule.fits(found.bucket, described)], described
@@ -121,7 +121,7 @@ def _look_as_data(found: StoredObject, rules: tuple[Rule, ...]) -> list[Taken | 
         if not any(rule.fits(bucket, key) for rule in rules):  # it did once. Models may name each other as their data
             continue
         parts += [replace(one, object=found) for one in _look_by_rules(StoredObject(
-            bucket, key, provider=found.provider))]
+            bucket, key, provider=found.provider, done=found.done))]
     return parts or [ignored(found, reasons.OUTSIDE)]
 
 

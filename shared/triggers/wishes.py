@@ -35,14 +35,21 @@ class Wishes(StrictModel):
     callback_url: CallbackText | None = None
 
     def over(self, other: Wishes) -> Wishes:
-        """Both together; what this one names counts. Another target's parameters are not this one's."""
+        """Both together; what this one names counts. Another target's parameters are not this one's.
+
+        Raises:
+            NotUsable: together they are too much.
+        """
         told = self.model_dump(exclude_unset=True)
         kept = other.model_dump(exclude_unset=True)
         same = self.platform is None or self.platform == other.platform
         parameters = (other.parameters if same else {}) | self.parameters
         if not same and self.task_type is None:
             kept.pop("task_type", None)
-        return Wishes.model_validate(kept | told | {"parameters": parameters, "labels": other.labels | self.labels})
+        try:
+            return Wishes.model_validate(kept | told | {"parameters": parameters, "labels": other.labels | self.labels})
+        except ValidationError as error:
+            raise NotUsable(reasons.TOO_MUCH(why=_bilingual(to_invalid_request(error, Wishes)))) from error
 
 
 class NotUsable(Exception):

@@ -1,6 +1,7 @@
 """The sweep: what no event told of is found, what was dealt with costs nothing, and nothing comes back."""
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -191,6 +192,89 @@ def test_a_rule_for_new_objects_alone_leaves_the_old_ones(start: Callable[..., U
     assert uploads.sweep(2) == []
     uploads.put("new.onnx")
     assert uploads.sweep(2) == ["new.onnx"]
+
+
+ALL_AND_NEW = """
+    [[rule]]
+    name = "all"
+    bucket = "{bucket}"
+    target = "intel"
+    [[rule]]
+    name = "new"
+    bucket = "{bucket}"
+    target = { platform = "rockchip", parameters = { chip = "rk3588" } }
+    existing = false
+    """
+
+
+def by_rule(uploads: Uploads) -> dict[str, list[str]]:
+    """The keys of the objects that each rule has taken."""
+    found: dict[str, list[str]] = {}
+    for task in uploads.tasks():
+        assert task.source is not None
+        found.setdefault(task.source.rule, []).append(task.source.key)
+    return {rule: sorted(keys) for rule, keys in found.items()}
+
+
+def test_a_rule_for_new_objects_alone_leaves_the_old_ones_that_a_rule_beside_it_takes(
+        start: Callable[..., Uploads], files_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those that the other rule cannot take in the first pass."""
+    from shared.triggers import taking
+
+    uploads = start(files_url, ALL_AND_NEW)
+    for key in ("old.onnx", "later.onnx"):
+        uploads.put(key)
+    look = taking._look_by_rules
+
+    def failing(found: StoredObject) -> list[Taken | Wanted]:
+        if found.key == "later.onnx":
+            raise RuntimeError("a fault of ours")
+        return look(found)
+    with monkeypatch.context() as patch:
+        patch.setattr(taking, "_look_by_rules", failing)
+        uploads.sweep()
+    assert by_rule(uploads) == {"all": ["old.onnx"]}
+    uploads.sweep(2)
+    assert by_rule(uploads) == {"all": ["later.onnx", "old.onnx"]}
+    uploads.put("new.onnx")
+    uploads.sweep()
+    assert by_rule(uploads) == {"all": ["later.onnx", "new.onnx", "old.onnx"], "new": ["new.onnx"]}
+
+
+@pytest.mark.parametrize("killed", [True, False])
+def test_a_first_pass_that_is_cut_off_takes_no_old_objects_and_loses_no_new_ones(
+        start: Callable[..., Uploads], files_url: str, killed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    from shared.triggers import sweep
+    from shared.triggers.seen import Seen
+
+    uploads = start(files_url, ALL_AND_NEW)
+    old = [uploads.put(f"{number}.onnx") for number in range(6)]
+    take_all, calls = sweep.take_all, []
+
+    def failing(looked: list[list[Taken | Wanted]], pool: Executor) -> list[list[Taken]]:
+        calls.append(looked)
+        if len(calls) > 1:
+            raise Unavailable("store")
+        return take_all(looked, pool)
+    monkeypatch.setattr(sweep, "STEP", 2)
+    monkeypatch.setattr(sweep, "KEEP_EVERY", 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(sweep, "take_all", failing)
+        if killed:
+            patch.setattr(Seen, "end", lambda *_, **__: None)
+        with pytest.raises(Unavailable):
+            uploads.sweep()
+    uploads.forget_sweep()
+    since = f"{get_settings().cache_bucket}/triggers/since/new.json"
+    deadline = time.monotonic() + 60
+    while True:  # what is written in the moment in which the rule was seen may count as old
+        new = uploads.put("new.onnx", b"a new model")
+        (rule,), (model,) = get_files().find(since), get_files().find(f"{uploads.bucket}/{new}")
+        assert rule.modified_at and model.modified_at and time.monotonic() < deadline
+        if model.modified_at > rule.modified_at:
+            break
+    uploads.sweep(2)
+    assert by_rule(uploads) == {"all": [*old, new], "new": [new]}
 
 
 def test_prefixes_within_each_other_are_listed_once(start: Callable[..., Uploads], files_url: str,

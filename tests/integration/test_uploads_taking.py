@@ -151,6 +151,28 @@ def test_a_sidecar_that_cannot_be_used_starts_nothing_and_says_why(uploads: Uplo
     assert uploads.tasks() == []
 
 
+def test_labels_that_are_too_many_together_are_refused_with_the_reason(start: Callable[..., Uploads], minio_url: str
+                                                                       ) -> None:
+    """Metadata and sidecar by themselves, and both with the rule's own."""
+    uploads = start(minio_url, '[[rule]]\nname = "a"\nbucket = "{bucket}"\ntarget = "intel"\nlabels = { own = "x" }\n')
+    many = json.dumps({f"label-{number}": "x" for number in range(16)})
+    uploads.put("a.onnx.json", b'{"labels": {"another": "x"}}')
+    uploads.put("a.onnx", metadata={"labels": many})
+    uploads.put("b.onnx.json", f'{{"labels": {many}}}'.encode())
+    uploads.put("b.onnx")
+    both, rules = (uploads.take_one(key).ignored for key in ("a.onnx", "b.onnx"))
+    assert both is not None and both.en.startswith("metadata and sidecar together are not valid: labels")
+    assert rules is not None and rules.en.startswith("rule a: labels") and rules.zh != rules.en
+    assert sorted(uploads.sweep(2)) == [] and uploads.tasks() == []
+
+
+def test_parameters_that_are_too_large_together_are_refused_with_the_reason(in_minio: Uploads) -> None:
+    in_minio.put("intel/a.onnx.json", json.dumps({"parameters": {"x": "a" * 63_000}}).encode())
+    in_minio.put("intel/a.onnx", metadata={"parameters": json.dumps({"y": "a" * 1600})})
+    why = str(in_minio.take_one("intel/a.onnx").ignored)
+    assert "together are not valid: parameters should be at most 64 KiB" in why
+
+
 def test_each_rule_that_fits_makes_its_tasks_and_several_targets_are_a_group(start: Callable[..., Uploads],
                                                                              files_url: str) -> None:
     uploads = start(files_url, '''
