@@ -24,6 +24,7 @@ class StoredObject:
     provider: str = "minio"  # minio, s3, gcs, obs, oss, cos or local
     bare: bool = False  # a listing that was made after the upload shows no sidecar beside it
     done: tuple[str, ...] = ()  # the rules that have dealt with it, or leave it alone
+    patient: bool = False  # nobody waits for it: its header has more time, and then it is taken without
 
     @property
     def path(self) -> str:

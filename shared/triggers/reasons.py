@@ -8,6 +8,8 @@ OUTSIDE = Bilingual("没有适用于该对象的触发规则", "no rule fits the
 GONE = Bilingual("对象已不存在", "the object is gone")
 CHANGING = Bilingual("文件仍在变化; 静止后会再次查看",
                      "the file still changes; it is looked at again once it stands still")
+NOT_READ = Bilingual("系统繁忙, 未能及时读取模型; 定期扫描会再次查看",
+                     "the machine is too busy to read the model in time; the sweep looks at it again")
 OWN_RESULT = Bilingual("对象是本服务的转换结果", "the object is a result of this service")
 NO_MODEL_YET = Template("附属文件 {path} 没有对应的模型; 模型上传后生效",
                         "the sidecar {path} has no model; it counts once the model is there")

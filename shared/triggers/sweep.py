@@ -125,7 +125,7 @@ class Sweep:
                 if covers:
                     seen.add(item)
         return Found(info, StoredObject(bucket, key, etag=info.etag, size_bytes=info.size_bytes, done=tuple(done),
-                                        provider="local" if self._local else "minio"))
+                                        patient=True, provider="local" if self._local else "minio"))
 
     def _is_fresh(self, found: Found, moving: dict[str, tuple[str, float]], others: list[Found]) -> bool:
         """Whether the object is to be taken now. What is none of ours is noted as seen."""
@@ -251,6 +251,9 @@ class Sweep:
                 and ((there := self._stat(stone["path"])) is None or there.etag != stone["etag"])]
         gone += [info for info in self._list(companions.folder(self._settings))
                  if (record := companions.read_record(self._files, info)) and self._stat(record["model"]) is None]
+        gone += [info for info in self._list(companions.outlines(self._settings))
+                 if (record := companions.read_record(self._files, info))
+                 and ((there := self._stat(record["model"])) is None or there.etag != record["etag"])]
         for info in gone:
             self._files.delete(info.path)
         return len(gone)

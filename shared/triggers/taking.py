@@ -12,7 +12,7 @@ from shared.errors import InvalidRequest, StorageRefused
 from shared.files.paths import check_path
 from shared.settings import get_settings
 from shared.triggers import reasons
-from shared.triggers.companions import WHOLE_BYTES, find_companions, models_with
+from shared.triggers.companions import WHOLE_BYTES, NotRead, Replaced, find_companions, models_with
 from shared.triggers.objects import StoredObject, Taken, Upload
 from shared.triggers.rule_file import get_rules
 from shared.triggers.rules import Rule
@@ -101,7 +101,12 @@ def _look_by_rules(found: StoredObject) -> list[Taken | Wanted]:
         return [ignored(found, reasons.OWN_RESULT)]
     if found.provider == "local" and described is None and found.etag not in (None, upload.model.etag):
         return [ignored(found, reasons.CHANGING, later=True)]
-    data = find_companions(upload.model, get_files(), settings, content)
+    try:
+        data = find_companions(upload.model, get_files(), settings, content, patient=found.patient)
+    except Replaced:
+        return [ignored(found, reasons.CHANGING, later=True)]
+    except NotRead:
+        return [ignored(found, reasons.NOT_READ, later=True)]
     if data.missing:
         return [ignored(found, reasons.WAITS_FOR_DATA(paths=", ".join(data.missing[:5])))]
     return [Wanted(found, rule, upload, task_key(rule, upload, data)) for rule in fitting]
@@ -121,7 +126,7 @@ def _look_as_data(found: StoredObject, rules: tuple[Rule, ...]) -> list[Taken | 
         if not any(rule.fits(bucket, key) for rule in rules):  # it did once. Models may name each other as their data
             continue
         parts += [replace(one, object=found) for one in _look_by_rules(StoredObject(
-            bucket, key, provider=found.provider, done=found.done))]
+            bucket, key, provider=found.provider, done=found.done, patient=found.patient))]
     return parts or [ignored(found, reasons.OUTSIDE)]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -320,8 +320,8 @@ def test_the_tidying_removes_records_of_what_is_gone_and_no_others(uploads: Uplo
     sweep = uploads._sweep
     assert sweep is not None and sweep.tidy() == 0
     uploads.remove("intel/m.onnx")
-    assert sweep.tidy() == 2 and sweep.tidy() == 0
-    left = [info.path for folder in (companions.folder, tombstones.folder)
+    assert sweep.tidy() == 3 and sweep.tidy() == 0
+    left = [info.path for folder in (companions.folder, companions.outlines, tombstones.folder)
             for info in get_files().find(folder(get_settings()))]
     assert len(left) == 1 and "was deleted" in str(uploads.take_one("intel/b.onnx").ignored)
 
