@@ -78,7 +78,7 @@ def _build_task(request: CreateTask, choice: TargetChoice, settings: Settings, w
     _check_objects(platform, parameters, settings, where)
     input_path = check_path(request.input_path, "input_path", settings)
     _require_suffix(input_path.lower(), "input_path", platform.input_suffixes)
-    output_path = choice.output_path and _check_output(choice.output_path, f"{where}output_path", input_path, platform,
+    output_path = choice.output_path and check_output(choice.output_path, f"{where}output_path", input_path, platform,
                                                        settings)
     overwrite = request.overwrite if choice.overwrite is None else choice.overwrite
     if request.callback_url is not None:
@@ -122,7 +122,12 @@ def _require_suffix(path: str, field: str, suffixes: tuple[str, ...]) -> None:
         raise InvalidRequest(f"{field} 无效: 文件名应以 {right} 结尾", f"{field} is invalid: should end in {right}")
 
 
-def _check_output(text: str, field: str, input_path: str, platform: Platform, settings: Settings) -> str:
+def check_output(text: str, field: str, input_path: str, platform: Platform, settings: Settings) -> str:
+    """`text` as the place of a task's results.
+
+    Raises:
+        InvalidRequest: no result may lie there; the message names the field.
+    """
     path = check_path(text, field, settings)
     suffix = platform.artefact_suffix
     if not path.endswith(suffix) or PurePosixPath(path).name == suffix:

@@ -30,8 +30,7 @@ def build_request(rule: Rule, bucket: str, key: str, wishes: Wishes, idempotency
                 "parameters": shared | target.parameters | wishes.parameters} for target in targets]
     for choice, target in zip(choices, targets, strict=True):
         if rule.output_prefix is not None:
-            folder = f"{target.label}/" if len(targets) > 1 else ""
-            choice["output_path"] = _output(rule, folder, below, target.platform)
+            choice["output_path"] = output_of(rule, target, below, several=len(targets) > 1)
     if len(choices) == 1:
         return validate(CreateTask, values | choices[0])
     return validate(CreateTask, values | {"targets": choices})
@@ -46,7 +45,7 @@ def _targets(rule: Rule, bucket: str, key: str, wishes: Wishes) -> tuple[list[Ta
     """The targets, and the object's path below what the rule covers."""
     below = key.removeprefix(rule.prefix).lstrip("/")
     if rule.by_folders:
-        return [_target_of_folders(rule, bucket, key, wishes)], key
+        return [_target_of_folders(rule, bucket, key, wishes)], below
     targets = rule.chosen()
     if wishes.platform is not None:
         targets = [target for target in targets if target.platform == wishes.platform] or [_named(wishes)]
@@ -105,7 +104,15 @@ def _first_task_type(platform: str) -> str:
     return get_platforms()[platform].task_types[0]
 
 
-def _output(rule: Rule, folder: str, below: str, platform: str) -> str:
-    """The model's own place below the rule's prefix, below the output prefix."""
+def output_of(rule: Rule, target: Target, below: str, *, several: bool) -> str:
+    """The model's own place `below` the rule's prefix, below the output prefix. Each of `several` targets has a folder.
+    """
+    folder = f"{target.label}/" if several else ""
     return f"{rule.output_prefix}{folder}{below[:-len(PurePosixPath(below).suffix) or None]}" + (
-        get_platforms()[platform].artefact_suffix)
+        get_platforms()[target.platform].artefact_suffix)
+
+
+def outputs_of(rule: Rule, key: str) -> list[str]:
+    """Where a model's results go by a rule that names its targets, if the model says nothing itself."""
+    targets, below = _targets(rule, rule.bucket, key, Wishes())
+    return [output_of(rule, target, below, several=len(targets) > 1) for target in targets]

@@ -164,16 +164,16 @@ def test_labels_that_are_too_many_together_are_refused_with_the_reason(start: Ca
     uploads.put("b.onnx.json", f'{{"labels": {many}}}'.encode())
     uploads.put("b.onnx")
     both, rules = (uploads.take_one(key).ignored for key in ("a.onnx", "b.onnx"))
-    assert both is not None and both.en.startswith("metadata and sidecar together are not valid: labels")
-    assert rules is not None and rules.en.startswith("rule a: labels") and rules.zh != rules.en
+    assert both is not None and "metadata and sidecar together are not valid: invalid request: labels" in both.en
+    assert rules is not None and rules.en.startswith("rule a: invalid request: labels") and rules.zh != rules.en
     assert sorted(uploads.sweep(2)) == [] and uploads.tasks() == []
 
 
 def test_parameters_that_are_too_large_together_are_refused_with_the_reason(in_minio: Uploads) -> None:
-    in_minio.put("intel/a.onnx.json", json.dumps({"parameters": {"x": "a" * 63_000}}).encode())
-    in_minio.put("intel/a.onnx", metadata={"parameters": json.dumps({"y": "a" * 1600})})
+    in_minio.put("intel/a.onnx.json", json.dumps({"parameters": {"x": "a" * 64_000}}).encode())
+    in_minio.put("intel/a.onnx", metadata={"parameters": json.dumps({"y": "a" * 1700})})
     why = str(in_minio.take_one("intel/a.onnx").ignored)
-    assert "together are not valid: parameters should be at most 64 KiB" in why
+    assert "together are not valid: invalid request: parameters should be at most 64 KiB" in why
 
 
 def test_each_rule_that_fits_makes_its_tasks_and_several_targets_are_a_group(start: Callable[..., Uploads],

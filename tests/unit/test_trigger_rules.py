@@ -3,18 +3,24 @@ from __future__ import annotations
 
 import base64
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from infra import triggers
+from shared.creation.documents import build_tasks
 from shared.deps import close_all
 from shared.settings import read_settings
+from shared.triggers.requests import build_request
 from shared.triggers.rule_file import WrongRules, read_rules
-from shared.triggers.rules import built_in
+from shared.triggers.rules import Rule, built_in
 from shared.triggers.toml_lines import find_line
+from shared.triggers.wishes import Wishes
 
+LONG = "x/" * 507 + "xxx"
+MANY_LABELS = ", ".join(f'label-{number} = "x"' for number in range(17))
 SECRET = "whsec_" + base64.b64encode(bytes(range(24))).decode()
 RIGHT = '''
 [[rule]]
@@ -87,11 +93,80 @@ def test_a_right_file_has_its_rules_beside_the_built_in_one(tmp_path: Path) -> N
      "9: rule.0.callback_url callback_url is invalid"),
     ('"results/detectors/"', '"Results/detectors/"', "7: rule.0.output_prefix output_path is invalid"),
     ('targets = ["intel", {', 'targets = ["intel", "intel", {', "14: rule.1.targets.1 is another one of"),
+    ('bucket = "boards"', 'bucket = "boards/new"', "13: rule.1.bucket must not contain a slash"),
+    ('bucket = "boards"', 'bucket = "xn--boards"', "13: rule.1.bucket bucket is invalid: the bucket's"),
+    ('prefix = "detectors/"', 'prefix = "detectors//"', '5: rule.0.prefix prefix is invalid: a part of it is'),
+    ('prefix = "detectors/"', 'prefix = "detectors/../"', '5: rule.0.prefix prefix is invalid: a part of it is'),
+    ('prefix = "detectors/"', f'prefix = "{LONG}"', "5: rule.0.prefix prefix is invalid: it is longer than"),
+    ('prefix = "detectors/"', 'prefix = "detectors/"\nsuffix = "/a.onnx"', "6: rule.0.suffix must not contain a slash"),
+    ('prefix = "detectors/"', 'prefix = "detectors/"\nsuffix = "\\n.onnx"', "6: rule.0.suffix suffix is invalid: it"),
+    ('labels = { team = "vision" }', 'labels = { "a b" = "x" }', "9: rule.0.labels.a b.[key] should match"),
+    ('labels = { team = "vision" }', f"labels = {{ {MANY_LABELS} }}",
+     "9: rule.0.labels should have at most 16 items"),
+    ('chip = "rk3588" } }]\noutput_prefix = "results/"', 'precision = "fp16" } }]\noutput_prefix = "Results/"',
+     "15: rule.1.output_prefix output_path is invalid"),
+    ('chip = "rk3588" } }]\noutput_prefix = "results/"', 'precision = "fp16" } }]\ncallback_url = "https://a/"',
+     "15: rule.1.callback_url callback_url is invalid"),
+    ('output_prefix = "results/"', 'output_prefix = "results/task_1234567890_1234567890/"',
+     "15: rule.1.output_prefix task_1234567890_1234567890 is a folder of one task's own"),
+    ('chip = "rk3588" }', 'chip = "rk3588", precision = "int8" }', "14: rule.1.targets.1.parameters precision int8"),
 ])
 def test_what_is_wrong_is_told_with_its_line_and_its_field(tmp_path: Path, old: str, new: str, said: str) -> None:
     assert RIGHT.count(old) == 1
     (line,) = wrongs(tmp_path, RIGHT.replace(old, new))
     assert line.startswith(said)
+
+
+BY_FOLDERS = '[[rule]]\nname = "mine"\nbucket = "mine"\n'
+
+
+@pytest.mark.parametrize(("line", "said"), [
+    ('parameters = { precison = "fp16" }', "4: rule.0.parameters.precison is not a known field"),
+    ('parameters = { precision = "fp7" }', "4: rule.0.parameters.precision should be one of"),
+    ('suffix = ".pt"', "4: rule.0.suffix is not what cambricon, huawei, intel, qualcomm, rockchip takes: .onnx"),
+    ('prefix = "a//"', "4: rule.0.prefix prefix is invalid"),
+    ('callback_url = "http://example.com/"', "4: rule.0.callback_url callback_url is invalid"),
+    ('output_prefix = "Results/"', "4: rule.0.output_prefix output_path is invalid"),
+])
+def test_a_rule_by_folders_is_wrong_where_no_target_could_be_right(tmp_path: Path, line: str, said: str) -> None:
+    (found,) = wrongs(tmp_path, BY_FOLDERS + line)
+    assert found.startswith(said)
+
+
+def test_a_rule_by_folders_may_say_what_one_target_takes(tmp_path: Path) -> None:
+    text = BY_FOLDERS + 'prefix = "in/"\noutput_prefix = "results/"\nparameters = { chip = "rk3588" }\n'
+    rules = read_rules(write(tmp_path, text), read_settings({}))
+    assert outputs_of_folders(rules[1], "in/rockchip/deep/a.onnx") == ["results/rockchip/deep/a.rknn"]
+
+
+def outputs_of_folders(rule: Rule, key: str) -> list[str]:
+    request = build_request(rule, rule.bucket, key, Wishes(parameters={"chip": "rk3588"}), "upload")
+    return [task.output_path for task in build_tasks(request, read_settings({}))]
+
+
+@pytest.mark.parametrize(("second", "is_wrong"), [
+    ('prefix = "detectors/v2/"\noutput_prefix = "results/detectors/v2/"', True),  # both make …/v2/x.xml of v2/x.onnx
+    ('output_prefix = "results/"', True),
+    ('suffix = "_final.onnx"\noutput_prefix = "results/"', True),
+    ('prefix = "detectors/v2/"\noutput_prefix = "results/detectors/"', False),
+    ('prefix = "other/"\noutput_prefix = "results/detectors/"', False),
+    ('prefix = "detectors/"', False),
+])
+def test_two_rules_that_make_one_result_of_one_object_are_wrong(tmp_path: Path, second: str, is_wrong: bool) -> None:
+    text = f'{RIGHT}[[rule]]\nname = "again"\nbucket = "models"\ntarget = "intel"\n{second}\n'
+    if is_wrong:
+        (found,) = wrongs(tmp_path, text)
+        assert "rule.2.output_prefix is where rule detectors writes as well: both would make results/detect" in found
+    else:
+        assert len(read_rules(write(tmp_path, text), read_settings({}))) == 4
+
+
+def test_a_thousand_rules_are_checked_in_time(tmp_path: Path) -> None:
+    text = "".join(f'[[rule]]\nname = "r{number}"\nbucket = "models"\nprefix = "{number}/"\ntarget = "intel"\n'
+                   f'output_prefix = "results/{number}/"\n' for number in range(1000))
+    started = time.monotonic()
+    assert len(read_rules(write(tmp_path, text), read_settings({}))) == 1001
+    assert time.monotonic() - started < 60
 
 
 def test_everything_that_is_wrong_is_told_at_once_by_line(tmp_path: Path) -> None:
