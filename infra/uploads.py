@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -18,10 +19,11 @@ from shared.deps import get_grants
 from shared.errors import AppError, Busy
 from shared.files.local_grants import PREFIX, LocalGrants
 from shared.files.local_incoming import Incoming
+from shared.settings import get_settings
 from shared.texts import Text
 
 PIECE_BYTES = 256 << 10
-DRAIN_BYTES = 32 << 20  # of a body that is refused: read so that its client sees the answer
+DRAIN_BYTES = 96 << 20  # of a body that is refused: the largest that is granted, and more
 AT_ONCE = 64  # of one process
 THREADS = 4
 WAIT_S = 60.0  # of a piece, where the disk is slow
@@ -36,8 +38,8 @@ class ClientGone(Exception):
 
 
 def is_upload(method: str, path: str) -> bool:
-    """Whether a request is an upload's, by its form."""
-    return method == "PUT" and path.startswith(PREFIX)
+    """Whether a request is an upload's, by its form: `/uploads/complete` is not."""
+    return method == "PUT" and path.startswith(PREFIX) and "/" in path.removeprefix(PREFIX)
 
 
 class Uploads:
@@ -55,6 +57,15 @@ class Uploads:
             ClientGone: nothing is kept.
         """
         body = _Body(receive)
+        try:
+            return await self._take(raw_path, request, body)
+        except AppError:
+            # A client that sends still, while nobody reads, sees its connection reset and no answer.
+            if request.headers.get("Expect", "").lower() != "100-continue" or body.begun:
+                await body.drain(get_settings().client_s)
+            raise
+
+    async def _take(self, raw_path: bytes, request: flask.Request, body: _Body) -> flask.Response:
         if self._coming >= AT_ONCE:
             raise Busy("上传过多, 请稍后重试", "too many uploads at once: try again later", RETRY_AFTER_S)
         self._coming += 1
@@ -67,10 +78,6 @@ class Uploads:
             except BaseException:
                 await asyncio.to_thread(incoming.give_up)
                 raise
-        except AppError:
-            if request.headers.get("Expect", "").lower() != "100-continue" or body.begun:
-                await body.drain()
-            raise
         finally:
             self._coming -= 1
         response = json_response(request, {"success": True, "message": RECEIVED,
@@ -102,10 +109,17 @@ class _Body:
                 yield bytes(piece)
                 piece.clear()
 
-    async def drain(self) -> None:
+    async def drain(self, limit_s: float) -> None:
+        """Read the rest and forget it, of `DRAIN_BYTES` and `limit_s` seconds at most.
+
+        Raises:
+            ClientGone.
+        """
         seen = 0
-        while not self._over and seen < DRAIN_BYTES:
-            seen += len(await self._next())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                while not self._over and seen < DRAIN_BYTES:
+                    seen += len(await self._next())
 
     async def _next(self) -> bytes:
         self.begun = True
