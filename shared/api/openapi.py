@@ -211,7 +211,7 @@ def _success(about: Endpoint, data: dict[str, Any] | None, schemas: dict[Any, di
         content |= _json(kinds[0] if len(kinds) == 1 else {"oneOf": kinds}, data and {
             "success": True, "message": messages[0].zh.format_map(data), "data": data})
     if about.media_type:
-        content[about.media_type] = {"schema": {"type": "string"}}
+        content[about.media_type] = {"schema": {"type": "string"}} if about.media_type.startswith("text/") else {}
     success = {"description": f"{messages[0].zh} / {messages[0].en}", "content": content}
     if errors.RangeNotSatisfiable in about.errors:
         return {"200": success, "206": success | {"description": "内容的一部分 / a part of the content"}}

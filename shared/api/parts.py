@@ -17,9 +17,10 @@ HEADERS = {"Range": Text("只取一段字节, 如 bytes=4096-", "a part of the b
 def answer_in_part(response: flask.Response, request: flask.Request, size_bytes: int) -> flask.Response:
     """206 for one range of bytes, 304 for a client that has this content already. The response has its ETag.
 
-    Werkzeug makes the part. Before, five cases are put right that it answers otherwise than RFC 9110 allows or wants:
-    no part of another version than the client's is sent, several ranges or a malformed one are ignored, a range means
-    nothing to HEAD, a suffix longer than the content is all of it, and no range of an empty content can be satisfied.
+    Werkzeug makes the part. Before, six cases are put right that it answers otherwise than RFC 9110 allows or wants: no
+    part of another version than the client's is sent, `If-Match: *` fits every version, several ranges or a malformed
+    one are ignored, a range means nothing to HEAD, a suffix longer than the content is all of it, and no range of an
+    empty content can be satisfied.
 
     Raises:
         OtherVersion: the client's If-Match is not the ETag.
@@ -28,6 +29,7 @@ def answer_in_part(response: flask.Response, request: flask.Request, size_bytes:
     environ, wanted = dict(request.environ), request.range
     if request.if_match and not request.if_match.contains(response.get_etag()[0] or ""):
         raise OtherVersion("内容已是另一版本 (If-Match)", "the content is of another version by now (If-Match)")
+    environ.pop("HTTP_IF_MATCH", None)
     if wanted is None or wanted.units != "bytes" or len(wanted.ranges) != 1 or request.method == "HEAD":
         environ.pop("HTTP_RANGE", None)
     elif size_bytes == 0:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +12,10 @@ from urllib.parse import quote
 
 import pytest
 
+from infra.gateway import load_functions
 from shared.api import task_files
 from shared.api.archives import Entry, zip_pieces
+from shared.api.openapi import build_document
 from shared.documents import Task
 from shared.errors import Conflict, Unavailable
 from shared.files import FileInfo, Files
@@ -209,7 +212,26 @@ def test_conditions_go_by_the_etag(call: Caller, finish: Finish) -> None:
     assert (same.status, same.body) == (304, b"")
     assert get(call, task, "det.xml", Range="bytes=3-", If_Range=etag).status == 206
     assert get(call, task, "det.xml", Range="bytes=3-", If_Range='"another"').body == CONTENTS["det.xml"]
-    get(call, task, "det.xml", If_Match='"another"').assert_error(412, "If-Match")
+    assert not etag.startswith("W/")
+    for fits in (etag, "*", f'"another", {etag}'):
+        assert get(call, task, "det.xml", If_Match=fits).body == CONTENTS["det.xml"]
+        assert get(call, task, "det.xml", If_Match=fits, Range="bytes=3-").status == 206
+        assert get(call, task, "det.xml", If_Match=fits, If_None_Match=etag).status == 304
+    for method in ("GET", "HEAD"):
+        for other in ('"another"', f"W/{etag}", f'"another", W/{etag}'):  # a weak one is no proof of the same bytes
+            answer = get(call, task, "det.xml", method, If_Match=other, If_None_Match=etag)
+            assert answer.status == 412 and (method == "HEAD" or json.loads(answer.body)["success"] is False)
+    get(call, task, "det.xml", If_Match='"another"', Range="bytes=3-").assert_error(412, "If-Match")
+
+
+def test_the_openapi_document_says_that_a_file_may_be_of_any_kind(call: Caller, finish: Finish) -> None:
+    task = finish()
+    names = ("det.xml", "det.bin", "det.xml.manifest.json")
+    assert len({get(call, task, name).headers["Content-Type"] for name in names}) == 3
+    document = build_document([function.endpoint for function in load_functions().values()])
+    answers = document["paths"]["/tasks/{task_id}/files/{name}"]["get"]["responses"]
+    kinds = [list(answers[status]["content"]) for status in ("200", "206", "412")]
+    assert kinds == [["*/*"], ["*/*"], ["application/json"]]
 
 
 def test_head_tells_all_and_sends_nothing(call: Caller, finish: Finish) -> None:
