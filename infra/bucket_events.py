@@ -24,7 +24,7 @@ from shared.files.minio import OWN_BUCKET
 from shared.files.minio_http import S3Connection
 from shared.queue.rabbitmq import connection_parameters
 from shared.queue.topology import declare, uploads_declarations
-from shared.settings import get_settings
+from shared.settings import WrongSettings, get_settings
 from shared.triggers.rule_file import WrongRules, get_rules
 from shared.triggers.rules import Rule
 
@@ -44,11 +44,11 @@ def main() -> int:
     ways = cli.parse_args().ways
     if unknown := set(ways) - ARNS.keys():
         cli.error(f"there is no way called {', '.join(sorted(unknown))}")
-    settings = get_settings()
     try:
+        settings = get_settings()
         buckets = set_up(settings.files_url.get_secret_value(), settings.queue_url.get_secret_value(), ways,
                          get_rules())
-    except (CannotSetUp, WrongRules) as error:
+    except (CannotSetUp, WrongSettings, WrongRules) as error:
         print(error, file=sys.stderr)
         return 1
     print(f"{', '.join(buckets)}: uploads are told by {' and '.join(ways) or 'nobody; the sweep finds them'}")

@@ -11,9 +11,9 @@ import sys
 
 from shared.cached.collector import Collector, Report
 from shared.deps import close_all, get_files, get_store
-from shared.errors import Unavailable
+from shared.errors import AppError
 from shared.lifetimes.passes import Lifetimes, Removed
-from shared.settings import PREFIX, get_settings
+from shared.settings import PREFIX, WrongSettings, get_settings
 
 
 def main() -> int:
@@ -27,7 +27,10 @@ def main() -> int:
         report = Collector(get_files(), get_store(), get_settings(), dry_run=args.dry_run).run()
         removed = Lifetimes(get_files(), get_store(), get_settings(), dry_run=args.dry_run).run()
         given = 0 if args.dry_run else get_store().tidy(all_at_once=True)
-    except Unavailable as error:
+    except WrongSettings as error:
+        print(error, file=sys.stderr)
+        return 1
+    except AppError as error:
         print(f"it did not come to its end: {error}", file=sys.stderr)
         return 1
     finally:

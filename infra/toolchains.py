@@ -14,7 +14,7 @@ from pathlib import Path
 
 from infra.servers.base import CannotStart
 from infra.servers.debian import install_missing
-from shared.settings import get_settings
+from shared.settings import WrongSettings, get_settings
 from worker.plan import Base, Environment, get_plans, load_entry
 from worker.stages.common import ONNX
 from worker.toolchains import COMPLETE, ROOT, environment_dir, find_toolchain, tool_versions
@@ -80,10 +80,15 @@ def main(arguments: list[str]) -> int:
     if vendors := [environment.name for environment in wanted if not environment.requirements]:
         print(f"{vendors[0]} comes from its vendor; a worker that finds it serves the target", file=sys.stderr)
         return 2
+    try:
+        folder = get_settings().toolchains_dir
+    except WrongSettings as error:
+        print(error, file=sys.stderr)
+        return 2
     failed = False
     for environment in wanted:
         try:
-            print(f"toolchain {environment.name}: {install(environment, get_settings().toolchains_dir)}", flush=True)
+            print(f"toolchain {environment.name}: {install(environment, folder)}", flush=True)
         except (CannotStart, subprocess.CalledProcessError) as error:
             print(f"toolchain {environment.name} cannot be installed: {error}", file=sys.stderr)
             failed = True  # the others do not need it

@@ -15,7 +15,7 @@ from shared.deps import close_all
 from shared.documents import Task
 from shared.errors import AppError, InvalidRequest, Unavailable
 from shared.files.paths import check_path
-from shared.settings import get_settings
+from shared.settings import WrongSettings, get_settings
 from shared.triggers.objects import StoredObject, Upload
 from shared.triggers.requests import build_request
 from shared.triggers.rule_file import WrongRules, read_rules
@@ -35,8 +35,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         rules = (built_in(),) if arguments.file == "-" else read_rules(Path(arguments.file), get_settings())
         return _tell(rules, check_path(arguments.path, "BUCKET/KEY", get_settings()))
-    except (WrongRules, InvalidRequest) as error:
-        print(error.en, file=sys.stderr)
+    except (WrongRules, InvalidRequest, WrongSettings) as error:
+        print(error, file=sys.stderr)
         return 1
     finally:
         close_all()

@@ -21,7 +21,7 @@ from shared.digests import file_digest
 from shared.documents import Task
 from shared.errors import ConversionFailed
 from shared.outputs import published_names
-from shared.settings import Settings, get_settings
+from shared.settings import Settings, WrongSettings, get_settings
 from worker.control import TaskControl
 from worker.execution import describe, make_hosts, make_job, run_child, stage_limits
 from worker.keys import code_digest
@@ -215,7 +215,7 @@ def main(arguments: list[str]) -> int:
         manifest = json.loads(options.manifest.read_text(encoding="utf-8"))
         with tempfile.TemporaryDirectory(prefix="reproduce-") as work:
             return int(not reproduce(manifest, given, options.out_dir, get_settings(), Path(work)))
-    except (CannotReproduce, OSError, ValueError) as error:
+    except (CannotReproduce, WrongSettings, OSError, ValueError) as error:
         print(f"cannot reproduce: {error}", file=sys.stderr)
         return 2
     except ConversionFailed as error:
