@@ -4,6 +4,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import logging
 import os
 import secrets
 import stat
@@ -18,9 +19,12 @@ from shared.errors import Unavailable
 from shared.files.paths import PRIVATE_DIR
 
 ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)  # there is no such object, and cannot be
+MAX_TOLD = 1000  # names of a process
 STALE_S = 60.0  # an unfinished file untouched for so long, and unlocked, has lost its writer
 
 Parts = tuple[str, ...]
+
+logger = logging.getLogger(__name__)
 
 MARKS: Parts = (PRIVATE_DIR, "marks")
 
@@ -48,6 +52,7 @@ class Tree:
         self._root = root
         self._lock_timeout_s = lock_timeout_s
         self._swept = False
+        self._told: set[bytes] = set()  # of these names the log has been told
 
     @contextmanager
     def folder(self, parts: Parts, *, make: bool = False) -> Iterator[int]:
@@ -263,7 +268,10 @@ class Tree:
             with self.folder(parts) as folder, os.scandir(folder) as listing:
                 for item in listing:
                     check_time()
-                    if not item.name.startswith(name_start) or not _is_text(item.name):
+                    if not item.name.startswith(name_start):
+                        continue
+                    if not _is_text(item.name):
+                        self._tell_of((*parts, item.name))
                         continue
                     path = (*parts, item.name)
                     if item.is_dir(follow_symlinks=False) and path != (PRIVATE_DIR,):
@@ -275,6 +283,13 @@ class Tree:
             if error.errno not in ABSENT:
                 raise
         return [entry for _, entry in sorted(found, key=lambda pair: pair[0], reverse=True)]
+
+    def _tell_of(self, parts: Parts) -> None:
+        """A name that is not UTF-8 is no object's: nobody could ask for it. A process says so once of each name."""
+        name = os.fsencode("/".join(parts))
+        if len(self._told) < MAX_TOLD and name not in self._told:
+            self._told.add(name)
+            logger.warning("a file is passed over, since its name is not UTF-8: %s", repr(name)[2:-1])
 
 
 def _mark_name(entry: Entry) -> str:

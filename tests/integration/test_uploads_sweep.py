@@ -1,6 +1,7 @@
 """The sweep: what no event told of is found, what was dealt with costs nothing, and nothing comes back."""
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -371,3 +372,13 @@ def test_a_tag_that_is_refused_fails_nothing(in_minio: Uploads, monkeypatch: pyt
     tag_ended(task.model_copy(update={"status": "completed"}), task.source, get_files())
     assert in_minio.tags(f"{in_minio.bucket}/{key}") == full
     assert isinstance(get_files(), MinioFiles) and get_store().get(task.id) is not None
+
+
+def test_a_file_whose_name_is_not_utf8_is_passed_over_and_told_once(in_folder: Uploads, tmp_path: Path,
+                                                                    caplog: pytest.LogCaptureFixture) -> None:
+    key = in_folder.put("intel/a.onnx")
+    folder = bytes(tmp_path / "buckets" / in_folder.bucket / "intel")
+    Path(os.fsdecode(folder + b"/b\xff.onnx")).write_bytes(b"a model")
+    assert in_folder.sweep(2) == [key]
+    told = [record.getMessage() for record in caplog.records if "not UTF-8" in record.getMessage()]
+    assert len(told) == 1 and told[0].endswith(rf": {in_folder.bucket}/intel/b\xff.onnx")
