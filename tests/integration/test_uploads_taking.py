@@ -51,6 +51,7 @@ def test_doors_that_hear_of_it_at_once_make_one_task(uploads: Uploads) -> None:
     with ThreadPoolExecutor(8) as pool:
         taken = [one for entries in pool.map(lambda _: uploads.take(key), range(16)) for one in entries]
     assert len(uploads.tasks()) == 1 and len({one.task_ids for one in taken}) == 1
+    assert [one.is_new for one in taken].count(True) == 1  # the others say that it was there
 
 
 def test_an_upload_of_another_content_is_another_task(uploads: Uploads) -> None:
