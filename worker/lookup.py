@@ -11,6 +11,7 @@ from shared.errors import ConversionFailed
 from worker.execution import declared
 from worker.keys import form_of, stage_key
 from worker.plan import load_entry
+from worker.reasons import UPLOAD_REPLACED
 from worker.refused import as_result, is_of_this_run, is_refused, refusal_key, refused_code
 from worker.results import StageResult
 from worker.steps import Step
@@ -47,18 +48,21 @@ class StageLookup:
         A step that the task has recorded keeps its recorded key.
 
         Raises:
-            ConversionFailed: an object that the key would name is not there.
+            ConversionFailed: an object that the key would name is not there, or is another version of the upload that
+                has started the task.
             Unavailable: the object store does not answer.
         """
         if recorded:
             return recorded.key, {}, self.hold(self._tools.cache.find(recorded.key))
         stage = step.stage
         versions = self._call(step, stage.origin) if stage.origin else {}
+        _check_source(step, versions)
         key = self._key(step, results, versions)
         if not stage.cached:
             return key, versions, None
         result = self._tools.cache.find(key)
         if result and stage.renewed and (now := self._call(step, stage.renewed, result.facts)) is not None:
+            _check_source(step, now)
             key, versions = self._key(step, results, now), now
             result = self._tools.cache.find(key)
         if result is None and self._shares_refusals(step):
@@ -130,6 +134,18 @@ class StageLookup:
     @staticmethod
     def _shares_refusals(step: Step) -> bool:
         return step.tries and not step.names_task
+
+
+def _check_source(step: Step, versions: dict[str, Any]) -> None:
+    """A task is of one version of the upload that has started it: its manifest names that one, and another version has
+    a task of its own.
+
+    Raises:
+        ConversionFailed: `input_replaced`.
+    """
+    source, now = step.task.source, versions.get("etag")
+    if source is not None and now not in (None, source.etag):
+        raise ConversionFailed(UPLOAD_REPLACED(path=step.task.input_path, taken=source.etag, now=now), stage=step.name)
 
 
 def _owner(step: Step, code: str) -> str:

@@ -2,6 +2,13 @@
 from shared.rules.bilingual import Bilingual, Template
 from shared.rules.refusal import Reason
 
+# --- what is converted
+UPLOAD_REPLACED = Reason(
+    "input_replaced", "{path} 在转换开始前已被替换: 任务针对的版本为 {taken}, 现为 {now}",
+    "{path} was replaced before its conversion began: the task is of version {taken}, and {now} lies there",
+    "新版本有自己的任务; 如需转换旧版本, 请重新上传",
+    "the new version has a task of its own; to convert the old one, upload it again")
+
 # --- limits
 RAN_TOO_LONG = Reason("timeout", "阶段运行超过 {seconds} 秒", "the stage ran longer than {seconds} s",
                       "提高 limits.stage_time_s, 或发送更小的模型",

@@ -32,6 +32,11 @@ ERRORS: dict[str, ErrorCode] = {
         "模型或参数所指的对象不存在",
         "the model, or an object that a parameter names, is not there",
         "先上传, 再重试任务", "upload it, then retry the task"),
+    "input_replaced": ErrorCode(
+        (WORKER,), "启动任务的上传在转换开始前已被替换",
+        "the upload that started the task was replaced before its conversion began",
+        "新版本有自己的任务; 如需转换旧版本, 请重新上传",
+        "the new version has a task of its own; to convert the old one, upload it again"),
     "input_digest_mismatch": ErrorCode(
         (STAGE,), "上传的内容与声明的 SHA-256 不符",
         "the content is not the one whose SHA-256 was announced with the upload",
