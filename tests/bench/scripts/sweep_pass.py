@@ -7,9 +7,12 @@ import time
 from shared.deps import close_all, get_files
 from shared.settings import get_settings
 from shared.triggers.rule_file import get_rules
-from shared.triggers.sweep import Sweep
+from shared.triggers.sweep import SETTLE_S, Sweep
 
 sweep = Sweep(get_files(), get_settings(), get_rules())
+if get_settings().files_url.get_secret_value().startswith("file:"):
+    sweep.run()  # a file has to stand still between two looks
+    time.sleep(SETTLE_S)
 started = time.monotonic()
 new = sweep.run()
 print(json.dumps({"seconds": time.monotonic() - started, "new": len(new)}))
