@@ -227,6 +227,8 @@ class Task(Document):
     group_id: str | None = None  # of the tasks that one request with several targets made
     source: Source | None = Field(None, exclude_if=lambda value: value is None)  # of a task that an upload has started
     callback_url: str | None = Field(None, exclude_if=lambda value: value is None)  # where its ends are announced
+    # Unique among all tasks: which task of this output it is, if an upload has started it (`shared.creation.turns`).
+    output_turn: str | None = Field(None, exclude_if=lambda value: value is None)
 
     # Who works on it.
     status: Status = Status.PENDING

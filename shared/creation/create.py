@@ -14,6 +14,7 @@ from shared.errors import Conflict
 from shared.preflight.admission import refuse_hopeless
 from shared.preflight.conflicts import refuse_conflicts, refuse_leaving
 from shared.settings import get_settings
+from shared.store import TurnTaken
 
 
 def create_tasks(request: CreateTask) -> list[Task]:
@@ -27,6 +28,7 @@ def create_tasks(request: CreateTask) -> list[Task]:
         InvalidRequest: the request is wrong, or what it asks for is certain to fail.
         Conflict: the idempotency key was used for another request, or a result would replace what is not the task's,
             or an upload that it names is about to go.
+        TurnTaken: of an upload with `turns`: another one has got its output since they were read.
         Unavailable: the store does not answer.
     """
     tasks = build_tasks(request, get_settings())
@@ -48,17 +50,17 @@ class Created:
     new: list[Task]
 
 
-def create_for_uploads(requests: Sequence[list[Task]]) -> list[Created | Conflict]:
+def create_for_uploads(requests: Sequence[list[Task]]) -> list[Created | Conflict | TurnTaken]:
     """`create_tasks` for requests that uploads make, each as the tasks that `build_tasks` has made of it, with their
     `source`. They have nothing to do with each other. The caller is to ring for the new tasks.
 
     Nobody reads an answer to an upload. So what is certain to fail is not refused: its task fails, and says why in the
-    lists and to whoever waits for it.
+    lists and to whoever waits for it. `TurnTaken`: another upload has got an output since the turns were read.
 
     Raises:
         Unavailable: the store does not answer. Some tasks may be stored, and are found when the same is asked again.
     """
-    answers: dict[int, Created | Conflict] = {}
+    answers: dict[int, Created | Conflict | TurnTaken] = {}
     for number, tasks in enumerate(requests):
         try:
             refuse_leaving(tasks, get_settings())  # the last look before they are stored
@@ -66,7 +68,7 @@ def create_for_uploads(requests: Sequence[list[Task]]) -> list[Created | Conflic
             answers[number] = error
     left = [number for number in range(len(requests)) if number not in answers]
     for number, answer in zip(left, store_all([requests[number] for number in left]), strict=True):
-        answers[number] = answer if isinstance(answer, Conflict) else Created(*answer)
+        answers[number] = Created(*answer) if isinstance(answer, tuple) else answer
     return [answers[number] for number in range(len(requests))]
 
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from shared.deps import get_store
 from shared.documents import Task
 from shared.errors import Conflict
-from shared.store import DuplicateKey
+from shared.store import DuplicateKey, TurnTaken
 from shared.transitions import created
 
 
@@ -31,6 +31,7 @@ def store_once(tasks: list[Task]) -> tuple[list[Task], list[Task]]:
 
     Raises:
         Conflict: the key was used for another request.
+        TurnTaken: another request has got one of the outputs.
     """
     if len(tasks) == 1:
         with suppress(DuplicateKey):  # the store itself refuses a second one
@@ -51,18 +52,18 @@ def store_once(tasks: list[Task]) -> tuple[list[Task], list[Task]]:
         return [found.get(task.idempotency_key or "", task) for task in tasks], missing
 
 
-def store_all(requests: Sequence[list[Task]]) -> list[tuple[list[Task], list[Task]] | Conflict]:
+def store_all(requests: Sequence[list[Task]]) -> list[tuple[list[Task], list[Task]] | Conflict | TurnTaken]:
     """`store_once` for each request: those of one task by one command."""
     single = [tasks[0] for tasks in requests if len(tasks) == 1]
     stored: set[str] = set()
     if len(single) > 1:
         left_out = get_store().insert_many([(task, [created(task)]) for task in single])
         stored = {task.id for task in single} - left_out
-    answers: list[tuple[list[Task], list[Task]] | Conflict] = []
+    answers: list[tuple[list[Task], list[Task]] | Conflict | TurnTaken] = []
     for tasks in requests:
         try:
             answers.append((tasks, tasks) if tasks[0].id in stored else store_once(tasks))
-        except Conflict as error:
+        except (Conflict, TurnTaken) as error:
             answers.append(error)
     return answers
 

@@ -24,6 +24,10 @@ class DuplicateKey(Exception):
         self.existing = existing
 
 
+class TurnTaken(Exception):
+    """Another task has this `output_turn`."""
+
+
 @dataclass(frozen=True)
 class TaskFilter:
     """What `list_tasks` narrows by; None does not narrow. Times are seconds since the epoch, both ends exclusive."""
@@ -64,6 +68,7 @@ class Store(Protocol):
 
         Raises:
             DuplicateKey: another task has the same `idempotency_key`; exactly one of many racing inserts succeeds.
+            TurnTaken: another task has the same `output_turn`; of racing inserts one succeeds here too.
         """
 
     def insert_group(self, tasks: Sequence[tuple[Task, Sequence[Event]]]) -> None:
@@ -72,6 +77,7 @@ class Store(Protocol):
 
         Raises:
             DuplicateKey: a task's `idempotency_key` is taken; neither that task nor one after it is stored.
+            TurnTaken: a task's `output_turn` is taken; the same holds.
         """
 
     def insert_many(self, tasks: Sequence[tuple[Task, Sequence[Event]]]) -> set[str]:
@@ -122,6 +128,9 @@ class Store(Protocol):
 
     def live_with_outputs(self, output_paths: list[str]) -> list[Task]:
         """Tasks that have not ended, with one of these as their `output_path`, the oldest first."""
+
+    def last_turns(self, outputs: Sequence[str]) -> dict[str, int]:
+        """The highest number of each of these outputs that has had a turn (`output_turn` is `<output>-<number>`)."""
 
     def waiting(self, platforms: list[str], *, limit: int, unannounced: bool = False) -> list[Task]:
         """Tasks without an owner that are pending or running, due, and of one of these targets, by `queue_order`. What

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.documents import TERMINAL, Event, Status, StoredEvent, Task, WorkerInfo
 from shared.errors import AppError, Unavailable, UnreadableDocument
-from shared.store import ASKED_NOT, Claim, DuplicateKey, TaskFilter
+from shared.store import ASKED_NOT, Claim, DuplicateKey, TaskFilter, TurnTaken
 from shared.store.mongo_changes import (
     condition_of,
     filter_of,
@@ -23,6 +23,7 @@ from shared.store.mongo_changes import (
     take_back,
 )
 from shared.store.mongo_documents import decode, encode, from_document, to_document
+from shared.store.mongo_indexes import NEWEST_FIRST, QUEUE_ORDER, make_indexes, make_outbox_indexes
 from shared.store.reading import (
     CLAIM_FIELDS,
     fill,
@@ -41,11 +42,9 @@ if TYPE_CHECKING:
 
 DEFAULT_DATABASE = "model_convert"
 SCAN_S = 60.0  # for a look at all tasks
-NEWEST_FIRST = [("created_at", -1), ("_id", -1)]
 # https://www.mongodb.com/docs/manual/reference/error-codes/
 DUPLICATE_KEY = 11000
 WRONG_TYPES = (2, 14)  # BadValue, TypeMismatch: a field is nothing that can be counted up or appended to
-QUEUE_ORDER = [("queue_order", 1), ("_id", 1)]
 
 
 class MongoStore:
@@ -190,6 +189,15 @@ class MongoStore:
             found = database.tasks.find(query, _fields()).sort([("created_at", 1), ("_id", 1)])
             return only_readable(map(_task, found))
 
+    def last_turns(self, outputs: Sequence[str]) -> dict[str, int]:
+        found: dict[str, int] = {}
+        with self._database() as database:
+            for output in outputs:
+                turns = {"output_turn": {"$gt": f"{output}-", "$lt": f"{output}."}}
+                last = database.tasks.find(turns, {"output_turn": 1}).sort("output_turn", -1).limit(1)
+                found |= [(output, int(document["output_turn"].rpartition("-")[2])) for document in last]
+        return found
+
     def waiting(self, platforms: list[str], *, limit: int, unannounced: bool = False) -> list[Task]:
         query: dict[str, Any] = {"owner": None, "status": {"$in": list(map(str, WAITING))},
                                  "platform": {"$in": platforms}, "next_run_at": {"$lte": time.time()}}
@@ -297,27 +305,18 @@ class MongoStore:
 
     def _ensure_indexes(self, database: Database[dict[str, Any]]) -> None:
         """Once per process, before its first insert: no document is older than its indexes."""
-        from pymongo import IndexModel
-
         if os.getpid() in self._indexed:
             return
-        waiting = [("owner", 1), ("status", 1), ("platform", 1), *QUEUE_ORDER, ("next_run_at", 1), ("announced", 1)]
-        filters = [IndexModel([(field, 1), *NEWEST_FIRST]) for field in ("status", "platform", "task_type", "group_id")]
-        database.tasks.create_indexes([IndexModel([("idempotency_key", 1)], unique=True, sparse=True),
-                                       IndexModel(waiting, name="waiting"), IndexModel(NEWEST_FIRST),
-                                       IndexModel([("output_path", 1), ("status", 1)]), *filters])
+        make_indexes(database)
         self._indexed.add(os.getpid())
 
     def _ensure_outbox_indexes(self) -> None:
         """Once per process, before it first looks for what is owed. An older version's documents may be there already,
         so it may take longer; nobody waits for it but the worker's own thread."""
-        from pymongo import IndexModel
-
         if os.getpid() in self._outbox_indexed:
             return
         with self._database(SCAN_S) as database:
-            database.tasks.create_indexes([IndexModel([("calls_back", 1), ("call_at", 1), ("status", 1)]),
-                                           IndexModel([("untold", 1), ("_id", 1)])])
+            make_outbox_indexes(database)
         self._outbox_indexed.add(os.getpid())
 
 
@@ -333,12 +332,16 @@ def _refuse_duplicate(database: Database[dict[str, Any]], document: dict[str, An
 
     Raises:
         DuplicateKey: another task has its idempotency key.
+        TurnTaken: another task has its turn.
         AppError: a task has its id.
     """
     key = document.get("idempotency_key")
     existing = _task_or_none(database.tasks.find_one({"idempotency_key": key}, _fields()) if key else None)
     if existing and existing.id != document["_id"]:
         raise DuplicateKey(existing) from error
+    turn = document.get("output_turn")
+    if turn and database.tasks.find_one({"output_turn": turn, "_id": {"$ne": document["_id"]}}, {"_id": 1}):
+        raise TurnTaken(turn) from error
     if database.tasks.find_one({"_id": document["_id"]}, {"_id": 1}):
         raise _known(document["_id"]) from error
 

@@ -16,7 +16,7 @@ from pydantic_core import to_json
 
 from shared.documents import TERMINAL, Event, Status, StoredEvent, Task, WorkerInfo
 from shared.errors import AppError, Unavailable, UnreadableDocument
-from shared.store import ASKED_NOT, KEPT_EVENTS, Claim, DuplicateKey, TaskFilter
+from shared.store import ASKED_NOT, KEPT_EVENTS, Claim, DuplicateKey, TaskFilter, TurnTaken
 from shared.store.reading import (
     CLAIM_FIELDS,
     fill,
@@ -27,7 +27,7 @@ from shared.store.reading import (
     read_workers,
     require,
 )
-from shared.store.sqlite_schema import CALL_AT, CALLBACK, GROUP, LIVE, OUTPUT, UNTOLD, WAITING, connect
+from shared.store.sqlite_schema import CALL_AT, CALLBACK, GROUP, LIVE, OUTPUT, TURN, UNTOLD, WAITING, connect
 from shared.store.sqlite_space import give_back
 from shared.transitions import AtMost, Change, OneOf
 
@@ -69,9 +69,16 @@ class SqliteStore:
                     existing = self.find_by_keys([task.idempotency_key or ""]).get(task.idempotency_key or "")
                     if existing and existing.id != task.id:
                         raise DuplicateKey(existing) from error
+                    if self._has_turn(task):
+                        raise TurnTaken(task.output_turn) from error
                     if self.get(task.id):
                         raise _known(task.id) from error
             # What stood in the way was deleted in between.
+
+    def _has_turn(self, task: Task) -> bool:
+        """Whether another task has its turn."""
+        query = f"SELECT id FROM tasks WHERE {TURN} IS NOT NULL AND {TURN} = ? AND id != ?"
+        return bool(task.output_turn and self._rows(query, [task.output_turn, task.id]))
 
     def insert_many(self, tasks: Sequence[tuple[Task, Sequence[Event]]]) -> set[str]:
         def write(connection: sqlite3.Connection) -> set[str]:
@@ -148,6 +155,11 @@ class SqliteStore:
         query = f"SELECT {ROW} FROM tasks WHERE {OUTPUT} IN (SELECT value FROM json_each(?)) AND {LIVE} " \
                 "ORDER BY created_at, id"
         return only_readable(map(_task, self._rows(query, [_json(output_paths)])))
+
+    def last_turns(self, outputs: Sequence[str]) -> dict[str, int]:
+        query = f"SELECT max({TURN}) FROM tasks WHERE {TURN} IS NOT NULL AND {TURN} > ? AND {TURN} < ?"
+        found = [self._rows(query, [f"{output}-", f"{output}."])[0][0] for output in outputs]
+        return {output: int(turn.rpartition("-")[2]) for output, turn in zip(outputs, found, strict=True) if turn}
 
     def waiting(self, platforms: list[str], *, limit: int, unannounced: bool = False) -> list[Task]:
         if not platforms:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-VERSION = 5
+VERSION = 6
 LOG_BYTES = 16 << 20  # to which the write-ahead log is cut back after it was written into the file
 
 # Also literally in the queries: SQLite uses a partial index only where the query repeats the index's condition.
@@ -19,6 +19,7 @@ GROUP = "json_extract(doc, '$.group_id')"  # no column: files of version 2 have 
 OUTPUT = "json_extract(doc, '$.output_path')"  # the same
 CALLBACK = "json_extract(doc, '$.callback_url') IS NOT NULL"
 CALL_AT = "json_extract(doc, '$.call_at')"
+TURN = "json_extract(doc, '$.output_turn')"
 UNTOLD = "json_extract(doc, '$.untold') = 1"
 
 SCHEMA = f"""
@@ -45,6 +46,7 @@ CREATE INDEX IF NOT EXISTS by_platform ON tasks (platform, created_at, id);
 CREATE INDEX IF NOT EXISTS by_type ON tasks (task_type, created_at, id);
 CREATE INDEX IF NOT EXISTS by_group ON tasks ({GROUP}, created_at, id) WHERE {GROUP} IS NOT NULL;
 CREATE INDEX IF NOT EXISTS by_output ON tasks ({OUTPUT}, created_at, id) WHERE {LIVE};
+CREATE UNIQUE INDEX IF NOT EXISTS by_turn ON tasks ({TURN}) WHERE {TURN} IS NOT NULL;
 CREATE INDEX IF NOT EXISTS by_call ON tasks ({CALL_AT}, status) WHERE {CALLBACK};
 CREATE INDEX IF NOT EXISTS by_untold ON tasks (id) WHERE {UNTOLD};
 CREATE TABLE IF NOT EXISTS events (

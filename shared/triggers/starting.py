@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 
 from shared.creation.create import Created, create_for_uploads, earlier_tasks
 from shared.creation.documents import build_tasks
+from shared.creation.turns import read_turns, with_turns
+from shared.deadlines import check_time
 from shared.deps import get_files, get_store
 from shared.digests import canonical_digest
 from shared.documents import Source, Task
@@ -15,6 +17,7 @@ from shared.errors import Conflict, InvalidRequest, NotFound, StorageRefused
 from shared.outputs import outputs_that_write, own_folder, written_paths
 from shared.rules.bilingual import Bilingual, as_it_is
 from shared.settings import get_settings
+from shared.store import TurnTaken
 from shared.texts import Text
 from shared.triggers import reasons
 from shared.triggers.companions import Companions
@@ -77,17 +80,25 @@ def _start(wanted: Mapping[str, Wanted], pool: Executor) -> dict[str, Taken]:
     built |= {key: _build(one) for key, one in wanted.items() if key not in beside}
     answers = {key: tasks for key, tasks in built.items() if isinstance(tasks, Taken)}
     requests = {key: tasks for key in wanted if not isinstance(tasks := built[key], Taken)}
-    for key, busy in _busy_outputs({key: tasks for key, tasks in requests.items()
-                                    if wanted[key].rule.output_prefix is not None}).items():
+    named = {key: tasks for key, tasks in requests.items() if wanted[key].rule.output_prefix is not None}
+    turns = read_turns(task for tasks in named.values() for task in tasks)
+    requests |= {key: with_turns(tasks, turns) for key, tasks in named.items()}
+    for key, busy in _busy_outputs(named).items():
         answers[key] = ignored(wanted[key].object, busy, later=True)
         del requests[key]
+    again: dict[str, Wanted] = {}
     for key, created in zip(requests, create_for_uploads(list(requests.values())), strict=True):
         one = wanted[key]
         if isinstance(created, Created):
             answers[key] = Taken(one.object, tuple(task.id for task in created.tasks), tuple(created.new))
+        elif isinstance(created, TurnTaken):
+            again[key] = one
         else:  # another door may have been faster, with another version of the rules
             answers[key] = _earlier({key: one}).get(key) or ignored(
                 one.object, reasons.WRONG_REQUEST(rule=one.rule.name, why=text_of(created)))
+    if again:
+        check_time()
+        answers |= _start(again, pool)
     return answers
 
 
@@ -109,14 +120,15 @@ def _build(wanted: Wanted) -> list[Task] | Taken:
 
 def _busy_outputs(requests: Mapping[str, list[Task]]) -> dict[str, Bilingual]:
     """Two tasks that write to one place cannot publish at once: the later upload waits until the earlier one's task has
-    ended."""
+    ended. Tasks of the same request do not count: their group was cut off while it was stored."""
     outputs = {key: outputs_that_write({path for task in tasks if not own_folder(task) for path in written_paths(task)})
                for key, tasks in requests.items()}
     asked = sorted(set().union(*outputs.values()))
     writers = {task.output_path: task for task in reversed(get_store().live_with_outputs(asked) if asked else [])}
     busy: dict[str, Bilingual] = {}
     for key, tasks in requests.items():
-        if others := [writers[path] for path in outputs[key] if path in writers]:
+        if others := [other for path in outputs[key] if (other := writers.get(path))
+                      and (other.source is None or other.source.request_key != key)]:
             other = min(others, key=lambda task: task.created_at)
             busy[key] = reasons.OUTPUT_BUSY(task_id=other.id, path=other.output_path)
         else:

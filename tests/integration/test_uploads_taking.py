@@ -6,19 +6,16 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from shared.api.deletion import delete_tasks
-from shared.deps import get_files, get_store
-from shared.errors import Busy, Unavailable
+from shared.deps import get_files
+from shared.errors import Unavailable
 from shared.files.minio import MinioFiles
 from shared.marks import Mark, write_mark
-from shared.preflight import reasons as checks
-from shared.rules.onnx.bounds import Incomplete
 from shared.store.sqlite import SqliteStore
-from shared.triggers import companions, taking
 from tests.integration.toy_models import model_with_data_beside_it
 
 if TYPE_CHECKING:
@@ -263,86 +260,6 @@ def test_data_that_is_replaced_starts_its_model_again(uploads: Uploads, tmp_path
     uploads.put("intel/weights.bin", data[::-1])
     assert uploads.take_one("intel/weights.bin").is_new and not uploads.take_one("intel/m.onnx").is_new
     assert len(uploads.tasks()) == 2
-
-
-TOO_BUSY = [Busy("繁忙", "no process can be started", 5), Incomplete(checks.TOO_SLOW), Incomplete(checks.TOO_EXPENSIVE)]
-
-
-class UnreadHeaders:
-    """A machine that is too busy to read any header."""
-
-    def __init__(self, error: Exception) -> None:
-        self._error = error
-
-    def read(self, *_: object) -> object:
-        raise self._error
-
-
-@pytest.mark.parametrize("error", TOO_BUSY)
-def test_an_upload_whose_header_cannot_be_read_in_time_waits_for_the_sweep(uploads: Uploads, tmp_path: Path,
-                                                                           error: Exception,
-                                                                           monkeypatch: pytest.MonkeyPatch) -> None:
-    model, data = model_with_data_beside_it(tmp_path)
-    uploads.put("intel/weights.bin", data)
-    uploads.put("intel/m.onnx", model)
-    with monkeypatch.context() as patch:
-        patch.setattr(companions, "get_headers", lambda: UnreadHeaders(error))
-        taken = uploads.take_one("intel/m.onnx")
-    assert taken.later and "too busy to read the model in time" in str(taken.ignored) and uploads.tasks() == []
-    assert uploads.sweep() == ["intel/m.onnx"]
-    (task,) = uploads.tasks()
-    with monkeypatch.context() as patch:
-        patch.setattr(companions, "get_headers", lambda: UnreadHeaders(error))
-        assert uploads.take_one("intel/m.onnx").task_ids == (task.id,)
-    assert uploads.take_one("intel/m.onnx").task_ids == (task.id,) and len(uploads.tasks()) == 1
-
-
-@pytest.mark.parametrize("error", TOO_BUSY)
-def test_an_upload_whose_header_the_sweep_cannot_read_either_has_one_task(uploads: Uploads, tmp_path: Path,
-                                                                         error: Exception,
-                                                                         monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its next version is looked at as any other."""
-    model, data = model_with_data_beside_it(tmp_path)
-    uploads.put("intel/weights.bin", data)
-    uploads.put("intel/m.onnx", model)
-    with monkeypatch.context() as patch:
-        patch.setattr(companions, "get_headers", lambda: UnreadHeaders(error))
-        assert uploads.sweep() == ["intel/m.onnx"]
-    (task,) = uploads.tasks()
-    assert uploads.take_one("intel/m.onnx").task_ids == (task.id,)
-    uploads.remove("intel/weights.bin")
-    uploads.put("intel/m.onnx", model + b"\x08\x08")
-    assert "waits for the model's external data" in str(uploads.take_one("intel/m.onnx").ignored)
-
-
-def test_a_model_that_is_replaced_while_its_header_is_read_is_looked_at_again(
-        uploads: Uploads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model, data = model_with_data_beside_it(tmp_path)
-    uploads.put("intel/weights.bin", data)
-    uploads.put("intel/m.onnx", b"another one")
-    look_at = taking.look_at
-
-    def replaced_then(*asked: Any) -> tuple[taking.Upload | None, bytes | None]:
-        found = look_at(*asked)
-        uploads.put("intel/m.onnx", model)
-        return found
-    with monkeypatch.context() as patch:
-        patch.setattr(taking, "look_at", replaced_then)
-        assert uploads.take_one("intel/m.onnx").later
-    assert uploads.tasks() == [] and uploads.take_one("intel/m.onnx").is_new
-
-
-def test_an_upload_waits_while_the_task_of_an_earlier_one_writes_there(start: Callable[..., Uploads], files_url: str
-                                                                       ) -> None:
-    uploads = start(files_url, '[[rule]]\nname = "a"\nbucket = "{bucket}"\ntarget = "intel"\n'
-                               'output_prefix = "{bucket}-out/"\n')
-    uploads.put("a.onnx", b"first")
-    (first,) = uploads.take_one("a.onnx").task_ids
-    uploads.put("a.onnx", b"second, longer")
-    assert f"task {first} still writes" in str(uploads.take_one("a.onnx").ignored)
-    assert uploads.sweep(2) == []
-    get_store().delete(first)  # it has ended
-    assert uploads.sweep() == ["a.onnx"]
 
 
 def test_rules_that_changed_make_no_second_task_of_an_upload(start: Callable[..., Uploads], files_url: str) -> None:

@@ -88,12 +88,13 @@ def start(tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Itera
             monkeypatch.delenv(name)
         (tmp_path / "rules.toml").write_text("built_in = false\n" + rules.replace("{bucket}", bucket))
         for name, value in {"STORE_URL": f"sqlite:{tmp_path / 'tasks.db'}", "FILES_URL": url,
-                            "TRIGGERS": str(tmp_path / "rules.toml"), "CACHE_BUCKET": f"{bucket}-cache"}.items():
+                            "TRIGGERS": str(tmp_path / "rules.toml"), "CACHE_BUCKET": f"{bucket}-cache",
+                            "DEPENDENCY_TIMEOUT_S": "30"}.items():
             monkeypatch.setenv(f"MODEL_CONVERT_{name}", value)
         close_all()
         local = url.startswith("file:")
         return Uploads(bucket, Path(url.removeprefix("file:")) if local else None,
-                       None if local else S3Connection(url, 5.0).small)
+                       None if local else S3Connection(url, 30.0).small)
 
     yield begin
     close_all()
