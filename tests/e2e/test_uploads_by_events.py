@@ -1,6 +1,7 @@
 """An upload to a real MinIO starts its conversion, by either way in which MinIO tells of it, and nothing else does."""
 from __future__ import annotations
 
+import io
 import json
 import os
 import shlex
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pika
 import pytest
@@ -189,6 +191,40 @@ def test_uploads_of_any_name_have_one_task_each(told: Callable[..., Told], amqp_
     if "webhook" in ways:
         both.service.wait(lambda: not both.kept_events())
     both.wait_for(*keys, "intel/last.onnx")
+
+
+@pytest.mark.parametrize("way", ["amqp", "webhook"])
+def test_what_the_aws_sdk_uploads_is_converted_in_one_piece_and_in_parts(told: Callable[..., Told], amqp_url: str,
+                                                                        way: str) -> None:
+    """With the checksums that it adds by itself. Its metadata says what the object becomes."""
+    import boto3  # half a second, for this test alone
+    from boto3.s3.transfer import TransferConfig
+
+    service = told(amqp_url, way)
+    if way == "amqp":
+        service.intake()
+    at = urlsplit(service.files_url)
+    s3 = boto3.client("s3", endpoint_url=f"http://{at.hostname}:{at.port}", region_name="us-east-1",
+                      aws_access_key_id=at.username, aws_secret_access_key=at.password)
+    metadata = {"platform": "intel", "labels": json.dumps({"team": "vision"})}
+    s3.put_object(Bucket=BUILT_IN, Key="mine/分类 1+1.onnx", Body=service.model.read_bytes(), Metadata=metadata)
+    parts = 5 << 20  # the smallest that S3 takes
+    s3.upload_fileobj(io.BytesIO(large_model()), BUILT_IN, "mine/parts.onnx", ExtraArgs={"Metadata": metadata},
+                      Config=TransferConfig(multipart_threshold=parts, multipart_chunksize=parts))
+    assert s3.head_object(Bucket=BUILT_IN, Key="mine/parts.onnx")["ETag"].endswith('-3"')
+    service.wait_for("mine/分类 1+1.onnx", "mine/parts.onnx")
+    for task in tasks_of(service.service.client):
+        assert (task["platform"], task["labels"]) == ("intel", {"team": "vision"})
+        seen = s3.head_object(Bucket=BUILT_IN, Key=task["input_path"].partition("/")[2])
+        assert task["source"]["etag"] == seen["ETag"].strip('"')
+    s3.close()
+
+
+def large_model() -> bytes:
+    """Of more than two parts."""
+    model = convolution()
+    model.doc_string = "x" * (11 << 20)
+    return model.SerializeToString()
 
 
 def waiting(url: str) -> int | None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 
@@ -39,6 +40,19 @@ def gateway(data_dir: Path) -> Iterator[Server]:
     server = serve_gateway(data_dir, dict(os.environ), "--processes", "2")
     yield server
     server.stop()
+
+
+@pytest.fixture
+def serve(data_dir: Path, tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Starts a gateway over the same folder, with settings of the test's own."""
+    with ExitStack() as started:
+        def serve(*options: str, **settings: str) -> Server:
+            env = dict(os.environ) | {f"MODEL_CONVERT_{name.upper()}": value for name, value in settings.items()}
+            server = serve_gateway(tmp_path, env, *(options or ("--processes", "2", "--threads", "2")))
+            started.callback(server.stop)
+            return server
+
+        yield serve
 
 
 @pytest.fixture(scope="package")

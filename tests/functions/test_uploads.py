@@ -2,17 +2,14 @@
 from __future__ import annotations
 
 import hashlib
-import http.client
 import json
-import os
 import re
 import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
-from datetime import datetime
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,46 +19,14 @@ import pytest
 import requests
 
 from infra.servers.base import Server, free_port
-from infra.uploads import AT_ONCE, DRAIN_BYTES
 from shared.deps import close_all
 from shared.files import Files
 from tests import models
 from tests.fixtures.common import missing
-from tests.functions.service import Caller, call_over_http, serve_gateway
+from tests.functions.service import Caller, call_over_http
+from tests.functions.uploading import MIB, TIMEOUT_S, complete, content, create, put, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
-MIB = 1 << 20
-TIMEOUT_S = 60
-
-
-@pytest.fixture
-def serve(data_dir: Path, tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    """Starts a gateway over the same folder, with settings of the test's own."""
-    with ExitStack() as started:
-        def serve(*options: str, **settings: str) -> Server:
-            env = dict(os.environ) | {f"MODEL_CONVERT_{name.upper()}": value for name, value in settings.items()}
-            server = serve_gateway(tmp_path, env, *(options or ("--processes", "2", "--threads", "2")))
-            started.callback(server.stop)
-            return server
-
-        yield serve
-
-
-def content(size_bytes: int) -> bytes:
-    return hashlib.shake_128(b"seed").digest(size_bytes)
-
-
-def put(about: dict[str, Any], body: bytes) -> requests.Response:
-    return requests.request(about["method"], about["url"], data=body, headers=about["headers"], timeout=TIMEOUT_S)
-
-
-def create(call: Caller, **body: Any) -> dict[str, Any]:
-    data: dict[str, Any] = call("create_upload", "POST", "/uploads", json=body).data
-    return data
-
-
-def complete(call: Caller, upload: dict[str, Any]) -> Any:
-    return call("complete_upload", "POST", "/uploads/complete", json={"upload_id": upload["upload_id"]})
 
 
 def left_behind(data_dir: Path) -> list[str]:
@@ -137,13 +102,6 @@ def test_whoever_goes_away_leaves_nothing_behind(gateway: Server, data_dir: Path
     assert files.stat(upload["input_path"]) is None
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def test_slow_uploads_hold_no_thread_and_end_when_nothing_comes(serve: Callable[..., Server], data_dir: Path) -> None:
     url = serve("--processes", "1", "--threads", "2", client_s="3").url
     call, name = call_over_http(url), "m.onnx"
@@ -162,20 +120,6 @@ def test_slow_uploads_hold_no_thread_and_end_when_nothing_comes(serve: Callable[
         answers = [b"".join(iter(lambda connection=connection: connection.recv(65536), b"")) for connection in slow]
     assert all(answer.startswith(b"HTTP/1.1 408 ") for answer in answers)
     wait_for(lambda: left_behind(data_dir) == [])
-
-
-def test_beyond_so_many_uploads_at_once_a_client_is_told_to_come_later(serve: Callable[..., Server]) -> None:
-    call = call_over_http(serve("--processes", "1", client_s="600").url)
-    with ExitStack() as stack:
-        for _ in range(AT_ONCE):
-            path = urlsplit(create(call, file_name="m.onnx", size_bytes=MIB)["files"][0]["url"])
-            connection = stack.enter_context(socket.create_connection((path.hostname, path.port), timeout=TIMEOUT_S))
-            connection.sendall(b"PUT %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\nz" % (path.path.encode(), MIB))
-        late = create(call, file_name="m.onnx", size_bytes=10)["files"][0]
-        wait_for(lambda: put(late, b"0123456789").status_code == 503)
-        refused = put(late, b"0123456789")
-        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "2")
-    wait_for(lambda: put(late, b"0123456789").status_code == 200)
 
 
 def test_an_upload_may_last_longer_than_a_request_as_long_as_it_comes(
@@ -266,6 +210,33 @@ def test_a_function_alone_gives_the_object_stores_own_urls(alone: Caller, to_min
         assert all(file["arrived"] for file in done["files"]) and not done["must_complete"]
 
 
+def test_the_aws_sdk_sends_what_the_object_stores_urls_grant_and_reads_it(alone: Caller, to_minio: str, minio_url: str
+                                                                          ) -> None:
+    """By its own HTTP client, which sends the headers that it is given and no others."""
+    import boto3  # half a second, for this test alone
+    from botocore.awsrequest import AWSRequest
+    from botocore.httpsession import URLLib3Session
+
+    body = content(11 * MIB)
+    upload = create(alone, files=[{"file_name": "m.onnx", "size_bytes": len(body)},
+                                  {"file_name": "w/权重 1+1.bin", "size_bytes": 4}])
+    large, small = upload["files"]
+    session = URLLib3Session()
+    sent = [(small, b"1234"), *((part, body[part["start"]:part["start"] + part["size_bytes"]])
+                                for part in large["parts"])]
+    for about, piece in sent:
+        request = AWSRequest(about["method"], about["url"], about["headers"], piece)
+        assert session.send(request.prepare()).status_code == 200
+    assert len(sent) == 4 and all(file["arrived"] for file in complete(alone, upload).data["files"])
+    at = urlsplit(minio_url)
+    s3 = boto3.client("s3", endpoint_url=f"http://{at.hostname}:{at.port}", region_name="us-east-1",
+                      aws_access_key_id=at.username, aws_secret_access_key=at.password)
+    for file, wanted in ((large, body), (small, b"1234")):
+        bucket, _, key = file["path"].partition("/")
+        assert s3.get_object(Bucket=bucket, Key=key)["Body"].read() == wanted
+    s3.close()
+
+
 def test_while_the_object_store_is_away_no_upload_is_promised(alone: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODEL_CONVERT_FILES_URL", f"minio://key:secret@127.0.0.1:{free_port()}")
     close_all()
@@ -306,68 +277,6 @@ def test_an_unknown_upload_is_not_found(gateway: Server, upload_id: str) -> None
     call = call_over_http(gateway.url)
     call("create_upload", "POST", "/uploads", json={"upload_id": upload_id}).assert_error(404, "上传")
     call("complete_upload", "POST", "/uploads/complete", json={"upload_id": upload_id}).assert_error(404, "上传")
-
-
-@pytest.mark.parametrize("path", ["/uploads/x", "/uploads/", "/uploads//a", "/uploads/1.2.3/uploads/a",
-                                  "/uploads/1.9999999999.-.0.0.1.AAAA/uploads/a", "/uploads/%ff/uploads/a"])
-def test_a_url_that_nobody_has_signed_is_refused(gateway: Server, path: str) -> None:
-    answer = requests.put(gateway.url + path, data=b"a", timeout=TIMEOUT_S)
-    assert answer.status_code in (403, 404) and answer.json()["success"] is False
-
-
-@pytest.mark.parametrize(("change", "status"), [
-    ("size", 400), ("token", 403), ("path", 403), ("expired", 403), ("no token", 404)])
-def test_a_refused_upload_whose_client_sends_on_sees_the_answer(
-        gateway: Server, serve: Callable[..., Server], change: str, status: int) -> None:
-    url = serve(upload_url_s="1").url if change == "expired" else gateway.url
-    about = create(call_over_http(url), file_name="m.onnx", size_bytes=64 * MIB)["files"][0]
-    if change == "expired":
-        time.sleep(max(0.0, datetime.fromisoformat(about["expires_at"]).timestamp() - time.time()) + 1.5)
-    path = {"token": re.sub(r"(.)(?=/[^/]*/upload_)", "!", about["url"]), "path": f"{about['url']}x",
-            "no token": f"{url}/uploads//a"}.get(change, about["url"])
-    body = b"z" * (80 * MIB if change == "size" else 64 * MIB)
-    answer = send_all_then_read("PUT", path, body)
-    assert answer.status == status and answer.headers["Connection"] == "close"
-    told = json.loads(answer.read())
-    assert told["success"] is False and told["message"]
-
-
-def test_an_upload_for_which_there_is_no_room_sees_so_after_its_whole_body(serve: Callable[..., Server]) -> None:
-    call = call_over_http(serve("--processes", "1", client_s="600").url)
-    with ExitStack() as stack:
-        for _ in range(AT_ONCE):
-            path = urlsplit(create(call, file_name="m.onnx", size_bytes=MIB)["files"][0]["url"])
-            connection = stack.enter_context(socket.create_connection((path.hostname, path.port), timeout=TIMEOUT_S))
-            connection.sendall(b"PUT %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\nz" % (path.path.encode(), MIB))
-        late = create(call, file_name="m.onnx", size_bytes=48 * MIB)["files"][0]
-        wait_for(lambda: send_all_then_read("PUT", late["url"], b"z" * 48 * MIB).status == 503)
-
-
-def test_a_refused_body_that_never_ends_ends_with_its_connection(gateway: Server) -> None:
-    address = urlsplit(gateway.url)
-    with socket.create_connection((address.hostname, address.port), timeout=TIMEOUT_S) as connection:
-        connection.sendall(b"PUT /uploads/x/a HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (1 << 40))
-        sent = 0
-        with suppress(ConnectionError):
-            while sent < 1 << 30:
-                sent += connection.send(b"z" * MIB)
-        assert DRAIN_BYTES <= sent < 1 << 30
-    assert requests.get(f"{gateway.url}/health", timeout=30).status_code == 200
-
-
-def send_all_then_read(method: str, url: str, body: bytes) -> http.client.HTTPResponse:
-    """As the simplest client does: it looks for no answer before its body is out."""
-    address = urlsplit(url)
-    connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=TIMEOUT_S)
-    connection.request(method, address.path, body)
-    return connection.getresponse()
-
-
-@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH"])
-def test_uploads_and_their_completion_are_posted_alone(gateway: Server, method: str) -> None:
-    for path in ("/uploads", "/uploads/complete"):
-        answer = requests.request(method, gateway.url + path, data=b"{}", timeout=TIMEOUT_S)
-        assert (answer.status_code, answer.json()["success"]) == (405, False) and "POST" in answer.headers["Allow"]
 
 
 @pytest.mark.parametrize("readme", ["README.md", "README.zh-CN.md"])
