@@ -9,6 +9,7 @@ from onnx import helper
 
 from tests import models
 from worker.platforms.qualcomm.edges import mend_edges
+from worker.platforms.qualcomm.forms import change_forms
 from worker.stages.graph import Graph
 
 
@@ -46,6 +47,10 @@ def test_a_grid_between_values_stays() -> None:
     assert mend_edges(Graph(model)) == 0 and [node.op_type for node in model.graph.node] == ["GridSample"]
 
 
+def test_a_grid_in_a_volume_stays() -> None:
+    assert mend_edges(Graph(sampling([1, 1, 3, 4, 6], 5, "nearest", opset=20))) == 0
+
+
 def test_a_tangent_is_right_beside_its_poles() -> None:
     before, after = (models.model([helper.make_node("Tan", ["x"], ["y"])], [models.value("x", [2004])],
                                   [models.value("y", [2004])]) for _ in range(2))
@@ -53,3 +58,10 @@ def test_a_tangent_is_right_beside_its_poles() -> None:
     poles = np.array([np.pi / 2, -np.pi / 2, 3 * np.pi / 2, 0], np.float16).astype(np.float32)
     feed = {"x": np.concatenate([np.linspace(-9, 9, 2000, dtype=np.float32), poles])}
     np.testing.assert_allclose(answer(after, feed), answer(before, feed), rtol=2e-3, atol=1e-5)
+
+
+def test_a_resize_to_a_size_that_is_computed_stays() -> None:
+    model = models.model([helper.make_node("Resize", ["x", "", "", "sizes"], ["y"], mode="linear", antialias=1)],
+                         [models.value("x", [1, 1, 8, 8]), models.value("sizes", [4], onnx.TensorProto.INT64)],
+                         [models.value("y", None)], opset=19)
+    assert change_forms(Graph(model)) == 0 and [node.op_type for node in model.graph.node] == ["Resize"]

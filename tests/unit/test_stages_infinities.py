@@ -57,3 +57,17 @@ def test_a_row_that_is_masked_whole_answers_zeros_without_an_infinity(options: d
 def test_a_mask_that_nothing_is_compared_with_stays() -> None:
     model = attention(compares=False)
     assert bound_masks(Graph(model)) == 0 and min(values(model)) == -np.inf
+
+
+@pytest.mark.parametrize("shown", ["scores", "bias", "greatest"])
+def test_a_mask_that_an_output_shows_stays(shown: str) -> None:
+    model = attention()
+    model.graph.output.append(models.value(shown, None))
+    assert bound_masks(Graph(model)) == 0 and min(values(model)) == -np.inf
+
+
+def test_an_infinity_that_something_else_computes_with_stays() -> None:
+    model = attention()
+    model.graph.node.append(helper.make_node("Exp", ["bias"], ["power"]))
+    model.graph.output.append(models.value("power", None))
+    assert bound_masks(Graph(model)) == 0

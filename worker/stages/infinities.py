@@ -4,6 +4,10 @@ A mask adds -inf to what a Softmax is not to look at, and asks by comparing with
 such a row answers zeros. An NPU has a great number in its place, the comparison fails, and the row answers an average.
 """
 _FLOATS = (1, 10)  # ONNX's element types float and float16
+# Hand on what they read; and where an infinity ends: it is a zero after the one, a flag after the other.
+_HANDING_ON = ("Add", "Cast", "CastLike", "Concat", "Expand", "Identity", "Max", "Pad", "ReduceMax", "Reshape", "Slice",
+               "Squeeze", "Sum", "Transpose", "Unsqueeze", "Where")
+_ENDS = ("Equal", "Softmax")
 # Half precision holds both, and an exponential makes zero of either.
 _MASKED, _BOUND = -40000.0, -30000.0
 
@@ -21,7 +25,7 @@ def bound_masks(graph):
     found = [(node, index) for node in graph.graph.node if node.op_type == "Equal"
              for index, name in enumerate(node.input)
              if name in infinite and np.isneginf(infinite[name]).all() and node.input[1 - index] not in infinite]
-    if not found:
+    if not found or not all(_ends_inside(graph, name) for name in infinite):
         return 0
     bounds, masks = {}, {}
     for node, index in found:
@@ -40,3 +44,20 @@ def bound_masks(graph):
                         np.isneginf(infinite[name]), infinite[name].dtype.type(_MASKED), infinite[name]))
                 graph.read_instead(node, index, masks[name])
     return len(found)
+
+
+def _ends_inside(graph, name):
+    """Whether nothing but flags and shares of a Softmax comes of the constant."""
+    waiting, seen = [name], {name}
+    while waiting:
+        current = waiting.pop()
+        if current in graph.outputs:
+            return False
+        for node in graph.graph.node:
+            if current not in node.input or node.op_type in _ENDS:
+                continue
+            if node.op_type not in _HANDING_ON:
+                return False
+            waiting += [output for output in node.output if output not in seen]
+            seen.update(node.output)
+    return True

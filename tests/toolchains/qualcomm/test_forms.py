@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from onnx import helper
 
@@ -40,3 +41,18 @@ def test_an_average_beyond_the_edge_comes_out_right(host: ToolHost, tmp_path: Pa
     files = pictures([1, 8, 14, 14]) if precision == "int8" else None
     facts = convert(host, tmp_path, model, precision=precision, calibration_files=files).run("verify")
     assert facts["passed"] and facts["outputs"][0]["cosine"] > 0.999
+
+
+@pytest.mark.parametrize(("attributes", "kind", "wanted"), [
+    ({"mode": "linear", "antialias": 1}, "sizes", [1, 3, 5, 6]),
+    ({"mode": "cubic", "exclude_outside": 1}, "scales", [1, 1, 0.5, 0.5]),
+    ({"mode": "nearest", "axes": [2, 3], "keep_aspect_ratio_policy": "not_larger"}, "sizes", [8, 30])],
+    ids=["antialias", "exclude_outside", "keep_aspect_ratio_policy"])
+def test_a_resize_comes_out_right_whatever_the_compiler_does_not_look_at(
+        host: ToolHost, tmp_path: Path, attributes: dict[str, Any], kind: str, wanted: list[float]) -> None:
+    inputs = ["x", "", kind] if kind == "scales" else ["x", "", "", kind]
+    model = models.model([helper.make_node("Resize", inputs, ["y"], **attributes)],
+                         [models.value("x", [1, 3, 16, 20])], [models.value("y", None)],
+                         [models.constant(kind, wanted, np.float32 if kind == "scales" else np.int64)], opset=19)
+    facts = convert(host, tmp_path, model).run("verify")
+    assert facts["passed"] and facts["outputs"][0]["cosine"] > 0.99999 and facts["outputs"][0]["max_rel_error"] < 0.01

@@ -6,17 +6,17 @@ gives what lay in the memory. See `shifts` and `resizing` too.
 """
 from collections import Counter
 
-from worker.platforms.intel.resizing import is_special, spell_out_resize
 from worker.platforms.intel.shifts import spell_out_shift
 from worker.stages.graph import Instead, Known
 from worker.stages.infinities import bound_masks
+from worker.stages.resizing import is_special, spell_out_resize
 
 _STANDARD = ("", "ai.onnx")
 _AXIS_IS_INPUT = 20  # the opset of DFT
 _AXIS = 1  # that OpenVINO takes where it reads none
 # Without the change a box may be lost that overlaps by just the threshold; with it nothing else changes.
-HARMLESS = {"NonMaxSuppression"}
-_NEXT, _LEAST = 1 + 2.0**-23, 2.0**-126  # of float32: the next number, and the least normal one
+HARMLESS = {"NonMaxSuppression", "Equal"}
+_A_LITTLE = 2.0**-23  # FP16 holds it too; a share of the overlap that float32 tells from none below 1
 
 
 def computed_inputs(graph):
@@ -90,7 +90,8 @@ def _dft(graph, node, known):
 
 
 def _non_max_suppression(graph, node, known):
-    """With the next greater threshold, at which OpenVINO drops what ONNX drops above this one."""
+    """With a threshold that is a little greater, at which OpenVINO drops what ONNX drops above this one. A constant
+    keeps the difference in an artefact of FP32 alone."""
     import numpy as np
 
     given = len(node.input) > 3 and node.input[3]
@@ -99,10 +100,9 @@ def _non_max_suppression(graph, node, known):
     instead = Instead(graph, node)
     if not given or node.input[3] in graph.constants:
         values = graph.array(node.input[3]) if given else np.zeros(1, np.float32)
-        raised = instead.constant("threshold", (values * np.float32(_NEXT) + np.float32(_LEAST)).astype(np.float32))
+        raised = instead.constant("threshold", (values + np.float32(_A_LITTLE)).astype(np.float32))
     else:
-        scaled = instead.add("Mul", [node.input[3], instead.constant("next", np.float32(_NEXT))], "scaled")
-        raised = instead.add("Add", [scaled, instead.constant("least", np.float32(_LEAST))], "threshold")
+        raised = instead.add("Add", [node.input[3], instead.constant("a_little", np.float32(_A_LITTLE))], "threshold")
     while len(node.input) < 4:
         node.input.append("")
     graph.read_instead(node, 3, raised)

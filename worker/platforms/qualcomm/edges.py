@@ -9,6 +9,7 @@ from math import pi
 from worker.stages.graph import Instead, Known
 
 _FLOATS = {1: "float32", 10: "float16"}  # ONNX's element types
+_RANK = 4  # a volume is not taken in any form
 _RIGHT_ANGLE = (1.5, 0.0703125, pi / 2 - 1.5703125)
 
 
@@ -28,6 +29,8 @@ def _grid_sample(graph, node, known):
     told = {attribute.name: attribute for attribute in node.attribute}
     shape, dtype = known.shape(node.input[0]), _FLOATS.get(known.type(node.input[1]))
     if "mode" not in told or told["mode"].s != b"nearest" or not shape or None in shape or dtype is None:
+        return False
+    if len(shape) != _RANK:
         return False
     corners = "align_corners" in told and told["align_corners"].i
     sizes = np.array(shape[:1:-1], np.float64)  # the grid has the last axis first

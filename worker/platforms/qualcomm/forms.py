@@ -1,9 +1,10 @@
 """Operators in the forms that the NPU takes, where the same is written in several. What they compute stays.
 
 Seen with onnxruntime-qnn 2.7.0: a Gemm with factors, a minimum of one value and a power with a whole exponent are
-refused; indices that count from the end are read as zeros, where they are no constants.
+refused; indices that count from the end are read as zeros, where they are no constants. See `resizing` too.
 """
 from worker.stages.graph import Known
+from worker.stages.resizing import spell_out_resize
 
 # What these make counts from the start, and those hand it on.
 _COUNTING = {"TopK", "ArgMax", "ArgMin", "NonMaxSuppression"}
@@ -116,4 +117,4 @@ def _counts_from_start(graph, name):
 
 
 _CHANGES = {**dict.fromkeys(_OF_SEVERAL, _of_one), "Gemm": _gemm, "Pow": _pow, "GatherElements": _elements,
-            "ScatterElements": _elements}
+            "Resize": spell_out_resize, "ScatterElements": _elements}

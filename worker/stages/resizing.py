@@ -1,8 +1,9 @@
-"""A Resize that OpenVINO's reader of ONNX takes for another: spelled out along each of its axes.
+"""A Resize that compilers take for another: spelled out along each of its axes.
 
-It does not look at `antialias`, `exclude_outside` and `keep_aspect_ratio_policy` (2026.4.1). Along an axis each value
-of the answer is a weighted sum of the values before it: a Gather where there is one weight, else a MatMul. The weights
-are what ONNX Runtime makes of the unit vectors.
+OpenVINO (2026.4.1) does not look at `antialias`, `exclude_outside` and `keep_aspect_ratio_policy`, and onnxruntime-qnn
+(2.7.0) refuses the first and does not look at the others. Along an axis each value of the answer is a weighted sum of
+the values before it: a Gather where there is one weight, else a MatMul. The weights are what ONNX Runtime makes of the
+unit vectors.
 """
 from worker.stages.graph import Instead
 
@@ -13,7 +14,7 @@ _MAX_WEIGHTS = 1 << 24
 
 
 def is_special(node):
-    """Whether it is one that OpenVINO takes for another."""
+    """Whether it is one that compilers take for another."""
     told = _attributes(node)
     with_sizes = len(node.input) > _SIZES and bool(node.input[_SIZES])
     if told.get("antialias") or told.get("exclude_outside"):
@@ -23,7 +24,7 @@ def is_special(node):
 
 def spell_out_resize(graph, node, known):
     """Whether it was spelled out."""
-    if not is_special(node):
+    if not is_special(node) or any(name and name not in graph.constants for name in node.input[_ROI:]):
         return False
     before, after = known.shape(node.input[0]), known.shape(node.output[0])
     told = _attributes(node)
