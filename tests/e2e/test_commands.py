@@ -31,7 +31,7 @@ def test_the_demo_converts_a_real_model_and_leaves_no_process(tmp_path: Path, en
     demo = subprocess.run([sys.executable, "-m", "infra.demo", "--data", data_dir], env=environment,
                           capture_output=True, text=True, timeout=400)
     assert demo.returncode == 0, demo.stdout + demo.stderr
-    for stage in ("fetch", "inspect", "optimize", "reference", "compile", "verify", "publish"):
+    for stage in ("fetch", "inspect", "optimize", "reference", "prepare", "compile", "verify", "publish"):
         assert re.search(rf"^  {stage} +\d+\.\d\d s$", demo.stdout, re.MULTILINE), demo.stdout
     assert float(re.search(r"cosine (\d\.\d+)", demo.stdout)[1]) > 0.999
     artefact = re.search(r"artefact +(\S+\.xml)$", demo.stdout, re.MULTILINE)[1]

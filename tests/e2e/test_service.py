@@ -15,7 +15,7 @@ import psutil
 from tests.fixtures.services import Service, processes_that_mention
 
 DETECTOR, CLASSIFIER = "det", "cls"
-STAGES = ("fetch", "inspect", "optimize", "reference", "compile", "verify", "publish")
+STAGES = ("fetch", "inspect", "optimize", "reference", "prepare", "compile", "verify", "publish")
 MakeService = Callable[..., Service]
 
 

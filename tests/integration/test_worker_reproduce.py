@@ -220,7 +220,7 @@ def test_what_auto_has_chosen_is_made_again_from_the_manifest_without_any_other_
     assert run(made, tmp_path / "out") == 0, capsys.readouterr()
     told = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in told[3:-2]] == [
-        "fetch", "inspect", "optimize", "reference", "compile", "verify"]
+        "fetch", "inspect", "optimize", "reference", "prepare", "compile", "verify"]
 
 
 def test_without_a_calibration_set_auto_tells_what_one_would_bring(make_bench: Any) -> None:
