@@ -38,8 +38,8 @@ def test_forty_tasks_on_two_workers_run_once_each_and_no_stage_twice(
 
     again = service.finish([service.convert(path, parameters={"input_shape": [1, 3, 48, 96]})])[0]
     assert {s["name"]: s["cached"] for s in again["stages"]} == {
-        "fetch": True, "inspect": True, "optimize": True, "reference": True, "compile": True, "verify": True,
-        "publish": False}
+        "fetch": True, "inspect": True, "optimize": True, "reference": True, "prepare": True, "compile": True,
+        "verify": True, "publish": False}
     assert again["result"]["sha256"] == tasks[0]["result"]["sha256"]
 
 
