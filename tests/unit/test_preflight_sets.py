@@ -57,7 +57,7 @@ def verdict(folder: Path, model: onnx.ModelProto, files: dict[str, bytes]) -> tu
     for name, content in files.items():
         uploaded.put(f"set/{name}", content)
     try:
-        check_set("models/set", inputs_of(model), uploaded.files, time.monotonic() + 120)
+        check_set("models/set", inputs_of(model), uploaded.files, time.monotonic() + 400)
     except Refusal as problem:
         assert problem.hint
         return problem.code, problem.message
@@ -144,9 +144,9 @@ def test_of_a_set_that_is_not_there_the_path_is_told(tmp_path: Path) -> None:
 def test_the_set_may_be_one_object(tmp_path: Path) -> None:
     uploaded = Folder(tmp_path)
     for name, content in (("good.zip", zipped({"a.npy": A})), ("good.npy", A)):
-        check_set(uploaded.put(name, content), inputs_of(ONE), uploaded.files, time.monotonic() + 120)
+        check_set(uploaded.put(name, content), inputs_of(ONE), uploaded.files, time.monotonic() + 400)
     with pytest.raises(Refusal, match=r"bad\.npy: its shape"):
-        check_set(uploaded.put("bad.npy", npy(2)), inputs_of(ONE), uploaded.files, time.monotonic() + 120)
+        check_set(uploaded.put("bad.npy", npy(2)), inputs_of(ONE), uploaded.files, time.monotonic() + 400)
 
 
 @settings(max_examples=200, deadline=None)
