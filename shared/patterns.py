@@ -12,7 +12,8 @@ from shared.deadlines import check_time, left_s
 from shared.errors import Busy
 from shared.rules.bilingual import Bilingual
 
-MAX_S = 2.0
+MAX_S = 2.0  # for a place
+CHILD_S = 5.0  # of which it may compute one second; a busy machine gives it less
 AT_ONCE = 2  # children of one process
 _RETRY_AFTER_S = 2
 _MAX_WHY_CHARS = 200
@@ -42,7 +43,7 @@ def find_wrong(patterns: list[str]) -> Bilingual | None:
     """What is wrong with the first of them that Python's `re` does not take, or cannot compile in a moment.
 
     Raises:
-        Busy: too many are being tried just now. OutOfTime.
+        Busy: too many are being tried just now, or the machine computes other things. OutOfTime.
     """
     for pattern in filter(_PLAIN.fullmatch, patterns):
         try:
@@ -64,11 +65,13 @@ def _try(patterns: list[str]) -> Bilingual | None:
                    "too many regular expressions just now: try again later", _RETRY_AFTER_S)
     try:
         done = subprocess.run([sys.executable, "-I", "-S", "-c", _TRIED], input=json.dumps(patterns).encode(), env={},
-                              cwd="/", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=min(MAX_S, left_s()))
+                              cwd="/", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                              timeout=min(CHILD_S, left_s()))
         wrong = json.loads(done.stdout) if done.returncode == 0 else []
-    except subprocess.TimeoutExpired:
+    except subprocess.TimeoutExpired as error:
         check_time()
-        wrong = []
+        raise Busy("系统繁忙, 未能及时检查正则表达式",
+                   "the machine is too busy to check the regular expressions in time", _RETRY_AFTER_S) from error
     except OSError as error:
         raise Busy("暂时无法检查正则表达式: 无法启动进程",
                    "regular expressions cannot be checked just now: no process can be started",

@@ -24,6 +24,12 @@ def test_what_python_takes_is_taken() -> None:
     assert find_wrong(["(?!tail)/[a-z]+", r"/neck\.\d{1,3}", "(?P<x>a)(?P=x)", "(?i)head", "[\u4e00-\u9fff]+"]) is None
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests' machine may compute other things."""
+    monkeypatch.setattr(patterns, "CHILD_S", 120.0)
+
+
 @pytest.mark.parametrize("pattern", ["a**", "(head", "[z-a]", r"\p", "(?<=a+)b", "a{2,1}", "(a{1,99999999999})", "*"])
 def test_the_wrong_one_is_named_with_what_python_says(pattern: str) -> None:
     with pytest.raises((re.error, OverflowError)) as caught:
@@ -61,6 +67,15 @@ def test_no_more_than_two_are_tried_at_once_and_the_rest_is_told_to_come_again(
     with ThreadPoolExecutor(2) as pool:
         assert len(list(pool.map(find_wrong, [COSTLY[:8]] * 2))) == 2
     assert patterns._places.acquire(blocking=False) and patterns._places.acquire(blocking=False)
+
+
+def test_on_a_busy_machine_none_is_called_too_complex(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patterns, "CHILD_S", 0.001)
+    with pytest.raises(Busy, match="too busy") as caught:
+        find_wrong(["(a)|b"])
+    assert int(caught.value.headers["Retry-After"]) > 0
+    monkeypatch.setattr(patterns, "CHILD_S", 120.0)
+    assert find_wrong(["(a)|b"]) is None
 
 
 def test_they_are_not_tried_beyond_the_requests_time() -> None:
