@@ -8,10 +8,10 @@ from typing import Any
 
 from shared.documents import StageRecord
 from shared.errors import ConversionFailed
+from worker import reasons
 from worker.execution import declared
 from worker.keys import form_of, stage_key
 from worker.plan import load_entry
-from worker.reasons import UPLOAD_REPLACED
 from worker.refused import as_result, is_of_this_run, is_refused, refusal_key, refused_code
 from worker.results import StageResult
 from worker.steps import Step
@@ -145,7 +145,8 @@ def _check_source(step: Step, versions: dict[str, Any]) -> None:
     """
     source, now = step.task.source, versions.get("etag")
     if source is not None and now not in (None, source.etag):
-        raise ConversionFailed(UPLOAD_REPLACED(path=step.task.input_path, taken=source.etag, now=now), stage=step.name)
+        raise ConversionFailed(reasons.UPLOAD_REPLACED(path=step.task.input_path, taken=source.etag, now=now),
+                               stage=step.name)
 
 
 def _owner(step: Step, code: str) -> str:

@@ -149,7 +149,7 @@ def test_what_candidates_agree_in_runs_once_under_the_stages_own_name() -> None:
     steps = [step.name for step in attempts("qualcomm", **SET).steps]
     assert steps[:5] == ["fetch", "inspect", "optimize", "calibration_files", "calibration"]
     assert [name for name in steps if name.startswith(("reference", "prepare", "publish"))] == [
-        "reference-int8", "prepare", "publish", "reference-fp16"]
+        "reference-int8", "prepare-int8", "publish", "prepare-int16", "reference-fp16", "prepare-fp16"]
     assert {"quantize-int8-percentile", "compile-int16", "verify-fp16", "package-int8"} <= set(steps)
     assert all(re.fullmatch("[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name) for name in steps)
 
