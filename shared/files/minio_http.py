@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
 import minio.time
 import urllib3
 from minio import Minio
-from minio.credentials import StaticProvider
+from minio.credentials import Credentials, StaticProvider
 from minio.error import InvalidResponseError, S3Error, ServerError
 from minio.signer import sign_v4_s3
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, ReadTimeoutError
@@ -78,14 +78,21 @@ class S3Connection:
 
     def _quick(self) -> QuickReads | None:
         options = self._options
-        return None if options["secure"] else QuickReads(options["endpoint"], options["access_key"],
-                                                         options["secret_key"], options["region"])
+        return None if options["secure"] else QuickReads(options["endpoint"], self._credentials(), options["region"])
+
+    def _credentials(self) -> Credentials:
+        return StaticProvider(self._options["access_key"], self._options["secret_key"]).retrieve()
 
     def read_quickly(self, bucket: str, key: str, length: int) -> tuple[Mapping[str, str], bytes] | None:
         """The headers, with names in lower case, and the object's first bytes; None: ask in the general way, for which
-        half of the timeout is left at least, unless the server drips."""
-        quick = self._clients().quick
-        return quick.get(bucket, key, length, self._timeout_s / 2) if quick else None
+        half of the timeout is left at least, unless the server drips. Inside `one_limit` this was an attempt of it."""
+        _, _, pools, quick = self._clients()
+        if quick is None:
+            return None
+        read = quick.get(bucket, key, length, self._timeout_s / 2)
+        if read is None:
+            pools[0].count_attempt()
+        return read
 
     @property
     def region(self) -> str:
@@ -150,9 +157,8 @@ class S3Connection:
         parts = parts._replace(query=query)
         signed: dict[str, Any] = {name: value for name, value in headers.items() if name.startswith("x-amz-")} | {
             "Host": parts.netloc, "x-amz-content-sha256": UNSIGNED, "x-amz-date": minio.time.to_amz_date(now)}
-        credentials = StaticProvider(self._options["access_key"], self._options["secret_key"]).retrieve()
-        sign_v4_s3(method=method, url=parts, region=self._options["region"], headers=signed, credentials=credentials,
-                   content_sha256=UNSIGNED, date=now)  # it adds `Authorization`
+        sign_v4_s3(method=method, url=parts, region=self._options["region"], headers=signed,
+                   credentials=self._credentials(), content_sha256=UNSIGNED, date=now)  # it adds `Authorization`
         return urlunsplit(parts), headers | signed
 
     def close(self) -> None:
@@ -176,16 +182,21 @@ class BoundedPool(urllib3.PoolManager):
     @contextmanager
     def one_limit(self) -> Iterator[None]:
         """The requests that this thread makes inside end within `total_s` together."""
-        self._shared.deadline = time.monotonic() + self._total_s
+        self._shared.deadline, self._shared.attempts = time.monotonic() + self._total_s, 0
         try:
             yield
         finally:
-            del self._shared.deadline
+            del self._shared.deadline, self._shared.attempts
+
+    def count_attempt(self) -> None:
+        """The next request of this thread has been tried elsewhere already."""
+        if hasattr(self._shared, "attempts"):
+            self._shared.attempts += 1
 
     def urlopen(self, method: str, url: str, *arguments: Any, **options: Any) -> BaseHTTPResponse:
         deadline = getattr(self._shared, "deadline", time.monotonic() + self._total_s)
         options["redirect"] = False
-        for pause_s in (*PAUSES_S, math.inf):
+        for pause_s in (*PAUSES_S[getattr(self._shared, "attempts", 0):], math.inf):
             last = time.monotonic() + pause_s >= deadline
             options["timeout"] = urllib3.Timeout(total=max(deadline - time.monotonic(), 0.001))
             try:

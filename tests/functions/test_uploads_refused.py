@@ -6,8 +6,8 @@ import json
 import re
 import socket
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from urllib.parse import urlsplit
 
@@ -16,17 +16,24 @@ import requests
 
 from infra.servers.base import Server
 from infra.uploads import AT_ONCE, DRAIN_BYTES
-from tests.functions.service import call_over_http
+from tests.functions.service import Caller, call_over_http
 from tests.functions.uploading import MIB, TIMEOUT_S, create, put, wait_for
 
 
-def test_beyond_so_many_uploads_at_once_a_client_is_told_to_come_later(serve: Callable[..., Server]) -> None:
-    call = call_over_http(serve("--processes", "1", client_s="600").url)
+@contextmanager
+def all_places_taken(call: Caller) -> Iterator[None]:
+    """As many uploads as one process takes stand still after their first byte."""
     with ExitStack() as stack:
         for _ in range(AT_ONCE):
             path = urlsplit(create(call, file_name="m.onnx", size_bytes=MIB)["files"][0]["url"])
             connection = stack.enter_context(socket.create_connection((path.hostname, path.port), timeout=TIMEOUT_S))
             connection.sendall(b"PUT %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\nz" % (path.path.encode(), MIB))
+        yield
+
+
+def test_beyond_so_many_uploads_at_once_a_client_is_told_to_come_later(serve: Callable[..., Server]) -> None:
+    call = call_over_http(serve("--processes", "1", client_s="600").url)
+    with all_places_taken(call):
         late = create(call, file_name="m.onnx", size_bytes=10)["files"][0]
         wait_for(lambda: put(late, b"0123456789").status_code == 503)
         refused = put(late, b"0123456789")
@@ -60,11 +67,7 @@ def test_a_refused_upload_whose_client_sends_on_sees_the_answer(
 
 def test_an_upload_for_which_there_is_no_room_sees_so_after_its_whole_body(serve: Callable[..., Server]) -> None:
     call = call_over_http(serve("--processes", "1", client_s="600").url)
-    with ExitStack() as stack:
-        for _ in range(AT_ONCE):
-            path = urlsplit(create(call, file_name="m.onnx", size_bytes=MIB)["files"][0]["url"])
-            connection = stack.enter_context(socket.create_connection((path.hostname, path.port), timeout=TIMEOUT_S))
-            connection.sendall(b"PUT %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\nz" % (path.path.encode(), MIB))
+    with all_places_taken(call):
         late = create(call, file_name="m.onnx", size_bytes=48 * MIB)["files"][0]
         wait_for(lambda: send_all_then_read("PUT", late["url"], b"z" * 48 * MIB).status == 503)
 

@@ -34,13 +34,19 @@ class UnreadHeaders:
         raise self._error
 
 
-@pytest.mark.parametrize("error", TOO_BUSY)
-def test_an_upload_whose_header_cannot_be_read_in_time_waits_for_the_sweep(uploads: Uploads, tmp_path: Path,
-                                                                           error: Exception,
-                                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def model(uploads: Uploads, tmp_path: Path) -> bytes:
+    """A model that is uploaded with its data beside it."""
     model, data = model_with_data_beside_it(tmp_path)
     uploads.put("intel/weights.bin", data)
     uploads.put("intel/m.onnx", model)
+    return model
+
+
+@pytest.mark.usefixtures("model")
+@pytest.mark.parametrize("error", TOO_BUSY)
+def test_an_upload_whose_header_cannot_be_read_in_time_waits_for_the_sweep(uploads: Uploads, error: Exception,
+                                                                           monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(companions, "get_headers", lambda: UnreadHeaders(error))
         taken = uploads.take_one("intel/m.onnx")
@@ -54,13 +60,10 @@ def test_an_upload_whose_header_cannot_be_read_in_time_waits_for_the_sweep(uploa
 
 
 @pytest.mark.parametrize("error", TOO_BUSY)
-def test_an_upload_whose_header_the_sweep_cannot_read_either_has_one_task(uploads: Uploads, tmp_path: Path,
+def test_an_upload_whose_header_the_sweep_cannot_read_either_has_one_task(uploads: Uploads, model: bytes,
                                                                          error: Exception,
                                                                          monkeypatch: pytest.MonkeyPatch) -> None:
     """Its next version is looked at as any other."""
-    model, data = model_with_data_beside_it(tmp_path)
-    uploads.put("intel/weights.bin", data)
-    uploads.put("intel/m.onnx", model)
     with monkeypatch.context() as patch:
         patch.setattr(companions, "get_headers", lambda: UnreadHeaders(error))
         assert uploads.sweep() == ["intel/m.onnx"]

@@ -7,7 +7,6 @@ class Rounded:
     def __init__(self, graph, node):
         import numpy as np
 
-        self._tensor = graph.constants[node.input[0]]
         self.whole, scale, zero = (graph.array(source) for source in node.input)
         axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
         shape = [-1 if index == axis % self.whole.ndim else 1 for index in range(self.whole.ndim)]
@@ -16,12 +15,6 @@ class Rounded:
 
     def values(self):
         return (self.whole - self.zero) * self.scale
-
-    def change(self, whole):
-        from onnx import numpy_helper
-
-        self.whole = whole.astype(self.whole.dtype)
-        self._tensor.CopyFrom(numpy_helper.from_array(self.whole, self._tensor.name))
 
 
 def rounded_weights(graph, draft):

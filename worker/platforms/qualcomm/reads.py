@@ -3,6 +3,7 @@
 To `rounding` a convolution and a matrix product are the same: in each of `groups`, [positions, columns] times
 [columns, rows].
 """
+from abc import ABC, abstractmethod
 from math import prod
 
 _POSITIONS = 512  # of a sample that are looked at
@@ -23,7 +24,7 @@ def find_reads(graph, node):
     return Product(node, shape, False) if node.op_type == "MatMul" and len(shape) == 2 else None
 
 
-class Reads:
+class Reads(ABC):
     """`source` is the value that is read; `columns` of it make one value."""
 
     groups = 1
@@ -36,16 +37,17 @@ class Reads:
         """Whether both read a weight in the same way."""
         return self.node.op_type == other.node.op_type and list(self.node.attribute) == list(other.node.attribute)
 
+    @abstractmethod
     def view(self, weight):
         """The weight as [groups, rows, columns]."""
-        raise NotImplementedError
 
+    @abstractmethod
     def unview(self, array):
-        raise NotImplementedError
+        """The weight again, of what `view` gives."""
 
+    @abstractmethod
     def read(self, value, random):
         """Some positions of what is read, [groups, positions, columns], in double precision."""
-        raise NotImplementedError
 
 
 class Product(Reads):

@@ -104,7 +104,7 @@ def _round(graph, reads, weight, mean, second):
     loss_before, loss_after = (np.einsum("grk,gkl,grl->gr", error, second, error, optimize=True)
                                for error in (before - reads.view(exact), after - reads.view(exact)))
     better = loss_after < loss_before
-    weight.change(reads.unview(np.where(better[:, :, None], after, before)))
+    weight.whole = reads.unview(np.where(better[:, :, None], after, before)).astype(weight.whole.dtype)
     return bool(better.any())
 
 
