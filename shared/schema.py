@@ -84,11 +84,13 @@ def shorten(value: Any) -> Any:
     return value
 
 
-# As RFC 3339 has them; besides, a time may lack its offset (then it is UTC), its seconds, or be a date alone.
+# As RFC 3339 has them; besides, a time may lack its offset (then it is UTC), its seconds, or be a date alone. A day is
+# one that its month has, of its year.
 _CLOCK = "([01][0-9]|2[0-3]):[0-5][0-9]"
-TIME = (r"^(?!0000)[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
-        rf"([Tt ]{_CLOCK}(:[0-5][0-9]([.][0-9]+)?)?([Zz]|[+-]{_CLOCK})?)?$")
-
+_LEAP_YEAR = "([0-9]{2}(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)"
+_DAY = (r"([0-9]{4}-((0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])|(0[13-9]|1[0-2])-(29|30)|(0[13578]|1[02])-31)"
+        rf"|{_LEAP_YEAR}-02-29)")
+TIME = rf"^(?!0000){_DAY}([Tt ]{_CLOCK}(:[0-5][0-9]([.][0-9]+)?)?([Zz]|[+-]{_CLOCK})?)?$"
 
 def _time(value: str) -> str:
     try:
@@ -120,10 +122,15 @@ _NO_NUL = {"pattern": r"^[^\x00]*$"}
 
 TaskIdText = Annotated[str, Field(min_length=1, max_length=128, examples=["task_1234567890_1234"],
                                    json_schema_extra=_NO_NUL), _STORABLE]
-_PART = r"[^/\\\x00-\x1f\x7f-\x9f\u2028\u2029]+"
-# Each part of a path has further rules (`shared.files.paths`), which the message tells.
+_PART = r"(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f\u2028\u2029]+"
+_LABEL = "[a-z0-9]([a-z0-9-]*[a-z0-9])?"
+# The names that S3 and MinIO take for a bucket ("General purpose bucket naming rules"; `minio` is MinIO's own).
+BUCKET = (r"(?=[^/]{3,63}(/|$))(?!minio(/|$)|([0-9]+\.){3}[0-9]+(/|$)|xn--|sthree-|amzn-s3-demo-)"
+          r"(?![^/]*(-s3alias|--ol-s3|\.mrap|--x-s3|--table-s3)(/|$))"
+          rf"{_LABEL}(\.{_LABEL})*")
+# The message tells the rules of `shared.files.paths` that no pattern can say, such as lengths in bytes.
 PathText = Annotated[str, Field(min_length=1, max_length=1024, json_schema_extra={
-    "pattern": rf"^(/|[a-z0-9][a-z0-9.-]{{1,61}}[a-z0-9]/){_PART}(/{_PART})*$"}), _STORABLE]
+    "pattern": rf"^(/|{BUCKET}/){_PART}(/{_PART})*$"}), _STORABLE]
 Name = Annotated[str, Field(min_length=1, max_length=64, json_schema_extra=_NO_NUL), _STORABLE]
 UploadName = Annotated[str, Field(min_length=1, max_length=1024, json_schema_extra={
     "pattern": rf"^{_PART}(/{_PART})*$"}), _STORABLE]

@@ -6,7 +6,9 @@ port on loopback, and returns when the program answers.
 """
 from __future__ import annotations
 
+import errno
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -50,20 +52,39 @@ class Server:
 
 
 def free_port() -> int:
-    """A port on loopback that the kernel gives to nobody else for the next minute.
+    """A port on loopback that nobody else gets for the next minute, and no connection ever.
 
-    A connection to it is left in TIME_WAIT (tcp(7)): the port is then not picked for others, while a server that binds
-    it by number with SO_REUSEADDR, as servers do, may have it.
+    It lies below the ports that the kernel gives to connections (ip(7), ip_local_port_range): else a client that calls
+    a server which has stopped can take the server's port itself. A connection to it is left in TIME_WAIT (tcp(7)):
+    nobody else who looks for a free port binds it then, while a server that binds it with SO_REUSEADDR, as servers do,
+    may have it.
     """
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(1)
-        with socket.create_connection(listener.getsockname()) as client:
-            accepted, _ = listener.accept()
-            accepted.close()  # the side that closes first keeps the port
-            client.recv(1)
-        return listener.getsockname()[1]
+    while True:
+        with socket.socket() as listener:
+            try:
+                listener.bind(("127.0.0.1", random.choice(_PORTS)))
+                listener.listen(1)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+                continue
+            with socket.create_connection(listener.getsockname()) as client:
+                accepted, _ = listener.accept()
+                accepted.close()  # the side that closes first keeps the port
+                client.recv(1)
+            return listener.getsockname()[1]
+
+
+def _ports() -> range:
+    """Those of servers that need no privilege. Where connections may have all of them, the kernel picks one."""
+    try:
+        end = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except OSError:
+        end = 32768
+    return range(10_000, end) if end > 11_000 else range(1)
+
+
+_PORTS = _ports()
 
 
 def spawn(command: list[str | Path], log_path: Path, env: dict[str, str] | None = None,

@@ -50,12 +50,19 @@ Lane = Literal["quick", "create", "check"]  # a check starts a process and may c
 
 
 @dataclass(frozen=True)
+class Probe:
+    """What answers those who look before they send, by GET, HEAD or OPTIONS. `message` is the envelope's, for a GET."""
+
+    message: Text
+    answer: Callable[[flask.Request], flask.Response]
+
+
+@dataclass(frozen=True)
 class Endpoint:
     """What is known of an HTTP function. `request` is the request's model. `answers` maps each model of the data to the
     envelope's message. `media_type` is the function's other kind of answer, or its only one if `answers` is empty.
     Requests of one `lane` share the gateway's threads for it. `empty` maps the statuses of answers without content to
-    what they say, `headers` the headers that it reads. `reads` says which body the function reads by itself. `probe`
-    answers those who look before they send, by GET, HEAD or OPTIONS."""
+    what they say, `headers` the headers that it reads. `reads` says which body the function reads by itself."""
 
     name: str
     method: str
@@ -70,7 +77,7 @@ class Endpoint:
     takes_http: bool
     lane: Lane
     reads: Text | None = None
-    probe: Callable[[flask.Request], flask.Response] | None = None
+    probe: Probe | None = None
 
     @functools.cached_property
     def path_parameters(self) -> tuple[str, ...]:
@@ -97,7 +104,7 @@ class Endpoint:
 def endpoint(method: str, path: str, *, title: Text, message: Text | dict[type[BaseModel], Text] | None = None,
              media_type: str = "", empty: dict[int, Text] | None = None, headers: dict[str, Text] | None = None,
              errors: tuple[type[AppError], ...] = (), lane: Lane = "quick", reads: Text | None = None,
-             probe: Callable[[flask.Request], flask.Response] | None = None) -> Callable[[Function], HttpFunction]:
+             probe: Probe | None = None) -> Callable[[Function], HttpFunction]:
     """Make a function `(request model) -> data model`, or `() -> data model`, an HTTP function.
 
     The function's annotations name the models. `message` is the envelope's message; a function that returns one of
@@ -144,7 +151,7 @@ def _answer(about: Endpoint, function: Function, request: flask.Request) -> flas
         if parameters is None:
             raise path_not_found(request)
         if about.probe and request.method in ("GET", "HEAD", "OPTIONS"):
-            return _with_allow(about.probe(request), about)
+            return _with_allow(about.probe.answer(request), about)
         if request.method == "OPTIONS":
             return _with_allow(flask.Response(status=204), about)
         if request.method not in about.allow.split(", "):

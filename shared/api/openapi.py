@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from string import Template
@@ -13,11 +12,12 @@ from pydantic.json_schema import models_json_schema
 
 from shared import VERSION, errors
 from shared.api.catalog import view_platforms
-from shared.api.http import Endpoint
+from shared.api.http import Endpoint, Probe
+from shared.api.openapi_targets import tell_targets
 from shared.documents import WorkerInfo
 from shared.errors import AppError
 from shared.platforms import get_platforms
-from shared.settings import get_settings
+from shared.settings import Settings, get_settings
 from shared.times import parse_time
 
 # Examples by endpoint. They are the contract's, for the endpoints that the contract has. Examples that show a target
@@ -66,6 +66,12 @@ class ErrorEnvelope(BaseModel):
     data: None = None
 
 
+class ProbeAnswer(BaseModel):
+    success: bool = True
+    message: str
+    data: None = None
+
+
 SchemaOf = tuple[type[BaseModel], Literal["validation", "serialization"]]
 
 
@@ -76,12 +82,16 @@ def _envelope(data: type[BaseModel]) -> type[BaseModel]:
 def build_document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
     ordered = sorted(endpoints, key=lambda about: (about.path, about.method))
     schemas, components = _schemas(ordered)
-    _tell_targets(schemas, components)
+    settings = get_settings()
+    tell_targets(components, settings)
+    _tell_sizes(components, settings)
     examples = _examples()
     paths: dict[str, dict[str, Any]] = {}
     for about in ordered:
         paths.setdefault(about.path, {})[about.method.lower()] = _operation(
             about, examples.get(about.name, {}), schemas, components)
+        if about.probe:
+            paths[about.path]["get"] = _probe(about, about.probe, schemas)
     create = paths.get("/tasks/create", {}).get("post")
     if create:
         create["responses"]["200"]["links"] = dict(_links(ordered))
@@ -120,37 +130,19 @@ def _schemas(endpoints: Sequence[Endpoint]) -> tuple[dict[Any, dict[str, Any]], 
     """References by (model, mode), and the schemas that they refer to. Answers have the schema of their JSON text."""
     inputs: set[SchemaOf] = {(about.request, "validation") for about in endpoints if about.request}
     outputs: set[SchemaOf] = {(_envelope(data), "serialization") for about in endpoints for data in about.answers}
-    outputs.add((ErrorEnvelope, "serialization"))
+    outputs |= {(ErrorEnvelope, "serialization"), (ProbeAnswer, "serialization")}
     inputs |= {(platform.parameters, "validation") for platform in get_platforms().values()}
     wanted = sorted(inputs | outputs, key=lambda pair: pair[0].__name__)
     schemas, definitions = models_json_schema(wanted, ref_template=REF_TEMPLATE)
     return schemas, definitions["$defs"]
 
 
-def _tell_targets(schemas: dict[Any, dict[str, Any]], components: dict[str, Any]) -> None:
-    """One target or several, and the task types and parameters that belong to each: what `CreateTask` and
-    `build_tasks` check, and what the models do not know."""
-    nothing, one, each = {"type": "null"}, [], []
-    beginning = "" if get_settings().local_roots else "^[^/].*"  # else no absolute path is taken
-    output = {"output_path": {"pattern": beginning}}
-    for platform in get_platforms().values():
-        pair = {"platform": {"const": platform.name}, "task_type": {"enum": list(platform.task_types)}} | output
-        each.append({"properties": pair})
-        one.append({"title": platform.name, "required": ["platform", "task_type"], "properties": pair | {
-            "parameters": schemas[platform.parameters, "validation"], "targets": nothing,
-            "input_path": {"pattern": beginning + _ending(platform.input_suffixes)}}})
-    several = {"title": "targets", "required": ["targets"], "properties": {
-        "targets": {"type": "array"}, "input_path": {"pattern": beginning},
-        **dict.fromkeys(("platform", "task_type", "output_path"), nothing)}}
-    for name, alternatives in (("CreateTask", [*one, several]), ("TargetChoice", each)):
-        if name in components:  # a function that is served alone may not know them
-            components[name]["oneOf"] = alternatives
-
-
-def _ending(suffixes: Sequence[str]) -> str:
-    """A pattern for names with one of these suffixes, in upper or lower case."""
-    return "(" + "|".join("".join(f"[{char.lower()}{char.upper()}]" if char.isalpha() else re.escape(char)
-                                  for char in suffix) for suffix in suffixes) + ")$"
+def _tell_sizes(components: dict[str, Any], settings: Settings) -> None:
+    """The size that the settings allow a file. What several may have together the message tells."""
+    limit = {"maximum": settings.max_model_bytes}
+    for name in {"FileToUpload", "CreateUpload"} & components.keys():
+        size = components[name]["properties"]["size_bytes"]
+        size.get("anyOf", [size])[0].update(limit)
 
 
 def _links(endpoints: Sequence[Endpoint]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -175,7 +167,6 @@ def _operation(about: Endpoint, example: dict[str, Any], schemas: dict[Any, dict
     known = EVERYWHERE + about.errors
     if about.request:
         known += WITH_REQUEST + (WITH_BODY if about.method == "POST" else ())
-    error_schema = schemas[ErrorEnvelope, "serialization"]
     operation: dict[str, Any] = {
         "operationId": about.name,
         "tags": [next((name for name in ("tasks", "uploads") if about.path.startswith(f"/{name}")), "service")],
@@ -184,9 +175,7 @@ def _operation(about: Endpoint, example: dict[str, Any], schemas: dict[Any, dict
         "responses": {
             **_success(about, example.get("data"), schemas),
             **{str(status): {"description": f"{text.zh} / {text.en}"} for status, text in about.empty.items()},
-            **{str(status): {"description": REASONS[status], "content": _json(error_schema, {
-                "success": False, "message": REASONS[status].partition(" / ")[0], "data": None})}
-                for status in sorted({error.status for error in known})}},
+            **_failures(known, schemas)},
     }
     headers = [{"name": name, "in": "header", "required": False, "schema": {"type": "string"},
                 "description": f"{text.zh} / {text.en}"} for name, text in about.headers.items()]
@@ -200,6 +189,16 @@ def _operation(about: Endpoint, example: dict[str, Any], schemas: dict[Any, dict
         operation["parameters"] = [_parameter(about, name, schema) for name, schema
                                    in components[about.request.__name__]["properties"].items()] + headers
     return operation
+
+
+def _probe(about: Endpoint, probe: Probe, schemas: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+    """The GET of those who look before they send."""
+    return {"operationId": f"probe_{about.name}", "tags": ["service"], "summary": f"{about.title.zh} (探测)",
+            "description": f"{about.title.en} (probe)", "responses": {"200": {
+                "description": f"{probe.message.zh} / {probe.message.en}",
+                "content": _json(schemas[ProbeAnswer, "serialization"],
+                                 {"success": True, "message": probe.message.zh, "data": None})},
+                **_failures(EVERYWHERE, schemas)}}
 
 
 def _success(about: Endpoint, data: dict[str, Any] | None, schemas: dict[Any, dict[str, Any]]) -> dict[str, Any]:
@@ -216,6 +215,13 @@ def _success(about: Endpoint, data: dict[str, Any] | None, schemas: dict[Any, di
     if errors.RangeNotSatisfiable in about.errors:
         return {"200": success, "206": success | {"description": "内容的一部分 / a part of the content"}}
     return {"200": success}
+
+
+def _failures(known: Iterable[type[AppError]], schemas: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+    return {str(status): {"description": REASONS[status], "content": _json(
+        schemas[ErrorEnvelope, "serialization"],
+        {"success": False, "message": REASONS[status].partition(" / ")[0], "data": None})}
+        for status in sorted({error.status for error in known})}
 
 
 def _parameter(about: Endpoint, name: str, schema: dict[str, Any]) -> dict[str, Any]:

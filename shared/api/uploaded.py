@@ -11,6 +11,7 @@ import logging
 import flask
 
 from shared.api.event_sender import check_token
+from shared.api.http import Probe
 from shared.api.http_errors import json_response
 from shared.api.json_body import read_body
 from shared.api.subscriptions import confirm
@@ -25,8 +26,6 @@ from shared.validation_messages import printable
 logger = logging.getLogger(__name__)
 
 READS = Text("对象存储自己的通知格式", "the object store's own form of an event")
-
-
 WELCOME = Text("可以接收通知", "events are welcome")
 
 
@@ -86,7 +85,7 @@ def _tasks(outcomes: list[Outcome], is_new: bool) -> list[Converted]:
             if outcome.task_ids and outcome.is_new is is_new]
 
 
-def answer_probe(request: flask.Request) -> flask.Response:
+def _answer_probe(request: flask.Request) -> flask.Response:
     """Whoever looks before sending: MinIO by HEAD (releases before 2023-05-27), people by GET, senders of CloudEvents
     by OPTIONS with their name, who send once it is named in the answer ("HTTP 1.1 Web Hooks for Event Delivery", 4).
     """
@@ -98,3 +97,6 @@ def answer_probe(request: flask.Request) -> flask.Response:
     check_token(request)
     return flask.Response(status=200, headers={"WebHook-Allowed-Origin": printable(origin, 253),
                                                "WebHook-Allowed-Rate": "*"})
+
+
+PROBE = Probe(WELCOME, _answer_probe)

@@ -55,7 +55,9 @@ def references(node: Any) -> set[str]:
 
 def test_every_endpoint_is_an_operation(document: dict[str, Any], endpoints: list[Endpoint]) -> None:
     assert document["openapi"] == "3.1.0"
-    assert {(about.method.lower(), about.path) for about in endpoints} == set(operations(document))
+    known = {(about.method.lower(), about.path) for about in endpoints}
+    probes = {("get", about.path) for about in endpoints if about.probe}
+    assert probes == {("get", EVENTS_PATH)} and known | probes == set(operations(document))
     assert set(operations(document)) >= CONTRACT_PATHS
 
 
@@ -223,7 +225,11 @@ MANY = {"targets": [{"task_type": "onnx_to_openvino", "platform": "intel"}], "in
     (ONE | {"idempotency_key": "a\0"}, False), (ONE | {"input_path": "/models/a.onnx"}, False),
     (MANY | {"input_path": "/models/a.onnx"}, False), (ONE | {"output_path": "/results/a.xml"}, False),
     (ONE | {"input_path": "models/a\u2028.onnx"}, False), (ONE | {"input_path": "models/a\x85.onnx"}, False),
-    (ONE | {"labels": {"a b": "c"}}, False)])
+    (ONE | {"labels": {"a b": "c"}}, False),
+    *((ONE | {"input_path": f"{start}a.onnx"}, False) for start in (
+        "models/./", "models/../", "a..b/", "a.-b/", "10.0.0.1/", "minio/", "xn--a/", "ab-s3alias/", "ab/")),
+    *((ONE | {"input_path": f"{start}a.onnx"}, True) for start in (
+        "models/.a/", "models/...", "a.b-c.d/", "10.0.0.1a/", "minio2/", "abc/"))])
 def test_one_target_or_several_with_what_belongs_to_each(allows: Callable[[str, object], bool],
                                                          body: dict[str, Any], good: bool) -> None:
     def creates() -> bool:
@@ -234,6 +240,44 @@ def test_one_target_or_several_with_what_belongs_to_each(allows: Callable[[str, 
         return True
 
     assert allows("CreateTask", body) == creates() == good
+
+
+RKNN = {"task_type": "onnx_to_rknn", "platform": "rockchip"}
+CHIP, INT8, SET = {"chip": "rk3588"}, {"precision": "int8"}, {"calibration": "models/set.zip"}
+
+
+@pytest.mark.parametrize(("shared", "own", "good"), [
+    ({}, CHIP, True), (CHIP, {}, True), (CHIP, CHIP, True), (CHIP | SET, INT8, True), (SET, CHIP | INT8, True),
+    ({"precision": "fp16"}, CHIP | INT8 | SET, True), (CHIP | INT8 | SET, {}, True), ({}, CHIP | INT8 | SET, True),
+    ({}, {}, False), ({}, {"precision": "fp16"}, False), ({"precision": "fp16"}, {}, False),
+    (SET, INT8, False), (CHIP | {"chips": 2}, {}, False), (CHIP, {"chips": 2}, False), (CHIP | INT8, {}, False),
+    ({}, CHIP | INT8, False), (CHIP, {"chip": 3588}, False)])
+def test_parameters_are_divided_between_the_request_and_its_targets(
+        allows: Callable[[str, object], bool], shared: dict[str, Any], own: dict[str, Any], good: bool) -> None:
+    body = {"input_path": "models/a.onnx", "parameters": shared, "targets": [RKNN | {"parameters": own}]}
+    try:
+        build_tasks(validate(CreateTask, body), get_settings())
+    except InvalidRequest:
+        assert not good
+    assert allows("CreateTask", body) == good
+    if not shared:
+        assert allows("CreateTask", {name: value for name, value in body.items() if name != "parameters"}) == good
+
+
+def test_each_target_of_several_has_what_it_needs(allows: Callable[[str, object], bool]) -> None:
+    several = {"input_path": "models/a.onnx", "targets": [RKNN, *MANY["targets"]]}
+    assert not allows("CreateTask", several)
+    assert allows("CreateTask", several | {"targets": [RKNN | {"parameters": CHIP}, *MANY["targets"]]})
+    assert not allows("CreateTask", several | {"parameters": CHIP})  # intel takes no chip
+
+
+def test_the_settings_limit_of_a_file_is_told(endpoints: list[Endpoint], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openapi, "get_settings", lambda: Settings(max_model_bytes=1000))
+    validator = Draft202012Validator({"$ref": "#/components/schemas/CreateUpload",
+                                      "components": build_document(endpoints)["components"]})
+    for size, good in ((1000, True), (1001, False)):
+        assert validator.is_valid({"file_name": "a.onnx", "size_bytes": size}) == good
+        assert validator.is_valid({"files": [{"file_name": "a.onnx", "size_bytes": size}]}) == good
 
 
 @pytest.mark.parametrize(("roots", "good"), [((), False), ((Path("/srv"),), True)])
@@ -249,7 +293,9 @@ def test_absolute_paths_are_told_where_the_settings_allow_them(
 @pytest.mark.parametrize(("text", "good"), [
     ("2024-01-01T12:00:00Z", True), ("2024-01-01T12:00:00.123456789+08:00", True), ("2024-01-01t12:00:00z", True),
     ("2024-13-01T12:00:00Z", False), ("2024-01-01T25:00:00Z", False), ("0000-01-01T12:00:00Z", False),
-    ("noon", False), ("\uff12\uff10\uff12\uff14-01-01T12:00:00Z", False),
+    ("2024-06-31T12:00:00Z", False), ("2023-02-29T12:00:00Z", False), ("1900-02-29T12:00:00Z", False),
+    ("2024-02-29T12:00:00Z", True), ("2000-02-29T12:00:00Z", True), ("9999-12-31T23:59:59Z", True),
+    ("0001-01-01T00:00:00+14:00", True), ("noon", False), ("\uff12\uff10\uff12\uff14-01-01T12:00:00Z", False),
     ("20240101", False), ("2024-W01-1", False), ("1704110400", False)])
 def test_times_are_told_by_format_and_pattern(allows: Callable[[str, object], bool], text: str, good: bool) -> None:
     for name in ("created_after", "created_before"):
