@@ -7,14 +7,13 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from shared.errors import InvalidRequest
-from shared.schema import BUCKET
 from shared.settings import Settings
 
 MAX_PATH_BYTES = 1024  # the longest key of S3
 MAX_PART_BYTES = 255  # the longest name of a file; MinIO keeps each part of a key as one
 PRIVATE_DIR = ".model-convert"  # where `shared.files.local` keeps its locks and unfinished files, below its root
 
-_BUCKET = re.compile(BUCKET)
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 _RIGHT_NAME = ("应为文件名, 可含文件夹, 例如 detector.onnx 或 data/weights.bin",
                "it should be a file's name, with folders if need be, as in detector.onnx or data/weights.bin")
 _RIGHT = ("应为 bucket/object, 例如 models/detector.onnx", "it should be bucket/object, as in models/detector.onnx")
@@ -60,8 +59,15 @@ def check_name(text: str, field: str, folder: str) -> str:
 
 
 def is_bucket_name(name: str) -> bool:
-    """Whether S3 and MinIO would take it as a bucket's name."""
-    return _BUCKET.fullmatch(name) is not None
+    """Whether S3 and MinIO would take it as a bucket's name.
+
+    Source: Amazon S3 "General purpose bucket naming rules"; MinIO reserves `minio` for itself.
+    """
+    labels = name.split(".")
+    return (3 <= len(name) <= 63 and all(map(_LABEL.fullmatch, labels)) and name != "minio"
+            and not (len(labels) == 4 and all(label.isdigit() for label in labels))
+            and not name.startswith(("xn--", "sthree-", "amzn-s3-demo-"))
+            and not name.endswith(("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")))
 
 
 def _check_text(text: str, field: str, right: tuple[str, str] = _RIGHT) -> None:
