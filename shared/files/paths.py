@@ -59,6 +59,21 @@ def check_name(text: str, field: str, folder: str) -> str:
     return text
 
 
+def check_prefix(text: str) -> str:
+    """`text` as everything below a folder or in a bucket: `bucket/…/`, or an absolute path that ends in a slash.
+
+    Raises:
+        InvalidRequest: no path that `check_path` takes would lie below it.
+    """
+    right = ("应为 bucket/ 或 bucket/folder/", "it should be bucket/ or bucket/folder/, with the slash at its end")
+    _check_text(text, "prefix", right)
+    parts = text.removesuffix("/").removeprefix("/").split("/")
+    _check_parts(parts, "prefix", right)
+    if not text.endswith("/") or not (text.startswith("/") or is_bucket_name(parts[0])):
+        raise _invalid("prefix", "不是文件夹", "it is no folder", right)
+    return text
+
+
 def is_bucket_name(name: str) -> bool:
     """Whether S3 and MinIO would take it as a bucket's name."""
     return _BUCKET.fullmatch(name) is not None

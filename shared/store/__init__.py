@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from shared.access.documents import Key
 from shared.adapters import Adapter, find_factory
 from shared.documents import Event, Status, StoredEvent, Task, WorkerInfo
 from shared.errors import UnreadableDocument
@@ -169,6 +170,22 @@ class Store(Protocol):
 
     def workers(self) -> list[WorkerInfo]:
         """Those that can be read, by id."""
+
+    def add_key(self, key: Key) -> None:
+        """Raises AppError: there is a key with this id or this digest."""
+
+    def find_key(self, digest: str) -> Key | None:
+        """The key of which this is the SHA-256. One that cannot be read is None."""
+
+    def all_keys(self) -> list[Key]:
+        """Those that can be read, the oldest first."""
+
+    def end_key(self, key_id: str, *, revoked_at: float | None = None, expires_at: float | None = None) -> Key | None:
+        """Give the key the one of both times that is named, unless it has an earlier one; the key, or None if there is
+        none."""
+
+    def note_key_use(self, key_id: str, at: float, every_s: float) -> None:
+        """Write `last_used_at`, unless that was written less than `every_s` before."""
 
     def tidy(self, *, all_at_once: bool = False) -> int:
         """Give space that deletes have left free back to the disk; how many bytes, 0 where nothing is left to give.

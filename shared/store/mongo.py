@@ -24,6 +24,7 @@ from shared.store.mongo_changes import (
 )
 from shared.store.mongo_documents import decode, encode, from_document, to_document
 from shared.store.mongo_indexes import NEWEST_FIRST, QUEUE_ORDER, make_indexes, make_outbox_indexes
+from shared.store.mongo_keys import MongoKeys
 from shared.store.reading import (
     CLAIM_FIELDS,
     fill,
@@ -47,7 +48,7 @@ DUPLICATE_KEY = 11000
 WRONG_TYPES = (2, 14)  # BadValue, TypeMismatch: a field is nothing that can be counted up or appended to
 
 
-class MongoStore:
+class MongoStore(MongoKeys):
     """The `Store` of the service profile; the database is the one in the URL's path, or `model_convert`.
 
     The client is made on first use in each process: one that was made before a fork must not be used after it

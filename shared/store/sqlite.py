@@ -27,6 +27,7 @@ from shared.store.reading import (
     read_workers,
     require,
 )
+from shared.store.sqlite_keys import SqliteKeys
 from shared.store.sqlite_schema import CALL_AT, CALLBACK, GROUP, LIVE, OUTPUT, TURN, UNTOLD, WAITING, connect
 from shared.store.sqlite_space import give_back
 from shared.transitions import AtMost, Change, OneOf
@@ -38,7 +39,7 @@ Condition = tuple[str, list[Any]]  # SQL, and what its question marks stand for
 ROW = "id, CAST(doc AS BLOB)"
 
 
-class SqliteStore:
+class SqliteStore(SqliteKeys):
     """The `Store` of the embedded profile.
 
     Each call takes a connection of its own from those that this process has open and idle. Connections that were open

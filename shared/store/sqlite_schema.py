@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-VERSION = 6
+VERSION = 7
 LOG_BYTES = 16 << 20  # to which the write-ahead log is cut back after it was written into the file
 
 # Also literally in the queries: SQLite uses a partial index only where the query repeats the index's condition.
@@ -67,6 +67,13 @@ CREATE TRIGGER IF NOT EXISTS count_delete AFTER DELETE ON tasks BEGIN
     UPDATE totals SET value = value - 1 WHERE name = 'tasks';
 END;
 CREATE TABLE IF NOT EXISTS workers (id TEXT PRIMARY KEY, doc TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS access_keys (
+    id TEXT PRIMARY KEY,
+    doc TEXT NOT NULL,
+    digest TEXT AS (json_extract(doc, '$.digest')),
+    created_at REAL AS (json_extract(doc, '$.created_at'))
+);
+CREATE UNIQUE INDEX IF NOT EXISTS by_digest ON access_keys (digest);
 PRAGMA user_version = {VERSION};
 COMMIT;
 """
