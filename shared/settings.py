@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
@@ -71,6 +71,11 @@ class Settings(BaseModel):
     store_url: SecretStr = Field(SecretStr("sqlite:data/tasks.db"), description="sqlite:PATH or mongodb://…/DB")
     queue_url: SecretStr = Field(SecretStr("poll:"), description="poll: or amqp://…")
     files_url: SecretStr = Field(SecretStr("file:data/buckets"), description="file:DIR or minio://KEY:SECRET@HOST:PORT")
+
+    # Who may do what.
+    auth: Literal["keys", "open"] | None = Field(None, description="keys: requests show a key; open: none does. By "
+                                                                   "default open where the server listens on loopback "
+                                                                   "alone, and keys elsewhere")
 
     # What a request may name.
     local_roots: Paths = Field((), description="directories below which absolute input and output paths are allowed")

@@ -23,7 +23,7 @@ from shared.api.tasks import TaskState
 from shared.api.http import endpoint
 from shared.texts import Text
 
-@endpoint("GET", "/slow", title=Text("慢", "slow"), message=Text("完成", "done"))
+@endpoint("GET", "/slow", scope="read", title=Text("慢", "slow"), message=Text("完成", "done"))
 def slow_one() -> TaskState:
     time.sleep({seconds})
     return TaskState(task_id="t", status="running")
