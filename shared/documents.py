@@ -40,6 +40,11 @@ Seconds = Annotated[float, Field(ge=-62_135_596_800, lt=253_402_300_800)]
 # The tenant of what was made without a key, and by versions that knew no tenants.
 DEFAULT_TENANT = "default"
 
+def stored_tenant(tenant: str) -> str | None:
+    """What stands for it in a task's document."""
+    return None if tenant == DEFAULT_TENANT else tenant
+
+
 # The form of task documents. A document of a later form may look like one of this form and mean something else.
 FORM = 1
 

@@ -77,6 +77,9 @@ class Settings(BaseModel):
                                                                    "default open where the server listens on loopback "
                                                                    "alone, and keys elsewhere")
 
+    cache_shared: bool = Field(False, description="whether tenants share stages' results: a hit tells that somebody "
+                                                  "else has the model")
+
     # What a request may name.
     local_roots: Paths = Field((), description="directories below which absolute input and output paths are allowed")
     buckets: Names = Field(("*",), description="buckets that requests may name; * is any but the cache's own")

@@ -12,6 +12,7 @@ UNKNOWN = Bilingual("密钥无效", "this key is not known here")
 REVOKED = Bilingual("密钥已被吊销", "this key was revoked")
 EXPIRED = Bilingual("密钥已过期", "this key has expired")
 NO_SCOPE = Bilingual("密钥没有所需的权限 {scope}", "the key lacks the scope {scope}, which this needs")
+NOT_YOURS = Bilingual("该密钥不允许使用此路径", "this key may not name this path")
 EVENTS_TOKEN = Bilingual("此部署要求密钥, 但未设置 MODEL_CONVERT_EVENTS_TOKEN, 因此不接收通知",
                          "keys are needed here, and MODEL_CONVERT_EVENTS_TOKEN is not set: no event is taken")
 BAD_TOKEN = Bilingual("令牌无效: {why}", "the token is not good: {why}")

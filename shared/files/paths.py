@@ -6,6 +6,9 @@ import unicodedata
 from pathlib import Path
 from urllib.parse import unquote
 
+from shared.access.caller import get_caller
+from shared.access.places import may_name
+from shared.access.reasons import NOT_YOURS
 from shared.errors import InvalidRequest
 from shared.schema import BUCKET
 from shared.settings import Settings
@@ -23,14 +26,24 @@ _RIGHT = ("应为 bucket/object, 例如 models/detector.onnx", "it should be buc
 def check_path(text: str, field: str, settings: Settings) -> str:
     """`text` as the store takes it: unchanged if it is a `bucket/key`, with its links resolved if it is absolute.
 
-    The part of the server's file system that holds the object store itself cannot be named by an absolute path.
+    The part of the server's file system that holds the object store itself cannot be named by an absolute path. Where a
+    key was shown, the path has to lie where that key may name objects.
 
     Raises:
         InvalidRequest: the path is malformed or not allowed here; names `field` and what would be right.
     """
+    path = _check_absolute(text, field, settings) if text.startswith("/") else _check_object(text, field, settings)
+    caller = get_caller()
+    if caller is not None and not may_name(caller, path, settings):
+        places = ", ".join(caller.prefixes) or "-"
+        raise _invalid(field, NOT_YOURS.zh, NOT_YOURS.en, (
+            f"允许使用本租户的上传与结果, 以及: {places}",
+            f"it may name its tenant's uploads and results, and: {places}"))
+    return path
+
+
+def _check_object(text: str, field: str, settings: Settings) -> str:
     _check_text(text, field)
-    if text.startswith("/"):
-        return _check_absolute(text, field, settings)
     parts = text.split("/")
     _check_parts(parts, field)
     bucket = parts[0]
@@ -113,6 +126,7 @@ def _check_parts(parts: list[str], field: str, right: tuple[str, str] = _RIGHT) 
 
 
 def _check_absolute(text: str, field: str, settings: Settings) -> str:
+    _check_text(text, field)
     if not settings.local_roots:
         raise _invalid(field, "不允许使用绝对路径", "absolute paths are not allowed here")
     _check_parts(text[1:].split("/"), field)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from shared import reasons
+from shared.access.places import split_tenant
 from shared.deps import get_files, get_store
 from shared.documents import Task
 from shared.errors import Conflict, Unavailable
@@ -65,7 +66,7 @@ def _named(task: Task) -> list[str]:
 
 def _upload_of(path: str, settings: Settings) -> str | None:
     bucket, _, rest = path.partition("/")
-    upload_id = rest.partition("/")[0]
+    upload_id = split_tenant(rest)[1].partition("/")[0]
     return upload_id if bucket == settings.uploads_bucket and _UPLOAD_ID.fullmatch(upload_id) else None
 
 
@@ -99,7 +100,8 @@ def _with_live_tasks(tasks: list[Task]) -> dict[str, Refusal]:
         for task in tasks:
             common = paths[task.id].intersection(written_paths(other))
             if common and other.platform != task.platform:
-                found[task.id] = reasons.OUTPUT_SHARED(path=min(common), task_id=other.id)
+                found[task.id] = (reasons.OUTPUT_SHARED(path=min(common), task_id=other.id)
+                                  if other.tenant == task.tenant else reasons.OUTPUT_NOT_FREE(path=min(common)))
     return found
 
 

@@ -40,6 +40,7 @@ class TaskFilter:
     labels: dict[str, str] = field(default_factory=dict)
     created_after: float | None = None
     created_before: float | None = None
+    tenant: str | None = None
 
 
 @dataclass(frozen=True)
@@ -97,11 +98,15 @@ class Store(Protocol):
             UnreadableDocument: one of them cannot be read.
         """
 
-    def get(self, task_id: str) -> Task | None:
-        """Raises UnreadableDocument."""
+    def get(self, task_id: str, *, tenant: str | None = None) -> Task | None:
+        """With `tenant` only if the task is this tenant's, readable or not.
 
-    def get_many(self, task_ids: list[str]) -> dict[str, Task | UnreadableDocument]:
-        """Those of the tasks that exist."""
+        Raises:
+            UnreadableDocument.
+        """
+
+    def get_many(self, task_ids: list[str], *, tenant: str | None = None) -> dict[str, Task | UnreadableDocument]:
+        """Those of the tasks that exist; with `tenant` those of this tenant."""
 
     def update(self, task_id: str, change: Change) -> Task | None:
         """Apply `change`, its events included, if its filter fits, atomically; the new document, or None for a miss

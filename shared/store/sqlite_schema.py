@@ -20,6 +20,7 @@ OUTPUT = "json_extract(doc, '$.output_path')"  # the same
 CALLBACK = "json_extract(doc, '$.callback_url') IS NOT NULL"
 CALL_AT = "json_extract(doc, '$.call_at')"
 TURN = "json_extract(doc, '$.output_turn')"
+TENANT = "json_extract(doc, '$.tenant')"  # null is the default tenant's
 UNTOLD = "json_extract(doc, '$.untold') = 1"
 
 SCHEMA = f"""
@@ -45,6 +46,7 @@ CREATE INDEX IF NOT EXISTS by_status ON tasks (status, created_at, id);
 CREATE INDEX IF NOT EXISTS by_platform ON tasks (platform, created_at, id);
 CREATE INDEX IF NOT EXISTS by_type ON tasks (task_type, created_at, id);
 CREATE INDEX IF NOT EXISTS by_group ON tasks ({GROUP}, created_at, id) WHERE {GROUP} IS NOT NULL;
+CREATE INDEX IF NOT EXISTS by_tenant ON tasks ({TENANT}, created_at, id);
 CREATE INDEX IF NOT EXISTS by_output ON tasks ({OUTPUT}, created_at, id) WHERE {LIVE};
 CREATE UNIQUE INDEX IF NOT EXISTS by_turn ON tasks ({TURN}) WHERE {TURN} IS NOT NULL;
 CREATE INDEX IF NOT EXISTS by_call ON tasks ({CALL_AT}, status) WHERE {CALLBACK};
