@@ -14,8 +14,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from shared.access.documents import EVERYWHERE, NAME, SCOPES, TENANT, Key, new_key_id
+from shared.access.documents import NAME, SCOPES, Key, new_key_id
 from shared.access.key_text import digest_of, new_key_text
+from shared.access.places import EVERYWHERE, TENANT
 from shared.deps import close_all, get_store
 from shared.errors import AppError, NotFound
 from shared.files.paths import check_prefix

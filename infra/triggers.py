@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from shared.access.caller import acting_for
+from shared.access import acting_for
 from shared.creation.documents import build_tasks
 from shared.deps import close_all
 from shared.documents import DEFAULT_TENANT, Task

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
-from shared.access.places import folder_of_tenant
 from shared.documents import DEFAULT_TENANT, TASK_ID, Task, TaskResult
 from shared.files.paths import MAX_PART_BYTES
 from shared.platforms import get_platforms
@@ -32,6 +31,10 @@ def default_output(task_id: str, input_path: str, platform: Platform, settings: 
 
 def default_folder(task_id: str, settings: Settings, tenant: str = DEFAULT_TENANT) -> str:
     """Where the results of a task lie whose request names no `output_path`."""
+    if tenant == DEFAULT_TENANT:
+        return f"{settings.results_bucket}/{task_id}/"
+    from shared.access.places import folder_of_tenant  # most services have no tenants, and a cold start counts
+
     return f"{settings.results_bucket}/{folder_of_tenant(tenant)}{task_id}/"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from shared.access.caller import own_tenant
+from shared.access import own_tenant
 from shared.documents import TASK_ID, Task
 from shared.errors import UnreadableDocument
 from shared.files import Files

@@ -7,15 +7,12 @@ from typing import Literal, get_args
 
 from pydantic import ConfigDict, Field
 
+from shared.access import Scope
 from shared.documents import Document, Seconds
 
-Scope = Literal["read", "write", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 
-# No underscore: a tenant's folder never looks like a task's or an upload's.
-TENANT = re.compile("[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._@-]{0,62}")
-EVERYWHERE = "*"  # the prefix of a key that may name every bucket
 
 
 class Key(Document):

@@ -11,8 +11,7 @@ import threading
 import time
 from collections import OrderedDict
 
-from shared.access import reasons
-from shared.access.caller import Caller
+from shared.access import Caller, reasons
 from shared.access.documents import Key
 from shared.access.key_text import digest_of, is_key_text
 from shared.deps import get_store, process_wide

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import re
 
-from shared.access.caller import Caller
-from shared.access.documents import EVERYWHERE, TENANT
+from shared.access import Caller
 from shared.documents import DEFAULT_TENANT, TASK_ID
 from shared.settings import Settings
+
+# No underscore: a tenant's folder never looks like a task's or an upload's.
+TENANT = re.compile("[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
+EVERYWHERE = "*"  # the prefix of a key that may name every place that is nobody's own
 
 _FOLDER = re.compile(f"tenant-({TENANT.pattern})/(.*)", re.DOTALL)
 _UPLOAD = re.compile(r"upload_\w{1,64}")

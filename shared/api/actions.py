@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pydantic import ConfigDict, Field, model_validator
 
 from shared import transitions
-from shared.access.caller import by_whom, seen_tenant
+from shared.access import by_whom, seen_tenant
 from shared.api.tasks import TaskState, group_task_ids, require_task
 from shared.deps import get_queue, get_store
 from shared.documents import TERMINAL, Status, Task, stored_tenant

@@ -16,10 +16,7 @@ import logging
 
 import flask
 
-from shared.access import reasons
-from shared.access.caller import NOBODY, Caller
-from shared.access.documents import Scope
-from shared.access.loopback import is_loopback
+from shared.access import NOBODY, Caller, Scope
 from shared.errors import AppError, Forbidden, Unauthorized
 from shared.settings import get_settings
 from shared.validation_messages import printable
@@ -44,6 +41,8 @@ def _is_local(request: flask.Request) -> bool:
     told = environ.get(IS_LOCAL)
     if told is not None:
         return bool(told)
+    from shared.access.loopback import is_loopback  # the gateway has told
+
     return (str(environ.get("SERVER_SOFTWARE", "")).startswith(_NAME_THEIR_LISTENER)
             and is_loopback(environ.get("SERVER_NAME", "")) and is_loopback(environ.get("REMOTE_ADDR", "")))
 
@@ -76,14 +75,18 @@ def _identify(request: flask.Request) -> Caller:
     kind, _, text = request.headers.get("Authorization", "").partition(" ")
     text = text.strip()
     if kind.lower() != "bearer" or not text:
-        raise Unauthorized(reasons.MISSING.zh, reasons.MISSING.en)
+        from shared.access.reasons import MISSING
+
+        raise Unauthorized(MISSING.zh, MISSING.en)
     from shared.access.keyring import get_keyring  # open services need none of it
 
     return get_keyring().admit(text)
 
 
 def _lacks(scope: Scope) -> Forbidden:
-    error = Forbidden(reasons.NO_SCOPE.zh.format(scope=scope), reasons.NO_SCOPE.en.format(scope=scope))
+    from shared.access.reasons import NO_SCOPE
+
+    error = Forbidden(NO_SCOPE.zh.format(scope=scope), NO_SCOPE.en.format(scope=scope))
     error.headers["WWW-Authenticate"] = f'Bearer error="insufficient_scope", scope="{scope}"'
     return error
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from pydantic import ConfigDict, Field, model_validator
 
-from shared.access.caller import seen_tenant
+from shared.access import seen_tenant
 from shared.deps import get_files, get_queue, get_store
 from shared.documents import Task, stored_tenant
 from shared.doorbells import nudge

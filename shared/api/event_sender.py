@@ -5,7 +5,6 @@ import hmac
 
 import flask
 
-from shared.access.reasons import EVENTS_TOKEN
 from shared.api.authorization import needs_key
 from shared.errors import Unauthorized
 from shared.settings import get_settings
@@ -21,6 +20,8 @@ def check_token(request: flask.Request) -> None:
     token = get_settings().events_token.get_secret_value()
     if not token:
         if needs_key(request):
+            from shared.access.reasons import EVENTS_TOKEN
+
             raise Unauthorized(EVENTS_TOKEN.zh, EVENTS_TOKEN.en)
         return
     shown = [request.args.get("access_token", "")]

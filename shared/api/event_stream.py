@@ -14,8 +14,7 @@ from collections.abc import Iterator
 import flask
 from pydantic_core import to_json
 
-from shared.access.caller import Caller, get_caller
-from shared.access.keyring import get_keyring
+from shared.access import Caller, get_caller
 from shared.api.task_events import MAX_SEQ, EventsQuery, view_event
 from shared.api.tasks import require_task
 from shared.deps import get_store, process_wide
@@ -156,9 +155,12 @@ class Stream:
         Raises:
             Unavailable: the store does not answer.
         """
-        if self._caller is not None and not get_keyring().is_good_still(self._caller):
-            self.end()
-            return b""
+        if self._caller is not None:
+            from shared.access.keyring import get_keyring  # open services need none of it
+
+            if not get_keyring().is_good_still(self._caller):
+                self.end()
+                return b""
         frames = self._follower.look(task)
         if not frames:
             return self.wait()

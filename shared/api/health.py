@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from shared.access.caller import get_caller
+from shared.access import get_caller
 from shared.deps import get_files, get_queue, get_store
 from shared.documents import Task
 from shared.errors import AppError, Unavailable

@@ -17,8 +17,7 @@ from typing import Literal, Protocol
 import flask
 from pydantic import BaseModel
 
-from shared.access.caller import acting_for
-from shared.access.documents import Scope
+from shared.access import Scope, acting_for
 from shared.api.authorization import authorize
 from shared.api.http_errors import (
     answer_in_json,

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 from pydantic_core import to_json
 
-from shared.access.caller import seen_tenant
+from shared.access import seen_tenant
 from shared.api.tasks import view_tasks
 from shared.api.views import ListedTask, TaskView
 from shared.deps import get_store

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import time
 
-from shared.access.caller import seen_tenant
+from shared.access import seen_tenant
 from shared.api.views import TaskView, WaitsFor, view_task
 from shared.creation.requests import MAX_TARGETS
 from shared.deps import get_store

@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from shared.access.caller import own_tenant
+from shared.access import own_tenant
 from shared.creation.documents import build_tasks, first_keys, key_of_tenant, request_keys
 from shared.creation.requests import CreateTask
 from shared.creation.storing import first_answer, store_all, store_once

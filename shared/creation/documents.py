@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import Any
 
-from shared.access.caller import own_tenant
+from shared.access import own_tenant
 from shared.creation.requests import MAX_TARGETS, CreateTask, TargetChoice
 from shared.digests import canonical_digest
 from shared.documents import DEFAULT_TENANT, HEAD_START_S, Task, new_task_id

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 
-from shared.access.caller import by_whom
+from shared.access import by_whom
 from shared.deps import get_store
 from shared.documents import Task
 from shared.errors import Conflict

@@ -6,9 +6,7 @@ import unicodedata
 from pathlib import Path
 from urllib.parse import unquote
 
-from shared.access.caller import get_caller
-from shared.access.places import may_name
-from shared.access.reasons import NOT_YOURS
+from shared.access import Caller, get_caller
 from shared.errors import InvalidRequest
 from shared.schema import BUCKET
 from shared.settings import Settings
@@ -33,13 +31,20 @@ def check_path(text: str, field: str, settings: Settings) -> str:
         InvalidRequest: the path is malformed or not allowed here; names `field` and what would be right.
     """
     path = _check_absolute(text, field, settings) if text.startswith("/") else _check_object(text, field, settings)
-    caller = get_caller()
-    if caller is not None and not may_name(caller, path, settings):
+    if (caller := get_caller()) is not None:
+        _check_place(path, field, caller, settings)
+    return path
+
+
+def _check_place(path: str, field: str, caller: Caller, settings: Settings) -> None:
+    from shared.access.places import may_name  # without keys nobody needs them, and a function's cold start counts
+    from shared.access.reasons import NOT_YOURS
+
+    if not may_name(caller, path, settings):
         places = ", ".join(caller.prefixes) or "-"
         raise _invalid(field, NOT_YOURS.zh, NOT_YOURS.en, (
             f"允许使用本租户的上传与结果, 以及: {places}",
             f"it may name its tenant's uploads and results, and: {places}"))
-    return path
 
 
 def _check_object(text: str, field: str, settings: Settings) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from shared import reasons
-from shared.access.places import split_tenant
 from shared.deps import get_files, get_store
 from shared.documents import Task
 from shared.errors import Conflict, Unavailable
@@ -66,7 +65,9 @@ def _named(task: Task) -> list[str]:
 
 def _upload_of(path: str, settings: Settings) -> str | None:
     bucket, _, rest = path.partition("/")
-    upload_id = split_tenant(rest)[1].partition("/")[0]
+    if rest.startswith("tenant-"):
+        rest = rest.partition("/")[2]
+    upload_id = rest.partition("/")[0]
     return upload_id if bucket == settings.uploads_bucket and _UPLOAD_ID.fullmatch(upload_id) else None
 
 

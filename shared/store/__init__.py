@@ -4,13 +4,15 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from shared.access.documents import Key
 from shared.adapters import Adapter, find_factory
 from shared.documents import Event, Status, StoredEvent, Task, WorkerInfo
 from shared.errors import UnreadableDocument
 from shared.transitions import Change
+
+if TYPE_CHECKING:
+    from shared.access.documents import Key
 
 # Fields that do not tell what was asked of a task: `Store.named` passes over them.
 ASKED_NOT = ("id", "output_path", "stage", "stages", "log_lines", "error", "result")

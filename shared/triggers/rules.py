@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from shared.access.documents import TENANT
+from shared.access.places import TENANT
 from shared.creation.requests import MAX_TARGETS
 from shared.documents import Priority
 from shared.platforms import get_platforms

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
-from shared.access.caller import acting_for
+from shared.access import acting_for
 from shared.creation.create import Created, create_for_uploads, earlier_tasks
 from shared.creation.documents import build_tasks
 from shared.creation.requests import CreateTask

@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from shared.access.caller import Caller
-from shared.access.documents import EVERYWHERE, Key
-from shared.access.places import owner_of
+from shared.access import Caller
+from shared.access.documents import Key
+from shared.access.places import EVERYWHERE, owner_of
 from shared.deps import get_store, process_wide
 from shared.documents import DEFAULT_TENANT
 from shared.settings import Settings

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 
 from pydantic import ValidationError
 
-from shared.access.caller import own_tenant
+from shared.access import own_tenant
 from shared.deadlines import check_time
 from shared.deps import get_files, get_grants
 from shared.errors import Conflict, InvalidRequest, NotFound, PreconditionFailed

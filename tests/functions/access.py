@@ -8,7 +8,10 @@ from typing import Any
 
 from shared.access.documents import Key, new_key_id
 from shared.access.key_text import digest_of, new_key_text
-from shared.store import Store
+from shared.deps import get_files
+from shared.documents import Task
+from shared.settings import get_settings
+from shared.store import Store, TaskFilter
 
 NOT_THERE = "task_1234567890_1234567890"
 
@@ -88,3 +91,12 @@ REQUESTS: Mapping[str, list[Callable[[Named], Request]]] = {
 
 def with_headers(request: dict[str, Any], headers: Mapping[str, str]) -> dict[str, Any]:
     return request | {"headers": {**request.get("headers", {}), **headers}}
+
+
+def everything(store: Store) -> Any:
+    """All that requests could change."""
+    tasks, _ = store.list_page(TaskFilter(), 1, 10_000)
+    files = get_files()
+    objects = [(info.path, info.etag) for bucket in ("uploads", "results", "models", get_settings().cache_bucket)
+               for info in files.find(f"{bucket}/")]
+    return [task.model_dump() for task in tasks if isinstance(task, Task)], objects

@@ -2,9 +2,8 @@
 from __future__ import annotations
 
 import json
-import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,50 +13,17 @@ import requests
 from infra.gateway import load_functions
 from infra.servers.base import Server
 from shared.access.key_text import new_key_text
-from shared.deps import get_files
 from shared.documents import Task
 from shared.settings import get_settings
-from shared.store import Store, TaskFilter
-from tests.functions.access import REQUESTS, Named, make_key, with_headers
-from tests.functions.service import TIMEOUT_S, Caller, call_over_http, function_client, serve_gateway
+from shared.store import Store
+from tests.functions.access import REQUESTS, Named, everything, make_key, with_headers
+from tests.functions.service import TIMEOUT_S, Caller, function_client
 
 FUNCTIONS = load_functions()
 ENDPOINTS = {name: function.endpoint for name, function in FUNCTIONS.items()}
 WITH_KEY = [name for name, about in ENDPOINTS.items() if about.scope and not about.without_key]
 EACH_WITH_KEY = [pytest.param(name, number, id=f"{name}-{number}") for name in WITH_KEY
                  for number in range(len(REQUESTS[name]))]
-
-
-@pytest.fixture(scope="module")
-def closed_gateway(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    env = dict(os.environ) | {"MODEL_CONVERT_AUTH": "keys"}
-    server = serve_gateway(tmp_path_factory.mktemp("closed"), env, "--processes", "1")
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def closed(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("MODEL_CONVERT_AUTH", "keys")
-    get_settings.cache_clear()
-    yield
-    monkeypatch.undo()
-    get_settings.cache_clear()
-
-
-@pytest.fixture(params=["alone", "gateway"])
-def guarded(request: pytest.FixtureRequest, alone: Caller, closed: None) -> Caller:
-    """The functions where keys are needed."""
-    return alone if request.param == "alone" else call_over_http(request.getfixturevalue("closed_gateway").url)
-
-
-def everything(store: Store) -> Any:
-    """All that requests could change."""
-    tasks, _ = store.list_page(TaskFilter(), 1, 10_000)
-    files = get_files()
-    objects = [(info.path, info.etag) for bucket in ("uploads", "results", "models", get_settings().cache_bucket)
-               for info in files.find(f"{bucket}/")]
-    return [task.model_dump() for task in tasks if isinstance(task, Task)], objects
 
 
 def call_with(guarded: Caller, name: str, number: int, named: Named, headers: dict[str, str]) -> Any:
