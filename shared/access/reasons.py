@@ -15,4 +15,10 @@ NO_SCOPE = Bilingual("密钥没有所需的权限 {scope}", "the key lacks the s
 NOT_YOURS = Bilingual("该密钥不允许使用此路径", "this key may not name this path")
 EVENTS_TOKEN = Bilingual("此部署要求密钥, 但未设置 MODEL_CONVERT_EVENTS_TOKEN, 因此不接收通知",
                          "keys are needed here, and MODEL_CONVERT_EVENTS_TOKEN is not set: no event is taken")
-BAD_TOKEN = Bilingual("令牌无效: {why}", "the token is not good: {why}")
+TOKEN_FORM = Bilingual("令牌格式错误", "this is neither a key nor a token")
+TOKEN_SIGNER = Bilingual("令牌不是由本服务所信任的身份提供方签发",
+                         "the token is not signed by the identity provider, or not in a way that is taken here")
+TOKEN_OVER = Bilingual("令牌已过期", "the token's time is over")
+TOKEN_CLAIMS = Bilingual("令牌的 iss、aud、exp 或 nbf 不符",
+                         "the token's issuer, audience or times are not those that are taken here")
+TOKEN_TENANT = Bilingual("令牌未指明有效的租户", "the token names no tenant")
