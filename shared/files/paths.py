@@ -6,6 +6,7 @@ import unicodedata
 from pathlib import Path
 from urllib.parse import unquote
 
+from shared.access import Caller, get_caller
 from shared.errors import InvalidRequest
 from shared.settings import Settings
 
@@ -22,14 +23,31 @@ _RIGHT = ("应为 bucket/object, 例如 models/detector.onnx", "it should be buc
 def check_path(text: str, field: str, settings: Settings) -> str:
     """`text` as the store takes it: unchanged if it is a `bucket/key`, with its links resolved if it is absolute.
 
-    The part of the server's file system that holds the object store itself cannot be named by an absolute path.
+    The part of the server's file system that holds the object store itself cannot be named by an absolute path. Where a
+    key was shown, the path has to lie where that key may name objects.
 
     Raises:
         InvalidRequest: the path is malformed or not allowed here; names `field` and what would be right.
     """
+    path = _check_absolute(text, field, settings) if text.startswith("/") else _check_object(text, field, settings)
+    if (caller := get_caller()) is not None:
+        _check_place(path, field, caller, settings)
+    return path
+
+
+def _check_place(path: str, field: str, caller: Caller, settings: Settings) -> None:
+    from shared.access.places import may_name  # without keys nobody needs them, and a function's cold start counts
+    from shared.access.reasons import NOT_YOURS
+
+    if not may_name(caller, path, settings):
+        places = ", ".join(caller.prefixes) or "-"
+        raise _invalid(field, NOT_YOURS.zh, NOT_YOURS.en, (
+            f"允许使用本租户的上传与结果, 以及: {places}",
+            f"it may name its tenant's uploads and results, and: {places}"))
+
+
+def _check_object(text: str, field: str, settings: Settings) -> str:
     _check_text(text, field)
-    if text.startswith("/"):
-        return _check_absolute(text, field, settings)
     parts = text.split("/")
     _check_parts(parts, field)
     bucket = parts[0]
@@ -55,6 +73,21 @@ def check_name(text: str, field: str, folder: str) -> str:
     left = MAX_PATH_BYTES - len(f"{folder}/".encode())
     if len(text.encode()) > left:
         raise _invalid(field, f"超过 {left} 字节", f"it is longer than {left} bytes", _RIGHT_NAME)
+    return text
+
+
+def check_prefix(text: str) -> str:
+    """`text` as everything below a folder or in a bucket: `bucket/…/`, or an absolute path that ends in a slash.
+
+    Raises:
+        InvalidRequest: no path that `check_path` takes would lie below it.
+    """
+    right = ("应为 bucket/ 或 bucket/folder/", "it should be bucket/ or bucket/folder/, with the slash at its end")
+    _check_text(text, "prefix", right)
+    parts = text.removesuffix("/").removeprefix("/").split("/")
+    _check_parts(parts, "prefix", right)
+    if not text.endswith("/") or not (text.startswith("/") or is_bucket_name(parts[0])):
+        raise _invalid("prefix", "不是文件夹", "it is no folder", right)
     return text
 
 
@@ -104,6 +137,7 @@ def _check_parts(parts: list[str], field: str, right: tuple[str, str] = _RIGHT) 
 
 
 def _check_absolute(text: str, field: str, settings: Settings) -> str:
+    _check_text(text, field)
     if not settings.local_roots:
         raise _invalid(field, "不允许使用绝对路径", "absolute paths are not allowed here")
     _check_parts(text[1:].split("/"), field)

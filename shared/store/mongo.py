@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from shared.documents import TERMINAL, Event, Status, StoredEvent, Task, WorkerInfo
+from shared.documents import TERMINAL, Event, Status, StoredEvent, Task, WorkerInfo, stored_tenant
 from shared.errors import AppError, Unavailable, UnreadableDocument
 from shared.store import ASKED_NOT, Claim, DuplicateKey, TaskFilter, TurnTaken
 from shared.store.mongo_changes import (
@@ -24,6 +24,7 @@ from shared.store.mongo_changes import (
 )
 from shared.store.mongo_documents import decode, encode, from_document, to_document
 from shared.store.mongo_indexes import NEWEST_FIRST, QUEUE_ORDER, make_indexes, make_outbox_indexes
+from shared.store.mongo_keys import MongoKeys
 from shared.store.reading import (
     CLAIM_FIELDS,
     fill,
@@ -47,7 +48,7 @@ DUPLICATE_KEY = 11000
 WRONG_TYPES = (2, 14)  # BadValue, TypeMismatch: a field is nothing that can be counted up or appended to
 
 
-class MongoStore:
+class MongoStore(MongoKeys):
     """The `Store` of the service profile; the database is the one in the URL's path, or `model_convert`.
 
     The client is made on first use in each process: one that was made before a fork must not be used after it
@@ -120,13 +121,14 @@ class MongoStore:
             found = database.tasks.find({"idempotency_key": {"$in": list(keys)}}, _fields())
             return {str(task.idempotency_key): task for task in map(require, map(_task, found))}
 
-    def get(self, task_id: str) -> Task | None:
+    def get(self, task_id: str, *, tenant: str | None = None) -> Task | None:
         with self._database() as database:
-            return _task_or_none(database.tasks.find_one({"_id": task_id}, _fields()))
+            return _task_or_none(database.tasks.find_one({"_id": task_id} | _of_tenant(tenant), _fields()))
 
-    def get_many(self, task_ids: list[str]) -> dict[str, Task | UnreadableDocument]:
+    def get_many(self, task_ids: list[str], *, tenant: str | None = None) -> dict[str, Task | UnreadableDocument]:
+        query = {"_id": {"$in": task_ids}} | _of_tenant(tenant)
         with self._database() as database:
-            return {doc["_id"]: _task(doc) for doc in database.tasks.find({"_id": {"$in": task_ids}}, _fields())}
+            return {doc["_id"]: _task(doc) for doc in database.tasks.find(query, _fields())}
 
     def update(self, task_id: str, change: Change) -> Task | None:
         from pymongo.errors import OperationFailure
@@ -370,11 +372,16 @@ def _task_or_none(document: dict[str, Any] | None) -> Task | None:
     return None if document is None else require(_task(document))
 
 
+def _of_tenant(tenant: str | None) -> dict[str, Any]:
+    return {} if tenant is None else {"tenant": stored_tenant(tenant)}  # null is a missing field too
+
+
 def _narrowing(narrow: TaskFilter) -> dict[str, Any]:
     fields = {"status": narrow.status, "platform": narrow.platform, "task_type": narrow.task_type,
               "group_id": narrow.group_id}
     query: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
     query |= {f"labels.{key}": value for key, value in narrow.labels.items()}
+    query |= _of_tenant(narrow.tenant)
     times = {"$gt": narrow.created_after, "$lt": narrow.created_before}
     if times := {operator: value for operator, value in times.items() if value is not None}:
         query["created_at"] = times
