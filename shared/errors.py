@@ -130,14 +130,17 @@ class NotOffered(AppError):
 
 
 class Unavailable(AppError):
-    """A dependency (store, queue, files) did not answer in time. An unanswered write may have taken place."""
+    """A dependency (store, queue, files) did not answer in time. An unanswered write may have taken place.
+    `tls_fault` says why there is no connection by TLS, where that is the reason."""
 
     status = 503
 
-    def __init__(self, dependency: str, detail: str = "") -> None:
-        super().__init__(f"依赖服务不可用: {dependency}", f"dependency unavailable: {dependency}")
+    def __init__(self, dependency: str, detail: str = "", tls_fault: str = "") -> None:
+        told = f" (TLS: {tls_fault})" if tls_fault else ""
+        super().__init__(f"依赖服务不可用: {dependency}{told}", f"dependency unavailable: {dependency}{told}")
         self.dependency = dependency
         self.detail = detail
+        self.tls_fault = tls_fault
 
     def __str__(self) -> str:
         return f"{self.en} ({self.detail})" if self.detail else self.en

@@ -11,7 +11,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+
+from shared.tls import Tls, find_holes
 
 PREFIX = "MODEL_CONVERT_"
 
@@ -71,6 +82,11 @@ class Settings(BaseModel):
     store_url: SecretStr = Field(SecretStr("sqlite:data/tasks.db"), description="sqlite:PATH or mongodb://…/DB")
     queue_url: SecretStr = Field(SecretStr("poll:"), description="poll: or amqp://…")
     files_url: SecretStr = Field(SecretStr("file:data/buckets"), description="file:DIR or minio://KEY:SECRET@HOST:PORT")
+    # TLS to them is asked for in the URLs: mongodb://…?tls=true, amqps://, minios://.
+    ca_file: Path | None = Field(None, description="certificate authorities (PEM) that are trusted instead of the "
+                                                   "system's, for all three")
+    certificate_file: Path | None = Field(None, description="the service's own certificate with its chain and its key "
+                                                            "(PEM), for servers that ask for one")
 
     # What a request may name.
     local_roots: Paths = Field((), description="directories below which absolute input and output paths are allowed")
@@ -167,6 +183,28 @@ class Settings(BaseModel):
     toolchain_env: Names = Field((), description="environment variables that toolchains may see beside the defaults")
 
     log_level: str = "INFO"
+
+    @property
+    def tls(self) -> Tls:
+        return Tls(self.ca_file, self.certificate_file)
+
+    @field_validator("store_url", "queue_url", "files_url")
+    @classmethod
+    def _check_url(cls, value: SecretStr) -> SecretStr:
+        if holes := find_holes(value.get_secret_value()):
+            raise ValueError(f"{', '.join(holes)} would turn the check of certificates off; "
+                             f"{PREFIX}CA_FILE names authorities of your own")
+        return value
+
+    @field_validator("ca_file", "certificate_file")
+    @classmethod
+    def _check_pem(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is not None:
+            try:
+                Tls(**{str(info.field_name): value}).make_context()
+            except OSError as error:  # OpenSSL's too: it says "no start line" of what is no PEM
+                raise ValueError(f"{value} cannot be used: {error.strerror or error}") from None
+        return value
 
     @field_validator("callback_secret")
     @classmethod

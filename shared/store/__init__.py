@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from shared.adapters import Adapter, find_factory
 from shared.documents import Event, Status, StoredEvent, Task, WorkerInfo
 from shared.errors import UnreadableDocument
+from shared.tls import NO_FILES, Tls
 from shared.transitions import Change
 
 # Fields that do not tell what was asked of a task: `Store.named` passes over them.
@@ -190,10 +191,10 @@ ADAPTERS = {
 }
 
 
-def open_store(url: str, timeout_s: float) -> Store:
+def open_store(url: str, timeout_s: float, tls: Tls = NO_FILES) -> Store:
     """The store that the URL names; nothing is connected before the first call that needs it.
 
     Raises:
         AppError: the scheme is unknown, or its driver is not installed.
     """
-    return find_factory("store", ADAPTERS, url)(url, timeout_s)
+    return find_factory("store", ADAPTERS, url)(url, timeout_s, tls)

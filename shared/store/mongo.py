@@ -9,9 +9,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
 from shared.documents import TERMINAL, Event, Status, StoredEvent, Task, WorkerInfo
-from shared.errors import AppError, Unavailable, UnreadableDocument
+from shared.errors import AppError, UnreadableDocument
 from shared.store import ASKED_NOT, Claim, DuplicateKey, TaskFilter, TurnTaken
 from shared.store.mongo_changes import (
     condition_of,
@@ -34,6 +35,7 @@ from shared.store.reading import (
     read_workers,
     require,
 )
+from shared.tls import NO_FILES, Tls, unavailable
 from shared.transitions import WAITING, Change
 
 if TYPE_CHECKING:
@@ -53,11 +55,13 @@ class MongoStore:
     The client is made on first use in each process: one that was made before a fork must not be used after it
     (https://www.mongodb.com/docs/languages/python/pymongo-driver/current/connect/#forking-processes). Writes are never
     repeated by the driver: a compare-and-set whose answer was lost may have taken place, and only the caller can tell
-    by reading again. `client` is used as it is, for tests.
+    by reading again. `tls` is for a URL that asks for TLS. `client` is used as it is, for tests.
     """
 
-    def __init__(self, url: str, timeout_s: float, client: MongoClient[dict[str, Any]] | None = None) -> None:
+    def __init__(self, url: str, timeout_s: float, client: MongoClient[dict[str, Any]] | None = None,
+                 tls: Tls = NO_FILES) -> None:
         self._url = url
+        self._tls = tls
         self._timeout_s = timeout_s
         self._injected = client
         self._clients: dict[int, MongoClient[dict[str, Any]]] = {}
@@ -284,7 +288,7 @@ class MongoStore:
             with pymongo.timeout(timeout_s or self._timeout_s):
                 yield self._client().get_default_database(DEFAULT_DATABASE)
         except PyMongoError as error:
-            raise Unavailable("store", str(error)) from error
+            raise unavailable("store", error) from error
 
     def _client(self) -> MongoClient[dict[str, Any]]:
         if self._injected is not None:
@@ -296,12 +300,21 @@ class MongoStore:
 
             # `w` is left to the URL and the server: 1 on a standalone, a majority on a replica set.
             made: MongoClient[dict[str, Any]] = pymongo.MongoClient(
-                self._url, connectTimeoutMS=int(self._timeout_s * 1000), journal=True,
-                                       retryWrites=False, appname="model-convert")
+                self._url, connectTimeoutMS=int(self._timeout_s * 1000), journal=True, retryWrites=False,
+                appname="model-convert", **self._tls_options())
             client = self._clients.setdefault(pid, made)
             if client is not made:  # another thread was first
                 made.close()
         return client
+
+    def _tls_options(self) -> dict[str, Any]:
+        """The driver takes files and no context. Naming one would turn TLS on, so that is left to the URL."""
+        asked = {name.lower(): value.lower() for name, value in parse_qsl(self._url.partition("?")[2])}
+        usual = "true" if self._url.startswith("mongodb+srv:") else "false"
+        if asked.get("tls", asked.get("ssl", usual)) != "true":
+            return {}
+        files = {"tlsCAFile": self._tls.ca_file, "tlsCertificateKeyFile": self._tls.certificate_file}
+        return {option: str(path) for option, path in files.items() if path}
 
     def _ensure_indexes(self, database: Database[dict[str, Any]]) -> None:
         """Once per process, before its first insert: no document is older than its indexes."""
@@ -381,5 +394,5 @@ def _narrowing(narrow: TaskFilter) -> dict[str, Any]:
     return query
 
 
-def open_mongo(url: str, timeout_s: float) -> MongoStore:
-    return MongoStore(url, timeout_s)
+def open_mongo(url: str, timeout_s: float, tls: Tls) -> MongoStore:
+    return MongoStore(url, timeout_s, tls=tls)

@@ -29,6 +29,7 @@ from shared.store.reading import (
 )
 from shared.store.sqlite_schema import CALL_AT, CALLBACK, GROUP, LIVE, OUTPUT, TURN, UNTOLD, WAITING, connect
 from shared.store.sqlite_space import give_back
+from shared.tls import Tls
 from shared.transitions import AtMost, Change, OneOf
 
 Result = TypeVar("Result")
@@ -366,5 +367,5 @@ def _join(conditions: list[Condition]) -> Condition:
     return (f" WHERE {where}" if where else ""), [value for _, values in conditions for value in values]
 
 
-def open_sqlite(url: str, timeout_s: float) -> SqliteStore:
+def open_sqlite(url: str, timeout_s: float, tls: Tls) -> SqliteStore:
     return SqliteStore(url.removeprefix("sqlite:"), timeout_s)
