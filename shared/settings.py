@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 from pydantic import (
     BaseModel,
@@ -21,7 +21,9 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
+from pydantic.fields import FieldInfo
 
+from shared.secret_files import WrongSecretFile, read_given
 from shared.tls import Tls, find_holes
 
 PREFIX = "MODEL_CONVERT_"
@@ -74,7 +76,8 @@ class WrongSettings(Exception):
 
 
 class Settings(BaseModel):
-    """All settings; each field `x` is read from `MODEL_CONVERT_X`. Times end in `_s` (seconds)."""
+    """All settings; each field `x` is read from `MODEL_CONVERT_X`, and each `SecretStr` also from the file that
+    `MODEL_CONVERT_X_FILE` names. Times end in `_s` (seconds)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)  # some of them are secrets
 
@@ -230,10 +233,19 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
 
     Raises:
         pydantic.ValidationError: a value does not fit its field.
+        WrongSecretFile: a secret's file cannot be used.
     """
-    variables = {name: PREFIX + name.upper() for name in Settings.model_fields}
-    return Settings.model_validate({name: environ[variable] for name, variable in variables.items()
-                                    if variable in environ})
+    given: dict[str, str] = {}
+    for name, field in Settings.model_fields.items():
+        variable = PREFIX + name.upper()
+        value = read_given(environ, variable) if _is_secret(field) else environ.get(variable)
+        if value is not None:
+            given[name] = value
+    return Settings.model_validate(given)
+
+
+def _is_secret(field: FieldInfo) -> bool:
+    return SecretStr in (field.annotation, *get_args(field.annotation))
 
 
 @lru_cache(maxsize=1)
@@ -245,6 +257,8 @@ def get_settings() -> Settings:
     """
     try:
         return read_settings(os.environ)
+    except WrongSecretFile as error:
+        raise WrongSettings(str(error)) from None
     except ValidationError as error:
         wrong = [f"{PREFIX}{str(found['loc'][0]).upper()}: {found['msg'].removeprefix('Value error, ')}"
                  for found in error.errors(include_url=False, include_input=False, include_context=False)]
