@@ -4,7 +4,7 @@
     ├── InvalidRequest            400  the request itself is wrong
     │   └── InvalidTransition     400  the task's state does not allow the action
     ├── Unauthorized              401  the request does not show the secret that it needs
-    ├── Forbidden                 403  the request's signature is not ours, or is over
+    ├── Forbidden                 403  the request may not do this, whoever sends it
     ├── NotFound                  404
     ├── MethodNotAllowed          405
     ├── Conflict                  409  same idempotency key, other request
@@ -71,7 +71,7 @@ class Unauthorized(AppError):
 
 
 class Forbidden(AppError):
-    """The URL is not one that this service has signed, or its time is over."""
+    """The URL is not one that this service has signed, or its time is over; or a page of somebody else's sends it."""
 
     status = 403
 

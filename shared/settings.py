@@ -55,6 +55,10 @@ def _split_by_comma(value: object) -> object:
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Paths = Annotated[tuple[Path, ...], BeforeValidator(_split)]
 Entries = Annotated[tuple[str, ...], BeforeValidator(_split_by_comma)]
+Hosts = Annotated[tuple[Annotated[str, Field(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)$")], ...],
+                  BeforeValidator(_split_by_comma)]
+Origins = Annotated[tuple[Annotated[str, Field(pattern=r"^https?://(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(:[0-9]+)?$")], ...],
+                    BeforeValidator(_split_by_comma)]
 Counts = Annotated[dict[Annotated[str, Field(min_length=1)], Annotated[int, Field(ge=1)]],
                    BeforeValidator(_split_numbers)]
 
@@ -124,6 +128,10 @@ class Settings(BaseModel):
                             "gateway; by default where the request that asks has reached it")
     files_public_url: str = Field("", pattern=r"^(https?://[^/?#\s]+/?)?$", description="where clients reach the "
                                   "object store, http(s)://HOST:PORT; by default as files_url names it")
+    hosts: Hosts = Field((), description="the names in Host by which clients reach the service; others are refused. "
+                                         "Without any, a connection to loopback has to name loopback or public_url")
+    cors_origins: Origins = Field((), description="pages of other hosts that may use the service, SCHEME://HOST[:PORT] "
+                                                  "each, separated by commas")
     # Downloads.
     download_url_s: float = Field(300.0, ge=1, le=900, description="how long the URLs can be used that GET "
                                                                    "/tasks/{task_id}/files/{name} leads to")

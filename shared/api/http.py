@@ -1,8 +1,9 @@
 """`@endpoint`: a typed function as a plain HTTP function, `(flask.Request) -> flask.Response`.
 
-The function takes the validated request, or nothing, and returns the answer's `data`. This module does the rest:
-parsing, errors, languages, the envelope. A function may also take the `flask.Request`, and return a `flask.Response` if
-its answer is no JSON. Its attribute `endpoint` holds what the gateway and the OpenAPI document need to know.
+The function takes the validated request, or nothing, and returns the answer's `data`. This module does the rest: whom
+it answers, parsing, errors, languages, the envelope. A function may also take the `flask.Request`, and return a
+`flask.Response` if its answer is no JSON. Its attribute `endpoint` holds what the gateway and the OpenAPI document need
+to know.
 """
 from __future__ import annotations
 
@@ -29,6 +30,7 @@ from shared.api.http_errors import (
     unexpected_response,
 )
 from shared.api.json_body import finish_body, read_object
+from shared.api.origins import check_host, check_origin
 from shared.deadlines import ending_at
 from shared.errors import AppError, Busy, NotOffered, Unavailable, UnreadableDocument
 from shared.request_ids import request_id
@@ -131,7 +133,7 @@ def endpoint(method: str, path: str, *, title: Text, message: Text | dict[type[B
         def view(request: flask.Request) -> flask.Response:
             known = request_id.set(own_id(request))
             try:
-                return marked(_answer(about, function, request), request_id.get())
+                return marked(_answer(about, function, request), request, request_id.get())
             finally:
                 request_id.reset(known)
                 finish_body(request)
@@ -147,6 +149,8 @@ def endpoint(method: str, path: str, *, title: Text, message: Text | dict[type[B
 
 def _answer(about: Endpoint, function: Function, request: flask.Request) -> flask.Response:
     try:
+        check_host(request)
+        check_origin(request)
         parameters = about.match(request)
         if parameters is None:
             raise path_not_found(request)

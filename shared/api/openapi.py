@@ -31,13 +31,14 @@ DESCRIPTION = """模型转换服务的任务管理接口。错误信息默认为
 Task management of the model conversion service. Messages are Chinese by default, English with
 `Accept-Language: en`. Times are UTC."""
 
-EVERYWHERE: tuple[type[AppError], ...] = (AppError, errors.Unavailable)
+EVERYWHERE: tuple[type[AppError], ...] = (AppError, errors.Forbidden, errors.Unavailable)
 WITH_REQUEST: tuple[type[AppError], ...] = (errors.InvalidRequest,)
 WITH_BODY: tuple[type[AppError], ...] = (errors.PayloadTooLarge, errors.UnsupportedMediaType)
 
 REASONS = {
     400: "请求参数错误 / the request is not right",
     401: "缺少令牌或令牌不正确 / the token is missing or not right",
+    403: "不接受的主机名或网页来源 / a name in Host that is not the service's, or a page of somebody else's in Origin",
     404: "任务或上传不存在 / no such task or upload",
     409: "idempotency_key 已用于其他请求, 或结果会替换他人的文件, 或结果文件已被他人替换, 或上传不完整 / "
          "idempotency_key was used for another request, or results would replace what is not the task's, or others "
