@@ -24,6 +24,7 @@ from shared.api.origins import check_host, check_origin
 from shared.api.validation import AT_ONCE
 from shared.deps import close_all
 from shared.errors import AppError
+from shared.limits.checks import share_among_processes
 from shared.logs import set_up_logs
 from shared.settings import PREFIX, WrongSettings, get_settings
 from shared.triggers.rule_file import WrongRules, get_rules
@@ -111,6 +112,7 @@ def main(argv: list[str] | None = None) -> None:
     except (WrongSettings, WrongRules) as error:
         sys.exit(str(error))
     sys.setswitchinterval(SWITCH_S)
+    share_among_processes()
     front = make_front(load_functions(), arguments.threads)
 
     def end() -> None:

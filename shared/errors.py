@@ -12,6 +12,7 @@
     ├── PayloadTooLarge           413
     ├── UnsupportedMediaType      415
     ├── RangeNotSatisfiable       416
+    ├── LimitReached              429  the caller takes more than its share
     ├── NotOffered                501  this service is not set up for it
     ├── Unavailable               503  a dependency does not answer
     │   └── StorageRefused        503  the object store refuses the path, and would again
@@ -121,6 +122,17 @@ class RangeNotSatisfiable(AppError):
         super().__init__(f"请求的字节范围超出内容: 共 {size_bytes} 字节",
                          f"the range is beyond the content: there are {size_bytes} bytes")
         self.headers["Content-Range"] = f"bytes */{size_bytes}"
+
+
+class LimitReached(AppError):
+    """The request is right, but its caller, or all together, have reached a limit of the settings. The message names
+    it."""
+
+    status = 429
+
+    def __init__(self, zh: str, en: str, retry_after_s: int) -> None:
+        super().__init__(zh, en)
+        self.headers["Retry-After"] = str(retry_after_s)
 
 
 class NotOffered(AppError):

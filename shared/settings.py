@@ -67,6 +67,7 @@ def _or_off(value: object) -> object:
     return None if value == "off" else value
 
 
+Limit = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_or_off)]
 Life = Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_or_off)]
 
 
@@ -162,6 +163,12 @@ class Settings(BaseModel):
     connections: int = Field(1000, ge=10, description="connections of one process of the gateway; beyond them the one "
                                                       "ends that has let the gateway wait longest for a request")
     request_s: float = Field(10.0, gt=0, description="the longest work on one request")
+
+    # What one caller may take, and all together. Without keys all clients are one caller. The processes of a gateway
+    # count together, and each gateway and each function that is served alone by itself.
+    limit_requests_per_s: Limit = Field(None, description="requests of a caller in a second, as many at once; off")
+    limit_all_requests_per_s: Limit = Field(None, description="the same of all callers together; off")
+    limit_streams: Limit = Field(None, description="event streams that a caller has open at once; off")
 
     # Event streams. Each holds a thread of its process as long as it lasts, but for the gateway's.
     sse_max_s: float = Field(300.0, gt=0, description="after so long a stream ends, and its client connects anew")

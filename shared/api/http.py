@@ -33,6 +33,7 @@ from shared.api.json_body import finish_body, read_object
 from shared.api.origins import check_host, check_origin
 from shared.deadlines import ending_at
 from shared.errors import AppError, Busy, NotOffered, Unavailable, UnreadableDocument
+from shared.limits.checks import check_rate
 from shared.request_ids import request_id
 from shared.settings import get_settings
 from shared.texts import Text
@@ -64,7 +65,8 @@ class Endpoint:
     """What is known of an HTTP function. `request` is the request's model. `answers` maps each model of the data to the
     envelope's message. `media_type` is the function's other kind of answer, or its only one if `answers` is empty.
     Requests of one `lane` share the gateway's threads for it. `empty` maps the statuses of answers without content to
-    what they say, `headers` the headers that it reads. `reads` says which body the function reads by itself."""
+    what they say, `headers` the headers that it reads. `reads` says which body the function reads by itself. Its
+    requests count among those that a caller may send in a second if it is `limited`."""
 
     name: str
     method: str
@@ -80,6 +82,7 @@ class Endpoint:
     lane: Lane
     reads: Text | None = None
     probe: Probe | None = None
+    limited: bool = True
 
     @functools.cached_property
     def path_parameters(self) -> tuple[str, ...]:
@@ -106,7 +109,7 @@ class Endpoint:
 def endpoint(method: str, path: str, *, title: Text, message: Text | dict[type[BaseModel], Text] | None = None,
              media_type: str = "", empty: dict[int, Text] | None = None, headers: dict[str, Text] | None = None,
              errors: tuple[type[AppError], ...] = (), lane: Lane = "quick", reads: Text | None = None,
-             probe: Probe | None = None) -> Callable[[Function], HttpFunction]:
+             probe: Probe | None = None, limited: bool = True) -> Callable[[Function], HttpFunction]:
     """Make a function `(request model) -> data model`, or `() -> data model`, an HTTP function.
 
     The function's annotations name the models. `message` is the envelope's message; a function that returns one of
@@ -127,7 +130,7 @@ def endpoint(method: str, path: str, *, title: Text, message: Text | dict[type[B
             raise TypeError(f"{function.__name__}: no message for {', '.join(kind.__name__ for kind in missing)}")
         request_model = next((kind for kind in hints.values() if kind is not flask.Request), None)
         about = Endpoint(function.__name__, method, path, title, answers, media_type, empty or {}, headers or {},
-                         errors, request_model, flask.Request in hints.values(), lane, reads, probe)
+                         errors, request_model, flask.Request in hints.values(), lane, reads, probe, limited)
 
         @functools.wraps(function)
         def view(request: flask.Request) -> flask.Response:
@@ -160,6 +163,8 @@ def _answer(about: Endpoint, function: Function, request: flask.Request) -> flas
             return _with_allow(flask.Response(status=204), about)
         if request.method not in about.allow.split(", "):
             return _with_allow(error_response(request, method_not_allowed(request, about.allow)), about)
+        if about.limited:
+            check_rate()
         with ending_at(time.monotonic() + get_settings().request_s):
             data = function(*_arguments(about, parameters, request))
         if isinstance(data, flask.Response):

@@ -47,6 +47,7 @@ REASONS = {
     413: "请求体过大 / the body is too large",
     415: "请求体不是 JSON / the body is not JSON",
     416: "请求的字节范围超出内容 / the range is beyond the content",
+    429: "超出限额, Retry-After 给出重试时间 / a limit is reached: Retry-After says when to try again",
     500: "服务器内部错误 / internal server error",
     501: "此部署不支持该操作 / this service is not set up for it",
     503: "依赖服务不可用或暂时繁忙 / a dependency does not answer, or there is too much to do just now",
@@ -165,7 +166,7 @@ def _links(endpoints: Sequence[Endpoint]) -> Iterator[tuple[str, dict[str, Any]]
 
 def _operation(about: Endpoint, example: dict[str, Any], schemas: dict[Any, dict[str, Any]],
                components: dict[str, Any]) -> dict[str, Any]:
-    known = EVERYWHERE + about.errors
+    known = EVERYWHERE + about.errors + ((errors.LimitReached,) if about.limited else ())
     if about.request:
         known += WITH_REQUEST + (WITH_BODY if about.method == "POST" else ())
     operation: dict[str, Any] = {
