@@ -168,6 +168,8 @@ class Settings(BaseModel):
     # count together, and each gateway and each function that is served alone by itself.
     limit_requests_per_s: Limit = Field(None, description="requests of a caller in a second, as many at once; off")
     limit_all_requests_per_s: Limit = Field(None, description="the same of all callers together; off")
+    limit_waiting_tasks: Limit = Field(None, description="tasks of a caller that no worker has begun; off")
+    limit_all_waiting_tasks: Limit = Field(None, description="the same of all callers together; off")
     limit_streams: Limit = Field(None, description="event streams that a caller has open at once; off")
 
     # Event streams. Each holds a thread of its process as long as it lasts, but for the gateway's.

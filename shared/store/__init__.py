@@ -15,6 +15,7 @@ from shared.transitions import Change
 # Fields that do not tell what was asked of a task: `Store.named` passes over them.
 ASKED_NOT = ("id", "output_path", "stage", "stages", "log_lines", "error", "result")
 KEPT_EVENTS = 200  # of each task, the newest
+PLACE_S = 300.0  # how long a task may take from its place to the store, which is many times a request's time
 
 
 class DuplicateKey(Exception):
@@ -162,6 +163,19 @@ class Store(Protocol):
         but for what workers wrote there (`ASKED_NOT`). Documents that cannot be read count too. What the pattern finds
         holds the text `holding`, which has no characters that JSON escapes. It may look at all tasks, and take up to a
         minute: for housekeeping, not for requests."""
+
+    def take_places(self, count: str, task_ids: Sequence[str], most: int, narrow: TaskFilter) -> bool:
+        """Give these tasks, which are about to be stored or to fit `narrow` again, a place each among the `most` tasks
+        that fit it; False: there is no room for all of them. Exact, however many ask at once, as long as they call
+        `leave_places` after that, and ask for each `count` with one filter. What is never left is forgotten after
+        `PLACE_S` of the callers' clocks.
+
+        Raises:
+            OutOfTime.
+        """
+
+    def leave_places(self, count: str, task_ids: Sequence[str]) -> None:
+        """They are stored, or will not be."""
 
     def save_worker(self, worker: WorkerInfo) -> None:
         """Insert or replace by id."""

@@ -27,6 +27,7 @@ from shared.store.reading import (
     read_workers,
     require,
 )
+from shared.store.sqlite_places import leave_places, take_places
 from shared.store.sqlite_schema import CALL_AT, CALLBACK, GROUP, LIVE, OUTPUT, TURN, UNTOLD, WAITING, connect
 from shared.store.sqlite_space import give_back
 from shared.tls import Tls
@@ -216,6 +217,13 @@ class SqliteStore:
                 "FROM tasks WHERE instr(CAST(doc AS BLOB), CAST(? AS BLOB))"
         return self._run(lambda connection: {found for (text,) in connection.execute(query, [holding])
                                              for found in pattern.findall(text.decode(errors="replace"))})
+
+    def take_places(self, count: str, task_ids: Sequence[str], most: int, narrow: TaskFilter) -> bool:
+        where, values = _join([("id IS NOT NULL", []), *_narrowing(narrow)])
+        return self._run(lambda connection: take_places(connection, count, task_ids, most, where, values), "IMMEDIATE")
+
+    def leave_places(self, count: str, task_ids: Sequence[str]) -> None:
+        self._run(lambda connection: leave_places(connection, count, task_ids), "IMMEDIATE")
 
     def save_worker(self, worker: WorkerInfo) -> None:
         self._rows("INSERT INTO workers (id, doc) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET doc = excluded.doc",
