@@ -25,6 +25,7 @@ from shared.files.minio_http import S3Connection
 from shared.queue.rabbitmq import connection_parameters
 from shared.queue.topology import declare, uploads_declarations
 from shared.settings import WrongSettings, get_settings
+from shared.tls import NO_FILES, Tls, find_tls_fault
 from shared.triggers.rule_file import WrongRules, get_rules
 from shared.triggers.rules import Rule
 
@@ -47,7 +48,7 @@ def main() -> int:
     try:
         settings = get_settings()
         buckets = set_up(settings.files_url.get_secret_value(), settings.queue_url.get_secret_value(), ways,
-                         get_rules())
+                         get_rules(), settings.tls)
     except (CannotSetUp, WrongSettings, WrongRules) as error:
         print(error, file=sys.stderr)
         return 1
@@ -55,7 +56,8 @@ def main() -> int:
     return 0
 
 
-def set_up(files_url: str, queue_url: str, ways: Iterable[str], rules: Iterable[Rule]) -> list[str]:
+def set_up(files_url: str, queue_url: str, ways: Iterable[str], rules: Iterable[Rule],
+           tls: Tls = NO_FILES) -> list[str]:
     """The buckets that tell from now on.
 
     Raises:
@@ -64,14 +66,14 @@ def set_up(files_url: str, queue_url: str, ways: Iterable[str], rules: Iterable[
     ways = list(ways)
     try:
         if "amqp" in ways:
-            with pika.BlockingConnection(connection_parameters(queue_url, TIMEOUT_S)) as connection:
+            with pika.BlockingConnection(connection_parameters(queue_url, TIMEOUT_S, tls)) as connection:
                 declare(connection.channel(), uploads_declarations())
     except (AMQPError, OSError, ValueError) as error:
         raise CannotSetUp(f"the broker does not answer, or has another {error!r}") from error
     prefixes: dict[str, set[str]] = defaultdict(set)
     for rule in rules:
         prefixes[rule.bucket].add(rule.prefix)
-    connection_to_files = S3Connection(files_url, TIMEOUT_S)
+    connection_to_files = S3Connection(files_url, TIMEOUT_S, tls)
     try:
         for bucket, of_bucket in prefixes.items():
             _subscribe(connection_to_files.small, bucket, sorted(of_bucket), ways)
@@ -79,7 +81,7 @@ def set_up(files_url: str, queue_url: str, ways: Iterable[str], rules: Iterable[
         raise CannotSetUp(f"MinIO refuses: {error.code}: {error.message}; docs/events.md has the environment that lets "
                           "it know the targets") from error
     except (MinioException, HTTPError, OSError) as error:
-        raise CannotSetUp(f"MinIO does not answer: {type(error).__name__}") from error
+        raise CannotSetUp(f"MinIO does not answer: {find_tls_fault(error) or type(error).__name__}") from error
     finally:
         connection_to_files.close()
     return list(prefixes)

@@ -233,7 +233,7 @@ def call(app: flask.Flask, environ: dict[str, Any]) -> Answer:
 def _refusal(environ: dict[str, Any], error: AppError) -> Answer:
     """The error form for what no function answers. The client may be sending still, so the connection ends."""
     request = flask.Request(environ)
-    response = marked(error_response(request, error), own_id(request))
+    response = marked(error_response(request, error), request, own_id(request))
     response.headers["Connection"] = "close"
     return Answer.of(response)
 

@@ -17,13 +17,16 @@ from infra.api_docs import add_docs
 from infra.front import Front
 from infra.http_server import serve
 from infra.lanes import Lane
+from infra.uploads import is_upload
 from shared.access.loopback import is_loopback
 from shared.api.event_stream import get_streams
 from shared.api.http import Endpoint, HttpFunction
-from shared.api.http_errors import REQUEST_ID, answer_in_json, marked, own_id
+from shared.api.http_errors import REQUEST_ID, answer_in_json, error_response, marked, own_id
+from shared.api.origins import check_host, check_origin
 from shared.api.validation import AT_ONCE
 from shared.deps import close_all, get_store
-from shared.errors import Unavailable
+from shared.errors import AppError, Unavailable
+from shared.limits.checks import share_among_processes
 from shared.logs import set_up_logs
 from shared.settings import PREFIX, WrongSettings, get_settings
 from shared.triggers.rule_file import WrongRules, get_rules
@@ -63,10 +66,24 @@ def create_app(functions: dict[str, HttpFunction] | None = None) -> flask.Flask:
         about: Endpoint = function.endpoint
         app.add_url_rule(about.path.replace("{", "<").replace("}", ">"), name, _view(function),
                          methods=about.allow.split(", "), provide_automatic_options=False)
+    app.before_request(lambda: None if flask.request.endpoint in functions else _look_at(flask.request))
     app.after_request(lambda response: response if REQUEST_ID in response.headers else marked(
-        response, own_id(flask.request)))
+        response, flask.request, own_id(flask.request)))
     add_docs(app, [function.endpoint for function in functions.values()])
     return app
+
+
+def _look_at(request: flask.Request) -> flask.Response | None:
+    """What no function answers: the pages, paths that are nobody's, and what a browser asks before it uploads to local
+    files. A function looks by itself whom it answers, since it may be served alone."""
+    try:
+        check_host(request)
+        check_origin(request)
+    except AppError as error:
+        return error_response(request, error)
+    if request.method == "OPTIONS" and is_upload("PUT", request.path):
+        return flask.Response(status=204, headers={"Allow": "PUT, OPTIONS"})
+    return None
 
 
 def _view(function: HttpFunction) -> Callable[..., flask.Response]:
@@ -100,6 +117,7 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(str(error))
     _tell_access(arguments.host)
     sys.setswitchinterval(SWITCH_S)
+    share_among_processes()
     front = make_front(load_functions(), arguments.threads, arguments.host)
 
     def end() -> None:

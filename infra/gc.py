@@ -13,6 +13,7 @@ from shared.cached.collector import Collector, Report
 from shared.deps import close_all, get_files, get_store
 from shared.errors import AppError
 from shared.lifetimes.passes import Lifetimes, Removed
+from shared.secret_files import is_given
 from shared.settings import PREFIX, WrongSettings, get_settings
 
 
@@ -20,7 +21,7 @@ def main() -> int:
     cli = argparse.ArgumentParser(description="remove what nobody needs any more from the cache bucket and the store")
     cli.add_argument("--dry-run", action="store_true", help="print what would be removed, and remove nothing")
     args = cli.parse_args()
-    named = {name for name in ("STORE_URL", "FILES_URL") if PREFIX + name in os.environ}
+    named = {name for name in ("STORE_URL", "FILES_URL") if is_given(os.environ, PREFIX + name)}
     if len(named) == 1:  # with another service's tasks it would remove what this one's need
         cli.error(f"only {PREFIX}{named.pop()} is set: the store and the bucket have to be the same service's")
     try:

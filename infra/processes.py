@@ -7,6 +7,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from shared.secret_files import is_given
+
 LOG = ("maxbytes=20MB", "backups=3")  # of each log; then it begins anew, and the oldest part goes
 
 
@@ -58,7 +60,8 @@ class Processes:
 
 
 def embedded_environment(data_dir: Path) -> dict[str, str]:
-    """The settings of the embedded profile below `data_dir`; what the environment already names stays as it is."""
+    """The settings of the embedded profile below `data_dir`; what the environment already names stays as it is, a file
+    with a URL too."""
     defaults = {
         "MODEL_CONVERT_STORE_URL": f"sqlite:{data_dir / 'tasks.db'}",
         "MODEL_CONVERT_QUEUE_URL": "poll:",
@@ -66,4 +69,4 @@ def embedded_environment(data_dir: Path) -> dict[str, str]:
         "MODEL_CONVERT_CACHE_DIR": str(data_dir / "stages"),
         "MODEL_CONVERT_WORK_DIR": str(data_dir / "work"),
     }
-    return defaults | dict(os.environ)
+    return {name: value for name, value in defaults.items() if not is_given(os.environ, name)} | dict(os.environ)

@@ -29,7 +29,8 @@ from infra.processes import Processes
 from infra.servers import minio, mongo, rabbitmq
 from infra.servers.base import CannotStart, Server, free_port
 from infra.servers.minio_events import ARNS, amqp_environment, webhook_environment
-from shared.settings import WrongSettings
+from shared.secret_files import WrongSecretFile, is_given, read_given
+from shared.settings import WrongSettings, get_settings
 from shared.triggers.rule_file import WrongRules, get_rules
 
 TOKEN = "MODEL_CONVERT_EVENTS_TOKEN"
@@ -67,7 +68,7 @@ def up(processes: Processes, ways: list[str]) -> int:
         print("it is up already (or was not taken down): make down first", file=sys.stderr)
         return 1
     rules = get_rules()  # before anything runs
-    named = {variable for variable, _, _ in STARTERS.values() if variable in os.environ}
+    named = {variable for variable, _, _ in STARTERS.values() if is_given(os.environ, variable)}
     if not named and docker_engine_runs():
         subprocess.run(["docker", "compose", "-f", COMPOSE, "up", "--detach", "--build"], check=True,
                        env=os.environ | {"PORT": str(processes.port), "WORKERS": str(processes.workers)})
@@ -81,7 +82,8 @@ def up(processes: Processes, ways: list[str]) -> int:
                 write_settings(path, {KEY: key})
     else:
         environment = dict(os.environ)
-        environment.setdefault(TOKEN, _events_token(processes.data_dir / "events-token"))
+        if not is_given(environment, TOKEN):
+            environment[TOKEN] = _events_token(processes.data_dir / "events-token")
         pids: dict[str, tuple[int, str]] = {}
         for name, (variable, start, usual_port) in STARTERS.items():
             if variable in named:
@@ -95,8 +97,8 @@ def up(processes: Processes, ways: list[str]) -> int:
             if isinstance(server, rabbitmq.RabbitServer):
                 rabbitmq.rabbitmqctl(server, *rabbitmq.limit_arguments())
         if "minio" in pids:
-            set_up(environment["MODEL_CONVERT_FILES_URL"], environment["MODEL_CONVERT_QUEUE_URL"],
-                   _possible(ways, environment), rules)
+            set_up(environment["MODEL_CONVERT_FILES_URL"], _read(environment, "MODEL_CONVERT_QUEUE_URL"),
+                   _possible(ways, environment), rules, get_settings().tls)
         else:
             print("the sweep finds uploads in the object store that you named; docs/events.md lets it tell of them")
         settings_path = processes.data_dir / "service.env"
@@ -138,9 +140,11 @@ def down(processes: Processes) -> int:
 
 
 def write_settings(path: Path, environment: dict[str, str]) -> None:
-    """Write the servers' URLs, with their passwords, and the first key into a file that only its owner can read."""
+    """Write the servers' URLs, with their passwords, and the first key into a file that only its owner can read. What
+    lies in a file of its own is named by that."""
     path.touch(mode=0o600)
-    variables = [variable for variable, _, _ in STARTERS.values()] + [TOKEN, AUTH, KEY]
+    variables = [variable + end for variable in (*(variable for variable, _, _ in STARTERS.values()), TOKEN, AUTH, KEY)
+                 for end in ("", "_FILE")]
     lines = [f"{variable}={shlex.quote(environment[variable])}\n" for variable in variables if variable in environment]
     path.write_text("".join(lines))
 
@@ -154,7 +158,7 @@ def _ways(text: str) -> list[str]:
 
 def _possible(ways: list[str], environment: dict[str, str]) -> list[str]:
     """Without a broker there is one way less."""
-    has_broker = environment["MODEL_CONVERT_QUEUE_URL"].startswith("amqp")
+    has_broker = _read(environment, "MODEL_CONVERT_QUEUE_URL").startswith("amqp")
     return [way for way in ways if way != "amqp" or has_broker]
 
 
@@ -162,9 +166,20 @@ def _events(processes: Processes, ways: list[str], environment: dict[str, str]) 
     """What MinIO has to know in order to tell of uploads."""
     host = "127.0.0.1" if processes.host == "0.0.0.0" else processes.host
     possible = _possible(ways, environment)
-    return ((amqp_environment(environment["MODEL_CONVERT_QUEUE_URL"]) if "amqp" in possible else {})
-            | (webhook_environment(f"http://{host}:{processes.port}/events/storage", environment[TOKEN],
+    return ((amqp_environment(_read(environment, "MODEL_CONVERT_QUEUE_URL")) if "amqp" in possible else {})
+            | (webhook_environment(f"http://{host}:{processes.port}/events/storage",
+                                   _read(environment, TOKEN),
                                    processes.data_dir / "minio" / "events") if "webhook" in possible else {}))
+
+
+def _read(environment: dict[str, str], variable: str) -> str:
+    """Raises:
+        WrongSettings.
+    """
+    try:
+        return read_given(environment, variable) or ""
+    except WrongSecretFile as error:
+        raise WrongSettings(str(error)) from None
 
 
 def _events_token(path: Path) -> str:

@@ -15,6 +15,7 @@ import flask
 
 from infra.lanes import RETRY_AFTER_S, Lane
 from shared.api.http_errors import json_response, marked, own_id, path_not_found
+from shared.api.origins import check_host, check_origin
 from shared.deps import get_grants
 from shared.errors import AppError, Busy
 from shared.files.local_grants import PREFIX, LocalGrants
@@ -58,6 +59,8 @@ class Uploads:
         """
         body = _Body(receive)
         try:
+            check_host(request)
+            check_origin(request)
             return await self._take(raw_path, request, body)
         except AppError:
             # A client that sends still, while nobody reads, sees its connection reset and no answer.
@@ -83,7 +86,7 @@ class Uploads:
         response = json_response(request, {"success": True, "message": RECEIVED,
                                            "data": {"size_bytes": incoming.size_bytes}})
         response.set_etag(etag)
-        return marked(response, own_id(request))
+        return marked(response, request, own_id(request))
 
     def close(self) -> None:
         self._lane.close()

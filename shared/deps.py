@@ -40,7 +40,7 @@ def get_store() -> Store:
     from shared.store import open_store
 
     settings = get_settings()
-    return open_store(settings.store_url.get_secret_value(), settings.dependency_timeout_s)
+    return open_store(settings.store_url.get_secret_value(), settings.dependency_timeout_s, settings.tls)
 
 
 @process_wide
@@ -48,7 +48,7 @@ def get_files() -> Files:
     from shared.files import open_files
 
     settings = get_settings()
-    store = open_files(settings.files_url.get_secret_value(), settings.dependency_timeout_s)
+    store = open_files(settings.files_url.get_secret_value(), settings.dependency_timeout_s, settings.tls)
     if not settings.local_roots:
         return store
     from shared.files.routed import RoutedFiles
@@ -61,7 +61,7 @@ def get_grants() -> Grants:
 
     settings = get_settings()
     return open_grants(settings.files_url.get_secret_value(), settings.dependency_timeout_s,
-                       settings.files_public_url, settings.upload_secret)
+                       settings.files_public_url, settings.upload_secret, settings.tls)
 
 
 @process_wide
@@ -70,7 +70,7 @@ def get_queue() -> Queue:
 
     settings = get_settings()
     return open_queue(settings.queue_url.get_secret_value(), get_store,
-                      timeout_s=settings.dependency_timeout_s, poll_s=settings.poll_s)
+                      timeout_s=settings.dependency_timeout_s, poll_s=settings.poll_s, tls=settings.tls)
 
 
 def close_all() -> None:

@@ -4,7 +4,7 @@
     ├── InvalidRequest            400  the request itself is wrong
     │   └── InvalidTransition     400  the task's state does not allow the action
     ├── Unauthorized              401  the request does not show the secret that it needs
-    ├── Forbidden                 403  the request's signature is not ours, or is over; the key lacks a scope
+    ├── Forbidden                 403  the request may not do this
     ├── NotFound                  404
     ├── MethodNotAllowed          405
     ├── Conflict                  409  same idempotency key, other request
@@ -12,6 +12,7 @@
     ├── PayloadTooLarge           413
     ├── UnsupportedMediaType      415
     ├── RangeNotSatisfiable       416
+    ├── LimitReached              429  the caller takes more than its share
     ├── NotOffered                501  this service is not set up for it
     ├── Unavailable               503  a dependency does not answer
     │   └── StorageRefused        503  the object store refuses the path, and would again
@@ -73,7 +74,8 @@ class Unauthorized(AppError):
 
 
 class Forbidden(AppError):
-    """The URL is not one that this service has signed, or its time is over; or the key lacks a scope."""
+    """The URL is not one that this service has signed, or its time is over; or the key lacks a scope; or a page
+    of somebody else's sends it."""
 
     status = 403
 
@@ -125,6 +127,17 @@ class RangeNotSatisfiable(AppError):
         self.headers["Content-Range"] = f"bytes */{size_bytes}"
 
 
+class LimitReached(AppError):
+    """The request is right, but its caller, or all together, have reached a limit of the settings. The message names
+    it."""
+
+    status = 429
+
+    def __init__(self, zh: str, en: str, retry_after_s: int) -> None:
+        super().__init__(zh, en)
+        self.headers["Retry-After"] = str(retry_after_s)
+
+
 class NotOffered(AppError):
     """The request is right, but this service is not set up for it. The message says what would have to be."""
 
@@ -132,14 +145,17 @@ class NotOffered(AppError):
 
 
 class Unavailable(AppError):
-    """A dependency (store, queue, files) did not answer in time. An unanswered write may have taken place."""
+    """A dependency (store, queue, files) did not answer in time. An unanswered write may have taken place.
+    `tls_fault` says why there is no connection by TLS, where that is the reason."""
 
     status = 503
 
-    def __init__(self, dependency: str, detail: str = "") -> None:
-        super().__init__(f"依赖服务不可用: {dependency}", f"dependency unavailable: {dependency}")
+    def __init__(self, dependency: str, detail: str = "", tls_fault: str = "") -> None:
+        told = f" (TLS: {tls_fault})" if tls_fault else ""
+        super().__init__(f"依赖服务不可用: {dependency}{told}", f"dependency unavailable: {dependency}{told}")
         self.dependency = dependency
         self.detail = detail
+        self.tls_fault = tls_fault
 
     def __str__(self) -> str:
         return f"{self.en} ({self.detail})" if self.detail else self.en

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -19,9 +19,14 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
+from pydantic.fields import FieldInfo
+
+from shared.secret_files import WrongSecretFile, read_given
+from shared.tls import Tls, find_holes
 
 PREFIX = "MODEL_CONVERT_"
 # Algorithms whose keys the provider can publish: with the others (HS256, none) anybody could sign.
@@ -54,6 +59,10 @@ def _split_by_comma(value: object) -> object:
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Paths = Annotated[tuple[Path, ...], BeforeValidator(_split)]
 Entries = Annotated[tuple[str, ...], BeforeValidator(_split_by_comma)]
+Hosts = Annotated[tuple[Annotated[str, Field(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)$")], ...],
+                  BeforeValidator(_split_by_comma)]
+Origins = Annotated[tuple[Annotated[str, Field(pattern=r"^https?://(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(:[0-9]+)?$")], ...],
+                    BeforeValidator(_split_by_comma)]
 Counts = Annotated[dict[Annotated[str, Field(min_length=1)], Annotated[int, Field(ge=1)]],
                    BeforeValidator(_split_numbers)]
 
@@ -62,6 +71,7 @@ def _or_off(value: object) -> object:
     return None if value == "off" else value
 
 
+Limit = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_or_off)]
 Life = Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_or_off)]
 
 
@@ -75,7 +85,8 @@ class WrongSettings(Exception):
 
 
 class Settings(BaseModel):
-    """All settings; each field `x` is read from `MODEL_CONVERT_X`. Times end in `_s` (seconds)."""
+    """All settings; each field `x` is read from `MODEL_CONVERT_X`, and each `SecretStr` also from the file that
+    `MODEL_CONVERT_X_FILE` names. Times end in `_s` (seconds)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)  # some of them are secrets
 
@@ -83,6 +94,11 @@ class Settings(BaseModel):
     store_url: SecretStr = Field(SecretStr("sqlite:data/tasks.db"), description="sqlite:PATH or mongodb://…/DB")
     queue_url: SecretStr = Field(SecretStr("poll:"), description="poll: or amqp://…")
     files_url: SecretStr = Field(SecretStr("file:data/buckets"), description="file:DIR or minio://KEY:SECRET@HOST:PORT")
+    # TLS to them is asked for in the URLs: mongodb://…?tls=true, amqps://, minios://.
+    ca_file: Path | None = Field(None, description="certificate authorities (PEM) that are trusted instead of the "
+                                                   "system's, for all three")
+    certificate_file: Path | None = Field(None, description="the service's own certificate with its chain and its key "
+                                                            "(PEM), for servers that ask for one")
 
     # Who may do what.
     auth: Literal["keys", "open"] | None = Field(None, description="keys: requests show a key; open: none does. By "
@@ -136,6 +152,10 @@ class Settings(BaseModel):
                             "gateway; by default where the request that asks has reached it")
     files_public_url: str = Field("", pattern=r"^(https?://[^/?#\s]+/?)?$", description="where clients reach the "
                                   "object store, http(s)://HOST:PORT; by default as files_url names it")
+    hosts: Hosts = Field((), description="the names in Host by which clients reach the service; others are refused. "
+                                         "Without any, a connection to loopback has to name loopback or public_url")
+    cors_origins: Origins = Field((), description="pages of other hosts that may use the service, SCHEME://HOST[:PORT] "
+                                                  "each, separated by commas")
     # Downloads.
     download_url_s: float = Field(300.0, ge=1, le=900, description="how long the URLs can be used that GET "
                                                                    "/tasks/{task_id}/files/{name} leads to")
@@ -166,6 +186,14 @@ class Settings(BaseModel):
     connections: int = Field(1000, ge=10, description="connections of one process of the gateway; beyond them the one "
                                                       "ends that has let the gateway wait longest for a request")
     request_s: float = Field(10.0, gt=0, description="the longest work on one request")
+
+    # What one caller may take, and all together. Without keys all clients are one caller. The processes of a gateway
+    # count together, and each gateway and each function that is served alone by itself.
+    limit_requests_per_s: Limit = Field(None, description="requests of a caller in a second, as many at once; off")
+    limit_all_requests_per_s: Limit = Field(None, description="the same of all callers together; off")
+    limit_waiting_tasks: Limit = Field(None, description="tasks of a caller that no worker has begun; off")
+    limit_all_waiting_tasks: Limit = Field(None, description="the same of all callers together; off")
+    limit_streams: Limit = Field(None, description="event streams that a caller has open at once; off")
 
     # Event streams. Each holds a thread of its process as long as it lasts, but for the gateway's.
     sse_max_s: float = Field(300.0, gt=0, description="after so long a stream ends, and its client connects anew")
@@ -198,6 +226,28 @@ class Settings(BaseModel):
     toolchain_env: Names = Field((), description="environment variables that toolchains may see beside the defaults")
 
     log_level: str = "INFO"
+
+    @property
+    def tls(self) -> Tls:
+        return Tls(self.ca_file, self.certificate_file)
+
+    @field_validator("store_url", "queue_url", "files_url")
+    @classmethod
+    def _check_url(cls, value: SecretStr) -> SecretStr:
+        if holes := find_holes(value.get_secret_value()):
+            raise ValueError(f"{', '.join(holes)} would turn the check of certificates off; "
+                             f"{PREFIX}CA_FILE names authorities of your own")
+        return value
+
+    @field_validator("ca_file", "certificate_file")
+    @classmethod
+    def _check_pem(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is not None:
+            try:
+                Tls(**{str(info.field_name): value}).make_context()
+            except OSError as error:  # OpenSSL's too: it says "no start line" of what is no PEM
+                raise ValueError(f"{value} cannot be used: {error.strerror or error}") from None
+        return value
 
     @field_validator("callback_secret")
     @classmethod
@@ -245,10 +295,19 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
 
     Raises:
         pydantic.ValidationError: a value does not fit its field.
+        WrongSecretFile: a secret's file cannot be used.
     """
-    variables = {name: PREFIX + name.upper() for name in Settings.model_fields}
-    return Settings.model_validate({name: environ[variable] for name, variable in variables.items()
-                                    if variable in environ})
+    given: dict[str, str] = {}
+    for name, field in Settings.model_fields.items():
+        variable = PREFIX + name.upper()
+        value = read_given(environ, variable) if _is_secret(field) else environ.get(variable)
+        if value is not None:
+            given[name] = value
+    return Settings.model_validate(given)
+
+
+def _is_secret(field: FieldInfo) -> bool:
+    return SecretStr in (field.annotation, *get_args(field.annotation))
 
 
 @lru_cache(maxsize=1)
@@ -260,6 +319,8 @@ def get_settings() -> Settings:
     """
     try:
         return read_settings(os.environ)
+    except WrongSecretFile as error:
+        raise WrongSettings(str(error)) from None
     except ValidationError as error:
         wrong = [f"{PREFIX}{str(found['loc'][0]).upper()}: {found['msg'].removeprefix('Value error, ')}"
                  for found in error.errors(include_url=False, include_input=False, include_context=False)]

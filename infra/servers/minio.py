@@ -16,6 +16,7 @@ from infra.servers.base import CannotStart, Log, Server, free_port, spawn, wait_
 from shared.errors import Unavailable
 from shared.files.minio import MinioFiles
 from shared.settings import cache_home
+from shared.tls import NO_FILES, Tls
 
 # The makers publish source only; the last commit of their repository, which the module proxy serves under this name.
 MODULE = "github.com/minio/minio"
@@ -26,9 +27,10 @@ BUILD_TIMEOUT_S = 1800
 
 
 def start(data_dir: Path, *, port: int | None = None, environment: Mapping[str, str] | None = None,
-          log: Log = print) -> Server:
+          tls: Tls | None = None, log: Log = print) -> Server:
     """A MinIO that keeps its objects below `data_dir`; its key and secret are made once per `data_dir`. `environment`
-    has settings of its own, such as whom it tells of uploads (`infra.servers.minio_events`).
+    has settings of its own, such as whom it tells of uploads (`infra.servers.minio_events`). It speaks TLS where
+    `public.crt` and `private.key` lie in `certs` below `data_dir`; `tls` is then what it is reached with.
 
     Raises:
         CannotStart: it could not be built, or it does not answer.
@@ -47,8 +49,8 @@ def start(data_dir: Path, *, port: int | None = None, environment: Mapping[str, 
         log_path,
         inherited | {"MINIO_ROOT_USER": key, "MINIO_ROOT_PASSWORD": secret, "MINIO_BROWSER": "off",
                      "MINIO_UPDATE": "off"} | dict(environment or {}))
-    url = f"minio://{key}:{secret}@127.0.0.1:{port}"
-    files = MinioFiles(url, 5.0)
+    url = f"{'minios' if tls else 'minio'}://{key}:{secret}@127.0.0.1:{port}"
+    files = MinioFiles(url, 5.0, tls or NO_FILES)
 
     def answers() -> bool:
         try:

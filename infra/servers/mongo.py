@@ -19,7 +19,7 @@ from typing import Any
 from infra.servers import debian
 from infra.servers.base import CannotStart, Log, Server, free_port, spawn, wait_until
 from shared.settings import cache_home
-from shared.store.mongo import DEFAULT_DATABASE
+from shared.store.mongo_connection import DEFAULT_DATABASE
 
 SOURCES = Path(__file__).parent / "mongo_java_server"
 PACKAGES = ["openjdk-17-jdk-headless", "maven"]

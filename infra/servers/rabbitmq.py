@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,11 +39,11 @@ class RabbitServer(Server):
 
 
 def start(data_dir: Path, *, port: int | None = None, consumer_timeout_ms: int | None = None,
-          log: Log = print) -> RabbitServer:
+          more: Sequence[str] = (), log: Log = print) -> RabbitServer:
     """Start a node and return when it accepts connections; its url ends in the default virtual host.
 
     Data, logs and the cookie lie in `data_dir` and are used again by a later start there. `consumer_timeout_ms`: how
-    long a delivery may stay unacknowledged (RabbitMQ's default: 30 minutes).
+    long a delivery may stay unacknowledged (RabbitMQ's default: 30 minutes). `more`: lines of its configuration.
 
     Raises:
         CannotStart: it is not installed and cannot be, or it does not come up.
@@ -57,7 +58,7 @@ def start(data_dir: Path, *, port: int | None = None, consumer_timeout_ms: int |
     data_dir = data_dir.resolve()
     data_dir.mkdir(parents=True, exist_ok=True)
     env = _environment(data_dir, scripts)
-    _configure(data_dir, port, consumer_timeout_ms)
+    _configure(data_dir, port, consumer_timeout_ms, more)
     if consumer_timeout_ms is not None:  # otherwise a channel looks once a minute how old its deliveries are
         env["RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"] += " -rabbit channel_tick_interval 1000"
     log_path = data_dir / "rabbitmq.out"
@@ -117,9 +118,9 @@ def _environment(data_dir: Path, scripts: Path) -> dict[str, str]:
     }
 
 
-def _configure(data_dir: Path, port: int, consumer_timeout_ms: int | None) -> None:
+def _configure(data_dir: Path, port: int, consumer_timeout_ms: int | None, more: Sequence[str]) -> None:
     lines = [f"listeners.tcp.1 = 127.0.0.1:{port}", "log.file.level = warning", "log.console = false",
-             "log.file.rotation.size = 10485760", "log.file.rotation.count = 3"]
+             "log.file.rotation.size = 10485760", "log.file.rotation.count = 3", *more]
     if consumer_timeout_ms is not None:
         lines.append(f"consumer_timeout = {consumer_timeout_ms}")
     (data_dir / "rabbitmq.conf").write_text("\n".join(lines) + "\n")

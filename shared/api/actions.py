@@ -16,6 +16,7 @@ from shared.deps import get_queue, get_store
 from shared.documents import TERMINAL, Status, Task, stored_tenant
 from shared.doorbells import nudge, ring
 from shared.errors import AppError, Busy, InvalidTransition, Unavailable
+from shared.limits.waiting import places_for
 from shared.schema import GroupIdText, Model, StrictModel, TaskIds, TaskIdText, exactly_one, wrong
 from shared.texts import Text
 from shared.transitions import WAITING, Change, OneOf
@@ -75,6 +76,7 @@ def take_action(action: Action, choice: TaskChoice) -> TaskState | TasksChanged:
     Raises:
         NotFound: there is no such task.
         InvalidTransition: the task is in another state; the message names it.
+        LimitReached: it would wait again, and too many tasks wait already.
         Unavailable: the store does not answer.
         Busy: other clients change the task between each attempt and the read that follows it.
     """
@@ -114,7 +116,8 @@ def _change_many(action: Action, task_ids: list[str]) -> TasksChanged:
 
 def _change_one(action: Action, task_id: str) -> Task:
     for _ in range(ATTEMPTS):
-        changed = get_store().update(task_id, _by_the_caller(action.change()))
+        with places_for([task_id] if action is RETRY else []):
+            changed = get_store().update(task_id, _by_the_caller(action.change()))
         if changed is not None:
             return changed
         status = require_task(task_id).status

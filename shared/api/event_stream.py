@@ -20,6 +20,7 @@ from shared.api.tasks import require_task
 from shared.deps import get_store, process_wide
 from shared.documents import TERMINAL, Task
 from shared.errors import Busy, InvalidRequest, Unavailable, UnreadableDocument
+from shared.limits.checks import enter_stream
 from shared.schema import MAX_DIGITS
 from shared.settings import get_settings
 from shared.texts import Text
@@ -89,6 +90,7 @@ def stream_response(query: EventsQuery, request: flask.Request) -> flask.Respons
         NotFound: there is no such task.
         InvalidRequest: `Last-Event-ID` is not a number that this service has sent.
         Busy: this process serves too many streams.
+        LimitReached: the caller has too many.
     """
     seen = _last_event_id(request)
     after = query.after if seen is None else seen
@@ -96,8 +98,11 @@ def stream_response(query: EventsQuery, request: flask.Request) -> flask.Respons
     if seen is not None and task.status in TERMINAL and seen >= task.event_count:
         return flask.Response(status=204)
     settings, streams = get_settings(), get_streams()
-    stream = Stream(Follower(task.id, after), settings.sse_max_s, streams.enter(settings.sse_streams),
-                    get_caller())
+    place = streams.enter(settings.sse_streams)
+    with place:  # until the caller's own limit is known to hold
+        place.callback(enter_stream())
+        place = place.pop_all()
+    stream = Stream(Follower(task.id, after), settings.sse_max_s, place, get_caller())
     take = request.environ.get(TAKES_STREAMS)
     if take is not None:
         take(stream)

@@ -73,9 +73,10 @@ def check_health() -> Health:
     up = {name: ping.result() for name, ping in pings.items() if ping in done and not _failed(ping)}
     if len(up) < len(pings):
         waited_ms = round((time.perf_counter() - began) * 1000)
-        down = [f"{name} down {waited_ms} ms" for name in pings if name not in up]
         if not told_all:
             raise Unavailable("service")
+        down = [f"{name} down {waited_ms} ms{_told(ping, ping in done)}" for name, ping in pings.items()
+                if name not in up]
         raise Unavailable(", ".join(down + [f"{name} up {latency_ms:g} ms" for name, latency_ms in up.items()]))
     if not told_all:
         return Health(dependencies={}, unreadable=None)
@@ -94,6 +95,12 @@ def _count_unreadable() -> UnreadableDocuments:
     for task_id in set(seen) - still:
         sightings.forget("task", task_id)  # it was mended, or deleted
     return UnreadableDocuments(tasks=len(still), workers=len(sightings.ids("worker")))
+
+
+def _told(ping: Future[float], is_done: bool) -> str:
+    """What an operator mends in the settings is said; other reasons are in the log."""
+    error = ping.exception() if is_done else None
+    return f" (TLS: {error.tls_fault})" if isinstance(error, Unavailable) and error.tls_fault else ""
 
 
 def _failed(ping: Future[Any]) -> bool:

@@ -1,8 +1,9 @@
 """`@endpoint`: a typed function as a plain HTTP function, `(flask.Request) -> flask.Response`.
 
-The function takes the validated request, or nothing, and returns the answer's `data`. This module does the rest:
-parsing, errors, languages, the envelope. A function may also take the `flask.Request`, and return a `flask.Response` if
-its answer is no JSON. Its attribute `endpoint` holds what the gateway and the OpenAPI document need to know.
+The function takes the validated request, or nothing, and returns the answer's `data`. This module does the rest: whom
+it answers, parsing, errors, languages, the envelope. A function may also take the `flask.Request`, and return a
+`flask.Response` if its answer is no JSON. Its attribute `endpoint` holds what the gateway and the OpenAPI document need
+to know.
 """
 from __future__ import annotations
 
@@ -31,8 +32,10 @@ from shared.api.http_errors import (
     unexpected_response,
 )
 from shared.api.json_body import finish_body, read_object
+from shared.api.origins import check_host, check_origin
 from shared.deadlines import ending_at
 from shared.errors import AppError, Busy, NotOffered, Unavailable, UnreadableDocument
+from shared.limits.checks import check_rate
 from shared.request_ids import request_id
 from shared.settings import get_settings
 from shared.texts import Text
@@ -64,9 +67,10 @@ class Endpoint:
     """What is known of an HTTP function. `request` is the request's model. `answers` maps each model of the data to the
     envelope's message. `media_type` is the function's other kind of answer, or its only one if `answers` is empty.
     Requests of one `lane` share the gateway's threads for it. `empty` maps the statuses of answers without content to
-    what they say, `headers` the headers that it reads. `reads` says which body the function reads by itself. `scope` is
-    what a key has to have where keys are needed; None: no key is asked for. `without_key`: nor is one needed, but who
-    shows one with this scope is told more."""
+    what they say, `headers` the headers that it reads. `reads` says which body the function reads by itself. Its
+    requests count among those that a caller may send in a second if it is `limited`. `scope` is what a key has to have
+    where keys are needed; None: no key is asked for. `without_key`: nor is one needed, but who shows one with this
+    scope is told more."""
 
     name: str
     method: str
@@ -82,6 +86,7 @@ class Endpoint:
     lane: Lane
     reads: Text | None = None
     probe: Probe | None = None
+    limited: bool = True
     scope: Scope | None = None
     without_key: bool = False
 
@@ -110,7 +115,7 @@ class Endpoint:
 def endpoint(method: str, path: str, *, title: Text, message: Text | dict[type[BaseModel], Text] | None = None,
              media_type: str = "", empty: dict[int, Text] | None = None, headers: dict[str, Text] | None = None,
              errors: tuple[type[AppError], ...] = (), lane: Lane = "quick", reads: Text | None = None,
-             probe: Probe | None = None, scope: Scope | None, without_key: bool = False
+             probe: Probe | None = None, limited: bool = True, scope: Scope | None, without_key: bool = False
              ) -> Callable[[Function], HttpFunction]:
     """Make a function `(request model) -> data model`, or `() -> data model`, an HTTP function.
 
@@ -132,14 +137,14 @@ def endpoint(method: str, path: str, *, title: Text, message: Text | dict[type[B
             raise TypeError(f"{function.__name__}: no message for {', '.join(kind.__name__ for kind in missing)}")
         request_model = next((kind for kind in hints.values() if kind is not flask.Request), None)
         about = Endpoint(function.__name__, method, path, title, answers, media_type, empty or {}, headers or {},
-                         errors, request_model, flask.Request in hints.values(), lane, reads, probe, scope,
+                         errors, request_model, flask.Request in hints.values(), lane, reads, probe, limited, scope,
                          without_key)
 
         @functools.wraps(function)
         def view(request: flask.Request) -> flask.Response:
             known = request_id.set(own_id(request))
             try:
-                return marked(_answer(about, function, request), request_id.get())
+                return marked(_answer(about, function, request), request, request_id.get())
             finally:
                 request_id.reset(known)
                 finish_body(request)
@@ -155,6 +160,8 @@ def endpoint(method: str, path: str, *, title: Text, message: Text | dict[type[B
 
 def _answer(about: Endpoint, function: Function, request: flask.Request) -> flask.Response:
     try:
+        check_host(request)
+        check_origin(request)
         parameters = about.match(request)
         if parameters is None:
             raise path_not_found(request)
@@ -166,6 +173,8 @@ def _answer(about: Endpoint, function: Function, request: flask.Request) -> flas
             return _with_allow(error_response(request, method_not_allowed(request, about.allow)), about)
         caller = authorize(request, about.scope, optional=about.without_key)
         with acting_for(caller), ending_at(time.monotonic() + get_settings().request_s):
+            if about.limited:
+                check_rate()
             data = function(*_arguments(about, parameters, request))
         if isinstance(data, flask.Response):
             return data

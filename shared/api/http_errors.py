@@ -10,6 +10,7 @@ from pydantic_core import to_json
 from werkzeug.exceptions import HTTPException
 
 from shared.api.json_body import finish_body
+from shared.api.origins import share_with_origin
 from shared.errors import AppError, InvalidRequest, MethodNotAllowed, NotFound, PayloadTooLarge, Unavailable
 from shared.texts import Language
 from shared.validation_messages import printable
@@ -43,10 +44,11 @@ def own_id(request: flask.Request) -> str:
     return sent if _PLAIN.fullmatch(sent) else secrets.token_hex(8)
 
 
-def marked(response: flask.Response, request_id: str) -> flask.Response:
-    """With the headers that every answer has."""
+def marked(response: flask.Response, request: flask.Request, request_id: str) -> flask.Response:
+    """With the headers that every answer to this request has."""
     response.headers[REQUEST_ID] = request_id
     response.headers["X-Content-Type-Options"] = "nosniff"
+    share_with_origin(response, request)
     return response
 
 
@@ -78,7 +80,7 @@ def method_not_allowed(request: flask.Request, allowed: str) -> MethodNotAllowed
 
 
 def _from_werkzeug(error: HTTPException) -> flask.Response:
-    return marked(_answer_to(error), own_id(flask.request))
+    return marked(_answer_to(error), flask.request, own_id(flask.request))
 
 
 def _answer_to(error: HTTPException) -> flask.Response:

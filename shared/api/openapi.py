@@ -31,7 +31,7 @@ DESCRIPTION = """模型转换服务的任务管理接口。错误信息默认为
 Task management of the model conversion service. Messages are Chinese by default, English with
 `Accept-Language: en`. Times are UTC."""
 
-EVERYWHERE: tuple[type[AppError], ...] = (AppError, errors.Unavailable)
+EVERYWHERE: tuple[type[AppError], ...] = (AppError, errors.Forbidden, errors.Unavailable)
 WITH_REQUEST: tuple[type[AppError], ...] = (errors.InvalidRequest,)
 WITH_KEYS: tuple[type[AppError], ...] = (errors.Unauthorized, errors.Forbidden)
 WITH_BODY: tuple[type[AppError], ...] = (errors.PayloadTooLarge, errors.UnsupportedMediaType)
@@ -39,7 +39,8 @@ WITH_BODY: tuple[type[AppError], ...] = (errors.PayloadTooLarge, errors.Unsuppor
 REASONS = {
     400: "请求参数错误 / the request is not right",
     401: "缺少令牌 (密钥) 或令牌 (密钥) 不正确 / the token or the key is missing or not right",
-    403: "密钥没有所需的权限 / the key lacks the scope that this needs",
+    403: "密钥没有所需的权限, 或不接受的主机名或网页来源 / the key lacks the scope that this needs, or Host has a name "
+         "that is not the service's, or a page of somebody else's is in Origin",
     404: "任务或上传不存在 / no such task or upload",
     409: "idempotency_key 已用于其他请求, 或结果会替换他人的文件, 或结果文件已被他人替换, 或上传不完整 / "
          "idempotency_key was used for another request, or results would replace what is not the task's, or others "
@@ -48,6 +49,7 @@ REASONS = {
     413: "请求体过大 / the body is too large",
     415: "请求体不是 JSON / the body is not JSON",
     416: "请求的字节范围超出内容 / the range is beyond the content",
+    429: "超出限额, Retry-After 给出重试时间 / a limit is reached: Retry-After says when to try again",
     500: "服务器内部错误 / internal server error",
     501: "此部署不支持该操作 / this service is not set up for it",
     503: "依赖服务不可用或暂时繁忙 / a dependency does not answer, or there is too much to do just now",
@@ -171,7 +173,7 @@ def _links(endpoints: Sequence[Endpoint]) -> Iterator[tuple[str, dict[str, Any]]
 
 def _operation(about: Endpoint, example: dict[str, Any], schemas: dict[Any, dict[str, Any]],
                components: dict[str, Any], *, with_keys: bool) -> dict[str, Any]:
-    known = EVERYWHERE + about.errors
+    known = EVERYWHERE + about.errors + ((errors.LimitReached,) if about.limited else ())
     with_keys = with_keys and about.scope is not None
     if with_keys:
         known += WITH_KEYS

@@ -12,6 +12,7 @@ from shared.deps import get_queue, get_store
 from shared.documents import Task
 from shared.doorbells import ring_all
 from shared.errors import Conflict
+from shared.limits.waiting import places_for
 from shared.preflight.admission import refuse_hopeless
 from shared.preflight.conflicts import refuse_conflicts, refuse_leaving
 from shared.settings import get_settings
@@ -30,6 +31,7 @@ def create_tasks(request: CreateTask) -> list[Task]:
         Conflict: the idempotency key was used for another request, or a result would replace what is not the task's,
             or an upload that it names is about to go.
         TurnTaken: of an upload with `turns`: another one has got its output since they were read.
+        LimitReached: too many tasks wait already.
         Unavailable: the store does not answer.
     """
     if request.idempotency_key:
@@ -41,7 +43,8 @@ def create_tasks(request: CreateTask) -> list[Task]:
     refuse_hopeless(tasks, get_settings(), several=request.targets is not None)
     refuse_conflicts(tasks)
     refuse_leaving(tasks, get_settings())  # the last look before they are stored
-    stored, new = store_once(tasks)
+    with places_for([task.id for task in tasks]):
+        stored, new = store_once(tasks)
     ring_all(new, get_store(), get_queue())
     return stored
 
@@ -59,7 +62,8 @@ def create_for_uploads(requests: Sequence[list[Task]]) -> list[Created | Conflic
     `source`. They have nothing to do with each other. The caller is to ring for the new tasks.
 
     Nobody reads an answer to an upload. So what is certain to fail is not refused: its task fails, and says why in the
-    lists and to whoever waits for it. `TurnTaken`: another upload has got an output since the turns were read.
+    lists and to whoever waits for it. Nor does a limit of waiting tasks hold it up: its task counts, and clients find
+    less room. `TurnTaken`: another upload has got an output since the turns were read.
 
     Raises:
         Unavailable: the store does not answer. Some tasks may be stored, and are found when the same is asked again.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from shared.adapters import Adapter, find_factory
+from shared.tls import NO_FILES, Tls
 
 SMALL_BYTES = 1 << 20  # what is no larger is sooner sent, under a condition, than asked for and then sent
 
@@ -146,10 +147,10 @@ ADAPTERS = {
 }
 
 
-def open_files(url: str, timeout_s: float) -> Files:
+def open_files(url: str, timeout_s: float, tls: Tls = NO_FILES) -> Files:
     """The object store that the URL names; nothing is connected before the first call that needs it.
 
     Raises:
         AppError: the scheme is unknown, or its driver is not installed.
     """
-    return find_factory("files", ADAPTERS, url)(url, timeout_s)
+    return find_factory("files", ADAPTERS, url)(url, timeout_s, tls)

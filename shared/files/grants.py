@@ -11,6 +11,7 @@ from typing import Protocol
 from pydantic import SecretStr
 
 from shared.adapters import Adapter, find_factory
+from shared.tls import NO_FILES, Tls
 
 MAX_PARTS = 1000  # of one upload: the answer names each of them
 
@@ -74,11 +75,12 @@ ADAPTERS = {
 }
 
 
-def open_grants(url: str, timeout_s: float, public_url: str = "", secret: SecretStr | None = None) -> Grants:
+def open_grants(url: str, timeout_s: float, public_url: str = "", secret: SecretStr | None = None,
+                tls: Tls = NO_FILES) -> Grants:
     """Grants for the object store that the URL names. Clients reach it at `public_url`, if it is given; `secret` signs
     what the service takes itself.
 
     Raises:
         AppError: the scheme is unknown, or its driver is not installed.
     """
-    return find_factory("files", ADAPTERS, url)(url, timeout_s, public_url, secret)
+    return find_factory("files", ADAPTERS, url)(url, timeout_s, public_url, secret, tls)

@@ -13,6 +13,7 @@ from shared.files import Condition, FileInfo, IfMatch, Watch
 from shared.files.local_tree import Entry, Parts, Tree, entry_of
 from shared.files.paths import PRIVATE_DIR
 from shared.files.transfer import check_size, copy_content, copy_digested, write_whole
+from shared.tls import Tls
 
 REFUSED = (errno.EPERM, errno.EACCES, errno.EROFS, errno.ENAMETOOLONG)
 NAME_TAKEN = (errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENOTEMPTY, errno.EEXIST)
@@ -177,5 +178,5 @@ def _reported(path: str) -> Iterator[None]:
         raise Unavailable("files", os.strerror(error.errno) if error.errno else type(error).__name__) from error
 
 
-def open_local(url: str, timeout_s: float) -> LocalFiles:
+def open_local(url: str, timeout_s: float, tls: Tls) -> LocalFiles:
     return LocalFiles(Path(url.removeprefix("file:")))

@@ -21,6 +21,7 @@ from shared.files.local_incoming import Incoming, take_part, take_whole
 from shared.files.local_parts import Parts
 from shared.files.local_secret import read_secret
 from shared.files.local_tree import Tree
+from shared.tls import Tls
 
 PREFIX = "/uploads/"
 WHOLE = "-"  # in the place of the id of an upload in parts
@@ -115,5 +116,5 @@ class LocalGrants:
         return base64.urlsafe_b64encode(hmac.digest(self._secret, text, "sha256")).decode().rstrip("=")
 
 
-def open_local(url: str, timeout_s: float, public_url: str, secret: SecretStr | None) -> LocalGrants:
+def open_local(url: str, timeout_s: float, public_url: str, secret: SecretStr | None, tls: Tls) -> LocalGrants:
     return LocalGrants(Path(url.removeprefix("file:")), secret)

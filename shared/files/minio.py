@@ -23,6 +23,7 @@ from shared.files.minio_http import PAUSES_S, Attempts, S3Connection, is_passing
 from shared.files.minio_touch import touch
 from shared.files.minio_upload import Upload
 from shared.files.transfer import Arriving, write_whole
+from shared.tls import NO_FILES, Tls, unavailable
 
 METADATA = "x-amz-meta-"
 MARK = f"{METADATA}model-convert-mark"
@@ -41,8 +42,8 @@ Result = TypeVar("Result")
 class MinioFiles:
     """`Files` over MinIO. The URL's forms are told at `S3Connection`."""
 
-    def __init__(self, url: str, timeout_s: float) -> None:
-        self._s3 = S3Connection(url, timeout_s)
+    def __init__(self, url: str, timeout_s: float, tls: Tls = NO_FILES) -> None:
+        self._s3 = S3Connection(url, timeout_s, tls)
         self._known_buckets: set[str] = set()
 
     def stat(self, path: str) -> FileInfo | None:
@@ -283,10 +284,10 @@ def _reported(path: str) -> Iterator[None]:
             raise StorageRefused(path, error.code or str(error.response.status)) from error
         raise Unavailable("files", error.code or "") from error
     except (HTTPError, MinioException) as error:
-        raise Unavailable("files", type(error).__name__) from error
+        raise unavailable("files", error, type(error).__name__) from error
     except OSError as error:
         raise Unavailable("files", os.strerror(error.errno) if error.errno else type(error).__name__) from error
 
 
-def open_minio(url: str, timeout_s: float) -> MinioFiles:
-    return MinioFiles(url, timeout_s)
+def open_minio(url: str, timeout_s: float, tls: Tls) -> MinioFiles:
+    return MinioFiles(url, timeout_s, tls)

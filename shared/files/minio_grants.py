@@ -16,6 +16,7 @@ from shared.files.grants import MAX_PARTS, Grant, Part
 from shared.files.minio import _reported as reported
 from shared.files.minio_http import UNSIGNED, S3Connection
 from shared.files.minio_upload import NAMESPACE
+from shared.tls import NO_FILES, Tls
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 
@@ -25,8 +26,8 @@ class MinioGrants:
 
     through_gateway = False
 
-    def __init__(self, url: str, timeout_s: float, public_url: str = "") -> None:
-        self._s3 = S3Connection(url, timeout_s)
+    def __init__(self, url: str, timeout_s: float, public_url: str = "", tls: Tls = NO_FILES) -> None:
+        self._s3 = S3Connection(url, timeout_s, tls)
         parts = urlsplit(url)
         self._key, self._secret = unquote(parts.username or ""), unquote(parts.password or "")
         self._region = self._s3.region
@@ -117,5 +118,5 @@ def _mac(key: bytes, text: str) -> bytes:
     return hmac.digest(key, text.encode(), "sha256")
 
 
-def open_minio(url: str, timeout_s: float, public_url: str, secret: SecretStr | None) -> MinioGrants:
-    return MinioGrants(url, timeout_s, public_url)
+def open_minio(url: str, timeout_s: float, public_url: str, secret: SecretStr | None, tls: Tls) -> MinioGrants:
+    return MinioGrants(url, timeout_s, public_url, tls)

@@ -23,6 +23,7 @@ from urllib3.response import BaseHTTPResponse
 from shared.errors import AppError
 from shared.files.minio_quick import QuickReads
 from shared.files.transfer import CHUNK_BYTES
+from shared.tls import NO_FILES, Tls
 
 PAUSES_S = (0.1, 0.4)  # before the second and the third attempt
 LONG_PAUSES_S = (0.1, 0.4, 1.6, 5.0, 10.0)  # of a transfer that would lose what it has
@@ -50,10 +51,10 @@ class S3Connection:
     """Clients of one server, made on first use and never shared with a forked child.
 
     `url` is `minio://KEY:SECRET@HOST:PORT` (http), `minios://…` or `s3://…` (https), with `?region=` where it is not
-    us-east-1.
+    us-east-1. `tls` is for https.
     """
 
-    def __init__(self, url: str, timeout_s: float) -> None:
+    def __init__(self, url: str, timeout_s: float, tls: Tls = NO_FILES) -> None:
         parts = urlsplit(url)
         if not (parts.hostname and parts.username and parts.password):
             raise AppError("文件存储地址不完整", "the files URL is incomplete: minio://KEY:SECRET@HOST:PORT")
@@ -61,16 +62,17 @@ class S3Connection:
             "endpoint": parts.netloc.rpartition("@")[2], "access_key": unquote(parts.username),
             "secret_key": unquote(parts.password), "secure": parts.scheme != "minio",
             "region": parse_qs(parts.query).get("region", ["us-east-1"])[0]}
-        self._timeout_s = timeout_s
+        self._timeout_s, self._tls = timeout_s, tls
         self._made: tuple[int, Clients] | None = None
 
     def _clients(self) -> Clients:
         made = self._made
         # Two processes on one socket would read each other's answers. (Two threads here at once make one set too many.)
         if made is None or made[0] != os.getpid():
-            small = BoundedPool(self._timeout_s)
+            secure: dict[str, Any] = {"ssl_context": self._tls.make_context()} if self._options["secure"] else {}
+            small = BoundedPool(self._timeout_s, **secure)
             streams = urllib3.PoolManager(timeout=IDLE_TIMEOUT, retries=False, maxsize=CONNECTIONS,
-                                          blocksize=CHUNK_BYTES)
+                                          blocksize=CHUNK_BYTES, **secure)
             made = self._made = (os.getpid(), Clients(Minio(**self._options, http_client=small),
                                                       Minio(**self._options, http_client=streams), (small, streams),
                                                       self._quick()))
@@ -174,8 +176,8 @@ class BoundedPool(urllib3.PoolManager):
     """Repeats a request that failed at once, as long as there is time; each request ends within `total_s`. Nothing
     above it repeats these requests again."""
 
-    def __init__(self, total_s: float) -> None:
-        super().__init__(retries=False, maxsize=CONNECTIONS)
+    def __init__(self, total_s: float, **options: Any) -> None:
+        super().__init__(retries=False, maxsize=CONNECTIONS, **options)
         self._total_s = total_s
         self._shared = threading.local()
 

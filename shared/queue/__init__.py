@@ -12,6 +12,7 @@ from shared.adapters import Adapter, find_factory
 from shared.errors import Unavailable
 from shared.messages import ControlTask, RunTask
 from shared.store import Store
+from shared.tls import NO_FILES, Tls
 
 
 @dataclass(frozen=True)
@@ -131,11 +132,12 @@ ADAPTERS = {
 }
 
 
-def open_queue(url: str, store: Callable[[], Store], *, timeout_s: float, poll_s: float) -> Queue:
+def open_queue(url: str, store: Callable[[], Store], *, timeout_s: float, poll_s: float,
+               tls: Tls = NO_FILES) -> Queue:
     """The queue that the URL names; nothing is connected before the first call that needs it. A queue that polls asks
     `store` every `poll_s`.
 
     Raises:
         AppError: the scheme is unknown, or its driver is not installed.
     """
-    return find_factory("queue", ADAPTERS, url)(url, store, timeout_s=timeout_s, poll_s=poll_s)
+    return find_factory("queue", ADAPTERS, url)(url, store, timeout_s=timeout_s, poll_s=poll_s, tls=tls)

@@ -11,6 +11,7 @@ from shared.errors import Unavailable, UnreadableDocument
 from shared.messages import ControlTask, RunTask
 from shared.queue import Delivery
 from shared.store import Store
+from shared.tls import Tls
 
 WATCH_S = 0.2  # how often the watched tasks are looked at
 REOFFER_S = 1.0  # a task that was offered and is still waiting (the claim failed) is not offered again for so long
@@ -137,5 +138,5 @@ def _nothing() -> None:
     """The document stays as it is; it is offered again if nobody claims it."""
 
 
-def open_polling(url: str, store: Callable[[], Store], *, timeout_s: float, poll_s: float) -> PollingQueue:
+def open_polling(url: str, store: Callable[[], Store], *, timeout_s: float, poll_s: float, tls: Tls) -> PollingQueue:
     return PollingQueue(store, poll_s)

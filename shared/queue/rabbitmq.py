@@ -17,15 +17,18 @@ from shared.queue.rabbitmq_subscription import RabbitSubscription
 from shared.queue.rabbitmq_uploads import RabbitUploads
 from shared.queue.topology import CONTROL_EXCHANGE, RUN_EXCHANGE, control_key, run_key
 from shared.store import Store
+from shared.tls import NO_FILES, Tls, unavailable
 
 HEARTBEAT_S = 10
 # A link that was silent for so long may be dead without knowing it, as after a function was frozen between two calls.
 FRESH_S = 5.0
 
 
-def connection_parameters(url: str, timeout_s: float) -> pika.ConnectionParameters:
-    """Pika's form of an amqp(s) URL; connecting takes `timeout_s` at most."""
+def connection_parameters(url: str, timeout_s: float, tls: Tls = NO_FILES) -> pika.ConnectionParameters:
+    """Pika's form of an amqp(s) URL; connecting takes `timeout_s` at most. `tls` is for amqps."""
     parameters = pika.URLParameters(url)
+    if parameters.ssl_options:
+        parameters.ssl_options = pika.SSLOptions(tls.make_context(), parameters.host)
     parameters.heartbeat = HEARTBEAT_S
     parameters.connection_attempts = 1
     parameters.socket_timeout = parameters.stack_timeout = timeout_s
@@ -37,8 +40,8 @@ class RabbitQueue:
 
     owes_doorbells = True
 
-    def __init__(self, url: str, timeout_s: float) -> None:
-        self._parameters = connection_parameters(url, timeout_s)
+    def __init__(self, url: str, timeout_s: float, tls: Tls = NO_FILES) -> None:
+        self._parameters = connection_parameters(url, timeout_s, tls)
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
         self._link: Link | None = None
@@ -121,9 +124,9 @@ class RabbitQueue:
             told = f"no queue takes {publication.routing_key}"
         elif isinstance(error, WaitTimeout):
             told = link.blocked or f"no confirm in {self._timeout_s} s"
-        unavailable = Unavailable("queue", told)
-        unavailable.__cause__ = error
-        return unavailable
+        refused = unavailable("queue", error, told)
+        refused.__cause__ = error
+        return refused
 
     def _current_link(self) -> tuple[Link, bool]:
         """The link in use, and whether it was made just now."""
@@ -153,5 +156,5 @@ def _outcome(confirm: Future[None], until: float) -> Exception | None:
         return error
 
 
-def open_rabbitmq(url: str, store: Callable[[], Store], *, timeout_s: float, poll_s: float) -> RabbitQueue:
-    return RabbitQueue(url, timeout_s)
+def open_rabbitmq(url: str, store: Callable[[], Store], *, timeout_s: float, poll_s: float, tls: Tls) -> RabbitQueue:
+    return RabbitQueue(url, timeout_s, tls)

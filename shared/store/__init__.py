@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from shared.adapters import Adapter, find_factory
 from shared.documents import Event, Status, StoredEvent, Task, WorkerInfo
 from shared.errors import UnreadableDocument
+from shared.tls import NO_FILES, Tls
 from shared.transitions import Change
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 # Fields that do not tell what was asked of a task: `Store.named` passes over them.
 ASKED_NOT = ("id", "output_path", "stage", "stages", "log_lines", "error", "result")
 KEPT_EVENTS = 200  # of each task, the newest
+PLACE_S = 300.0  # how long a task may take from its place to the store, which is many times a request's time
 
 
 class DuplicateKey(Exception):
@@ -170,6 +172,19 @@ class Store(Protocol):
         holds the text `holding`, which has no characters that JSON escapes. It may look at all tasks, and take up to a
         minute: for housekeeping, not for requests."""
 
+    def take_places(self, count: str, task_ids: Sequence[str], most: int, narrow: TaskFilter) -> bool:
+        """Give these tasks, which are about to be stored or to fit `narrow` again, a place each among the `most` tasks
+        that fit it; False: there is no room for all of them. Exact, however many ask at once, as long as they call
+        `leave_places` after that, and ask for each `count` with one filter. What is never left is forgotten after
+        `PLACE_S` of the callers' clocks.
+
+        Raises:
+            OutOfTime.
+        """
+
+    def leave_places(self, count: str, task_ids: Sequence[str]) -> None:
+        """They are stored, or will not be."""
+
     def save_worker(self, worker: WorkerInfo) -> None:
         """Insert or replace by id."""
 
@@ -214,10 +229,10 @@ ADAPTERS = {
 }
 
 
-def open_store(url: str, timeout_s: float) -> Store:
+def open_store(url: str, timeout_s: float, tls: Tls = NO_FILES) -> Store:
     """The store that the URL names; nothing is connected before the first call that needs it.
 
     Raises:
         AppError: the scheme is unknown, or its driver is not installed.
     """
-    return find_factory("store", ADAPTERS, url)(url, timeout_s)
+    return find_factory("store", ADAPTERS, url)(url, timeout_s, tls)

@@ -5,13 +5,12 @@ import json
 import os
 import re
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from shared.documents import TERMINAL, Event, Status, StoredEvent, Task, WorkerInfo, stored_tenant
-from shared.errors import AppError, Unavailable, UnreadableDocument
+from shared.errors import AppError, UnreadableDocument
 from shared.store import ASKED_NOT, Claim, DuplicateKey, TaskFilter, TurnTaken
 from shared.store.mongo_changes import (
     condition_of,
@@ -22,9 +21,11 @@ from shared.store.mongo_changes import (
     sum_of,
     take_back,
 )
+from shared.store.mongo_connection import MongoConnection
 from shared.store.mongo_documents import decode, encode, from_document, to_document
 from shared.store.mongo_indexes import NEWEST_FIRST, QUEUE_ORDER, make_indexes, make_outbox_indexes
 from shared.store.mongo_keys import MongoKeys
+from shared.store.mongo_places import leave_places, take_places, until_known
 from shared.store.reading import (
     CLAIM_FIELDS,
     fill,
@@ -35,33 +36,29 @@ from shared.store.reading import (
     read_workers,
     require,
 )
+from shared.tls import NO_FILES, Tls
 from shared.transitions import WAITING, Change
 
 if TYPE_CHECKING:
     from pymongo import MongoClient
     from pymongo.database import Database
 
-DEFAULT_DATABASE = "model_convert"
 SCAN_S = 60.0  # for a look at all tasks
 # https://www.mongodb.com/docs/manual/reference/error-codes/
 DUPLICATE_KEY = 11000
 WRONG_TYPES = (2, 14)  # BadValue, TypeMismatch: a field is nothing that can be counted up or appended to
 
 
-class MongoStore(MongoKeys):
+class MongoStore(MongoKeys, MongoConnection):
     """The `Store` of the service profile; the database is the one in the URL's path, or `model_convert`.
 
-    The client is made on first use in each process: one that was made before a fork must not be used after it
-    (https://www.mongodb.com/docs/languages/python/pymongo-driver/current/connect/#forking-processes). Writes are never
-    repeated by the driver: a compare-and-set whose answer was lost may have taken place, and only the caller can tell
-    by reading again. `client` is used as it is, for tests.
+    Writes are never repeated by the driver: a compare-and-set whose answer was lost may have taken place, and only the
+    caller can tell by reading again.
     """
 
-    def __init__(self, url: str, timeout_s: float, client: MongoClient[dict[str, Any]] | None = None) -> None:
-        self._url = url
-        self._timeout_s = timeout_s
-        self._injected = client
-        self._clients: dict[int, MongoClient[dict[str, Any]]] = {}
+    def __init__(self, url: str, timeout_s: float, client: MongoClient[dict[str, Any]] | None = None,
+                 tls: Tls = NO_FILES) -> None:
+        super().__init__(url, timeout_s, client, tls)
         self._indexed: set[int] = set()
         self._outbox_indexed: set[int] = set()
 
@@ -263,47 +260,16 @@ class MongoStore(MongoKeys):
         """The server uses freed space again by itself; to give it back to the disk is its operator's decision."""
         return 0
 
-    def ping(self) -> None:
+    def take_places(self, count: str, task_ids: Sequence[str], most: int, narrow: TaskFilter) -> bool:
+        def attempt() -> bool | None:
+            with self._database() as database:
+                return take_places(database, count, task_ids, most, _narrowing(narrow))
+
+        return until_known(attempt)
+
+    def leave_places(self, count: str, task_ids: Sequence[str]) -> None:
         with self._database() as database:
-            database.command("ping")
-
-    def close(self) -> None:
-        client = self._clients.pop(os.getpid(), None)
-        if client is not None:
-            client.close()
-
-    @contextmanager
-    def _database(self, timeout_s: float | None = None) -> Iterator[Database[dict[str, Any]]]:
-        """The database, for operations that end within the timeout together.
-
-        Raises:
-            Unavailable: they did not, or the server refused one.
-        """
-        import pymongo
-        from pymongo.errors import PyMongoError
-
-        try:
-            with pymongo.timeout(timeout_s or self._timeout_s):
-                yield self._client().get_default_database(DEFAULT_DATABASE)
-        except PyMongoError as error:
-            raise Unavailable("store", str(error)) from error
-
-    def _client(self) -> MongoClient[dict[str, Any]]:
-        if self._injected is not None:
-            return self._injected
-        pid = os.getpid()
-        client = self._clients.get(pid)
-        if client is None:
-            import pymongo
-
-            # `w` is left to the URL and the server: 1 on a standalone, a majority on a replica set.
-            made: MongoClient[dict[str, Any]] = pymongo.MongoClient(
-                self._url, connectTimeoutMS=int(self._timeout_s * 1000), journal=True,
-                                       retryWrites=False, appname="model-convert")
-            client = self._clients.setdefault(pid, made)
-            if client is not made:  # another thread was first
-                made.close()
-        return client
+            leave_places(database, count, task_ids)
 
     def _ensure_indexes(self, database: Database[dict[str, Any]]) -> None:
         """Once per process, before its first insert: no document is older than its indexes."""
@@ -388,5 +354,5 @@ def _narrowing(narrow: TaskFilter) -> dict[str, Any]:
     return query
 
 
-def open_mongo(url: str, timeout_s: float) -> MongoStore:
-    return MongoStore(url, timeout_s)
+def open_mongo(url: str, timeout_s: float, tls: Tls) -> MongoStore:
+    return MongoStore(url, timeout_s, tls=tls)

@@ -28,8 +28,10 @@ from shared.store.reading import (
     require,
 )
 from shared.store.sqlite_keys import SqliteKeys
+from shared.store.sqlite_places import leave_places, take_places
 from shared.store.sqlite_schema import CALL_AT, CALLBACK, GROUP, LIVE, OUTPUT, TENANT, TURN, UNTOLD, WAITING, connect
 from shared.store.sqlite_space import give_back
+from shared.tls import Tls
 from shared.transitions import AtMost, Change, OneOf
 
 Result = TypeVar("Result")
@@ -219,6 +221,13 @@ class SqliteStore(SqliteKeys):
         return self._run(lambda connection: {found for (text,) in connection.execute(query, [holding])
                                              for found in pattern.findall(text.decode(errors="replace"))})
 
+    def take_places(self, count: str, task_ids: Sequence[str], most: int, narrow: TaskFilter) -> bool:
+        where, values = _join([("id IS NOT NULL", []), *_narrowing(narrow)])
+        return self._run(lambda connection: take_places(connection, count, task_ids, most, where, values), "IMMEDIATE")
+
+    def leave_places(self, count: str, task_ids: Sequence[str]) -> None:
+        self._run(lambda connection: leave_places(connection, count, task_ids), "IMMEDIATE")
+
     def save_worker(self, worker: WorkerInfo) -> None:
         self._rows("INSERT INTO workers (id, doc) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET doc = excluded.doc",
                    [worker.id, worker.model_dump_json()])
@@ -375,5 +384,5 @@ def _join(conditions: list[Condition]) -> Condition:
     return (f" WHERE {where}" if where else ""), [value for _, values in conditions for value in values]
 
 
-def open_sqlite(url: str, timeout_s: float) -> SqliteStore:
+def open_sqlite(url: str, timeout_s: float, tls: Tls) -> SqliteStore:
     return SqliteStore(url.removeprefix("sqlite:"), timeout_s)

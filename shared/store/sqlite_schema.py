@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-VERSION = 7
+VERSION = 8
 LOG_BYTES = 16 << 20  # to which the write-ahead log is cut back after it was written into the file
 
 # Also literally in the queries: SQLite uses a partial index only where the query repeats the index's condition.
@@ -68,6 +68,12 @@ END;
 CREATE TRIGGER IF NOT EXISTS count_delete AFTER DELETE ON tasks BEGIN
     UPDATE totals SET value = value - 1 WHERE name = 'tasks';
 END;
+CREATE TABLE IF NOT EXISTS places (
+    count TEXT NOT NULL,
+    task_id TEXT NOT NULL,
+    at REAL NOT NULL,
+    PRIMARY KEY (count, task_id)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS workers (id TEXT PRIMARY KEY, doc TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS access_keys (
     id TEXT PRIMARY KEY,

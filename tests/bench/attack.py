@@ -17,7 +17,8 @@ from typing import Any
 import urllib3
 
 HALF_SENT, IDLE, STREAMS = 300, 300, 40
-HALF = (b"POST /tasks/list HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
+HALF = (b"POST /tasks/list HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Content-Length: 100\r\n\r\n{",
         b"GET /health HTTP/1.1\r\nHos")
 INTEL = {"task_type": "onnx_to_openvino", "platform": "intel"}
 SET = "calibration/many"  # a prefix with many folders and no sample
@@ -46,7 +47,8 @@ class Crowd:
 
     def __init__(self, port: int, task_id: str) -> None:
         self._port = port
-        stream = b"GET /tasks/%s/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n" % task_id.encode()
+        stream = (b"GET /tasks/%s/events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n"
+                  % task_id.encode())
         self._kinds = [(f"half-sent {index}", half, HALF_SENT // 2) for index, half in enumerate(HALF)]
         self._kinds += [("idle", b"", IDLE), ("streams", stream, STREAMS)]
         self._poll = selectors.DefaultSelector()

@@ -10,14 +10,15 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from shared import transitions
-from shared.documents import Event
-from shared.store import DuplicateKey, Store, open_store
+from shared.documents import Event, Status
+from shared.store import DuplicateKey, Store, TaskFilter, open_store
 from shared.transitions import Change
 from tests.contract.store_model import TIMEOUT_S, make_task
 
@@ -97,6 +98,23 @@ def live(store: Store, worker: str, count: int) -> list[str]:
     return left
 
 
+def fill_places(store: Store, process: str, times: int, most: int) -> list[int]:
+    """Store tasks as there is room for them, and claim each: how many, and how many were ever seen waiting at once."""
+    waiting, seen = TaskFilter(status=Status.PENDING), 0
+    stored = 0
+    while stored < times:
+        task = make_task(id=f"task_{process}_{stored}")
+        if not store.take_places("all", [task.id], most, waiting):
+            time.sleep(0.001)
+            continue
+        store.insert(task)
+        store.leave_places("all", [task.id])
+        seen = max(seen, store.list_page(waiting, 1, 1)[1])
+        assert store.update(task.id, transitions.claim(process))
+        stored += 1
+    return [stored, seen]
+
+
 def insert_on_both_sides_of_a_fork(store: Store, parent_id: str, child_id: str) -> int:
     """How many files and sockets the child opened for itself; the parent had the store open, and goes on with it."""
     store.ping()
@@ -116,7 +134,8 @@ def insert_on_both_sides_of_a_fork(store: Store, parent_id: str, child_id: str) 
 
 
 ACTIONS = {action.__name__: action
-           for action in (claim_all, insert_with_key, beat_often, append_often, live, insert_on_both_sides_of_a_fork)}
+           for action in (claim_all, insert_with_key, beat_often, append_often, live, fill_places,
+                                insert_on_both_sides_of_a_fork)}
 
 
 def main(action: str, url: str, arguments: str) -> None:

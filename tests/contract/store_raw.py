@@ -8,7 +8,8 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 from shared.store import Store
-from shared.store.mongo import DEFAULT_DATABASE, MongoStore
+from shared.store.mongo import MongoStore
+from shared.store.mongo_connection import DEFAULT_DATABASE
 from shared.store.sqlite import SqliteStore
 
 

@@ -132,7 +132,7 @@ def _exchange(url: str, request: bytes) -> bytes:
         return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
-HOST = b"Host: x\r\nConnection: close\r\n"
+HOST = b"Host: localhost\r\nConnection: close\r\n"
 
 
 @pytest.mark.parametrize(("what", "request_bytes", "status"), [
@@ -169,8 +169,8 @@ def test_what_is_hardly_http_is_answered_in_the_error_form(gateway: Server, what
 @pytest.mark.parametrize("wish", [b"h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABk", b"websocket"])
 @pytest.mark.parametrize("parts", [1, 2])
 def test_a_clients_wish_for_another_protocol_is_not_heard(gateway: Server, wish: bytes, parts: int) -> None:
-    request = (b"POST /tasks/list HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nupgrade: " + wish
-               + b"\r\nContent-Type: application/json\r\nContent-Length: 11\r\n\r\n{\"page\": 1}")
+    request = (b"POST /tasks/list HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, HTTP2-Settings\r\n"
+               b"upgrade: " + wish + b"\r\nContent-Type: application/json\r\nContent-Length: 11\r\n\r\n{\"page\": 1}")
     address = urlsplit(gateway.url)
     with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -40,7 +40,7 @@ def large(store: Store, files: Files, tmp_path: Path) -> Iterator[Task]:
 def begin(stack: ExitStack, url: str, path: str) -> socket.socket:
     """A client that has taken the first bytes of the answer and takes no more."""
     connection = connect(stack, url)
-    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     assert connection.recv(12) == b"HTTP/1.1 200"
     return connection
 
@@ -98,7 +98,7 @@ def test_more_downloads_than_there_is_memory_for_are_refused_and_the_others_go_o
         answers = []
         while len(answers) < 400 and b"HTTP/1.1 503" not in answers:
             connection = connect(stack, server.url)
-            connection.sendall(f"GET /tasks/{large.id}/files/det.bin HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            connection.sendall(f"GET /tasks/{large.id}/files/det.bin HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             answers.append(connection.recv(12))
         assert set(answers[:-1]) == {b"HTTP/1.1 200"} and answers[-1] == b"HTTP/1.1 503"
         assert len(answers) > 200

@@ -22,7 +22,7 @@ from tests.functions.service import serve_gateway
 
 TCP_CLOSE = 7  # tcp_states.h
 
-HEAD = b"POST /tasks/list HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+HEAD = b"POST /tasks/list HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 SENT = {"nothing": b"", "a byte": b"G", "half a head": HEAD, "half a body": HEAD + b"Content-Length: 100\r\n\r\n{",
         "half a chunk": HEAD + b"Transfer-Encoding: chunked\r\n\r\n64\r\n{",
         "half a second request": HEAD + b"Content-Length: 2\r\n\r\n{}" + HEAD}
@@ -82,7 +82,7 @@ def test_whoever_takes_no_answer_is_closed_and_others_are_answered(
     url, task = serve(client_s="3").url, add(stage="compile")
     (tmp_path / "log").write_bytes(b"a" * MAX_LOG_BYTES)
     files.upload(tmp_path / "log", log_path(get_settings(), task.id, "compile"))
-    wanted = b"GET /tasks/%s/log HTTP/1.1\r\nHost: x\r\n\r\n" % task.id.encode()
+    wanted = b"GET /tasks/%s/log HTTP/1.1\r\nHost: localhost\r\n\r\n" % task.id.encode()
     with ExitStack() as stack:
         slow = [connect(stack, url) for _ in range(4)]
         for connection in slow:

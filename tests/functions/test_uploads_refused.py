@@ -27,7 +27,8 @@ def all_places_taken(call: Caller) -> Iterator[None]:
         for _ in range(AT_ONCE):
             path = urlsplit(create(call, file_name="m.onnx", size_bytes=MIB)["files"][0]["url"])
             connection = stack.enter_context(socket.create_connection((path.hostname, path.port), timeout=TIMEOUT_S))
-            connection.sendall(b"PUT %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\nz" % (path.path.encode(), MIB))
+            connection.sendall(b"PUT %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\nz" % (
+                path.path.encode(), MIB))
         yield
 
 
@@ -75,7 +76,7 @@ def test_an_upload_for_which_there_is_no_room_sees_so_after_its_whole_body(serve
 def test_a_refused_body_that_never_ends_ends_with_its_connection(gateway: Server) -> None:
     address = urlsplit(gateway.url)
     with socket.create_connection((address.hostname, address.port), timeout=TIMEOUT_S) as connection:
-        connection.sendall(b"PUT /uploads/x/a HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (1 << 40))
+        connection.sendall(b"PUT /uploads/x/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % (1 << 40))
         sent = 0
         with suppress(ConnectionError):
             while sent < 1 << 30:

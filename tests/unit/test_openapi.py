@@ -68,7 +68,7 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
 
 def test_every_operation_tells_its_success_and_its_errors_in_both_languages(document: dict[str, Any]) -> None:
     for (method, path), operation in operations(document).items():
-        assert {"200", "500", "503"} <= set(operation["responses"]), path
+        assert {"200", "403", "500", "503"} <= set(operation["responses"]), path
         assert ("400" in operation["responses"]) == ("parameters" in operation or method == "post")
         assert ("415" in operation["responses"]) == (method == "post" and path != EVENTS_PATH)
         assert re.search("[\u4e00-\u9fff]", operation["summary"]) and operation["description"].isascii()
@@ -114,21 +114,22 @@ def test_files_tell_what_else_they_take_and_answer(document: dict[str, Any]) -> 
     assert [(parameter["name"], parameter["in"]) for parameter in file["parameters"]] == [
         ("task_id", "path"), ("name", "path"), ("Range", "header"), ("If-Range", "header"), ("If-Match", "header"),
         ("If-None-Match", "header")]
-    assert set(file["responses"]) == {"200", "206", "302", "304", "400", "404", "409", "412", "416", "500", "503"}
+    assert set(file["responses"]) == {
+        "200", "206", "302", "304", "400", "403", "404", "409", "412", "416", "429", "500", "503"}
 
 
 def test_events_and_logs_tell_what_else_they_take_and_answer(document: dict[str, Any]) -> None:
     events, log = (operations(document)["get", path] for path in ("/tasks/{task_id}/events", LOG_PATH))
     assert [(parameter["name"], parameter["in"], parameter["required"]) for parameter in events["parameters"]] == [
         ("task_id", "path", True), ("after", "query", False), ("Last-Event-ID", "header", False)]
-    assert set(events["responses"]) == {"200", "204", "400", "404", "500", "503"}
+    assert set(events["responses"]) == {"200", "204", "400", "403", "404", "429", "500", "503"}
     assert events["parameters"][1]["schema"] | {"description": ""} == {
         "type": "integer", "minimum": 0, "maximum": 2**53 - 1, "default": 0, "title": "After", "description": ""}
     assert set(events["responses"]["200"]["content"]) == {"application/json", "text/event-stream"}
     assert [(parameter["name"], parameter["in"]) for parameter in log["parameters"]] == [
         ("task_id", "path"), ("stage", "query"), ("Range", "header"), ("If-Range", "header"),
         ("If-Match", "header"), ("If-None-Match", "header")]
-    assert set(log["responses"]) == {"200", "206", "304", "400", "404", "412", "416", "500", "503"}
+    assert set(log["responses"]) == {"200", "206", "304", "400", "403", "404", "412", "416", "429", "500", "503"}
     assert set(log["responses"]["206"]["content"]) == {"text/plain"}
 
 

@@ -1,0 +1,1 @@
+"""How much of the service one caller may take, and all of them together."""
