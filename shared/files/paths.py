@@ -36,8 +36,8 @@ def check_path(text: str, field: str, settings: Settings) -> str:
 
 
 def _check_place(path: str, field: str, caller: Caller, settings: Settings) -> None:
-    from shared.access.places import may_name  # without keys nobody needs them, and a function's cold start counts
     from shared.access import reasons
+    from shared.access.places import may_name  # without keys nobody needs them, and a function's cold start counts
 
     if not may_name(caller, path, settings):
         places = ", ".join(caller.prefixes) or "-"
