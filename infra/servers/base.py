@@ -63,6 +63,9 @@ def free_port() -> int:
         with socket.socket() as listener:
             try:
                 listener.bind(("127.0.0.1", random.choice(_PORTS)))
+                # After the bind, which so refuses what somebody else has. The kernel lets a server with this option
+                # have the port only if what is left in TIME_WAIT has it too.
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 listener.listen(1)
             except OSError as error:
                 if error.errno != errno.EADDRINUSE:
