@@ -13,12 +13,13 @@ import flask
 from flask.json.provider import DefaultJSONProvider
 
 from infra.api_docs import add_docs
+from infra.direct import DirectApp
 from infra.front import Front
 from infra.http_server import serve
 from infra.lanes import Lane
 from shared.api.event_stream import get_streams
 from shared.api.http import Endpoint, HttpFunction
-from shared.api.http_errors import REQUEST_ID, answer_in_json, marked, own_id
+from shared.api.http_errors import answer_in_json
 from shared.api.validation import AT_ONCE
 from shared.deps import close_all
 from shared.logs import set_up_logs
@@ -50,7 +51,7 @@ def _load(main: Path) -> HttpFunction:
 def create_app(functions: dict[str, HttpFunction] | None = None) -> flask.Flask:
     """The functions under their own, unmodified paths, and the documents: /docs, /redoc, /openapi.json."""
     functions = load_functions() if functions is None else functions
-    app = flask.Flask(__name__, static_folder=None)
+    app = DirectApp(__name__, functions.values())
     app.json = DefaultJSONProvider(app)
     app.json.ensure_ascii = False
     answer_in_json(app)
@@ -58,8 +59,6 @@ def create_app(functions: dict[str, HttpFunction] | None = None) -> flask.Flask:
         about: Endpoint = function.endpoint
         app.add_url_rule(about.path.replace("{", "<").replace("}", ">"), name, _view(function),
                          methods=about.allow.split(", "), provide_automatic_options=False)
-    app.after_request(lambda response: response if REQUEST_ID in response.headers else marked(
-        response, own_id(flask.request)))
     add_docs(app, [function.endpoint for function in functions.values()])
     return app
 
