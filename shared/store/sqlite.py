@@ -14,15 +14,16 @@ from typing import Any, TypeVar
 
 from pydantic_core import to_json
 
-from shared.documents import TERMINAL, Event, Status, StoredEvent, Task, WorkerInfo
+from shared.documents import LONG_FIELDS, TERMINAL, Event, Status, StoredEvent, Task, WorkerInfo
 from shared.errors import AppError, Unavailable, UnreadableDocument
-from shared.store import ASKED_NOT, KEPT_EVENTS, Claim, DuplicateKey, TaskFilter, TurnTaken
+from shared.store import ASKED_NOT, KEPT_EVENTS, Claim, DuplicateKey, Glance, TaskFilter, TurnTaken
 from shared.store.reading import (
     CLAIM_FIELDS,
     fill,
     only_readable,
     read_claims,
     read_events,
+    read_glance,
     read_task,
     read_workers,
     require,
@@ -36,6 +37,8 @@ Condition = tuple[str, list[Any]]  # SQL, and what its question marks stand for
 
 # A row of a document. It comes as bytes, since text that is no UTF-8 would fail the whole statement.
 ROW = "id, CAST(doc AS BLOB)"
+SHORT_ROW = "id, CAST(CASE json_type(CASE WHEN json_valid(doc) THEN doc END) WHEN 'object' THEN json_remove(doc, " \
+            + ", ".join(f"'$.{name}'" for name in LONG_FIELDS) + ") ELSE doc END AS BLOB)"
 
 
 class SqliteStore:
@@ -101,6 +104,10 @@ class SqliteStore:
 
     def get(self, task_id: str) -> Task | None:
         return _first(self._rows(f"SELECT {ROW} FROM tasks WHERE id = ?", [task_id]))
+
+    def glance(self, task_id: str) -> Glance | None:
+        rows = self._rows(f"SELECT {SHORT_ROW} FROM tasks WHERE id = ?", [task_id])
+        return read_glance(*rows[0]) if rows else None
 
     def get_many(self, task_ids: list[str]) -> dict[str, Task | UnreadableDocument]:
         rows = self._rows(f"SELECT {ROW} FROM tasks WHERE id IN (SELECT value FROM json_each(?))", [_json(task_ids)])
