@@ -35,6 +35,9 @@ class Subscription(Protocol):
         while the link is down it waits and answers None, it never raises.
         """
 
+    def watch_soon(self, task_id: str) -> None:
+        """Begin what `watch` waits for. For who has something else to do meanwhile, such as the claim."""
+
     def watch(self, task_id: str) -> None:
         """Control messages of this task come here from now on."""
 

@@ -32,9 +32,12 @@ class RabbitSubscription:
         self._ring()
         return self._mailbox.receive(timeout_s)
 
-    def watch(self, task_id: str) -> None:
+    def watch_soon(self, task_id: str) -> None:
         self._mailbox.watch(task_id)
         self._ring()
+
+    def watch(self, task_id: str) -> None:
+        self.watch_soon(task_id)
         self._mailbox.wait_bound(task_id, self._timeout_s)
 
     def unwatch(self, task_id: str) -> None:

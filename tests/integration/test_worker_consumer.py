@@ -209,6 +209,40 @@ def test_the_next_claim_of_a_task_is_beaten_for_while_and_after_the_old_one_ends
     assert (wait_until(lambda: done(bench, task)).epoch, bench.runs()["prepare"]) == (2, 1)
 
 
+@pytest.mark.parametrize("misses", ["the claim", "its answer", "nothing"])
+def test_a_worker_listens_for_control_messages_before_its_claim_and_not_in_vain(
+        bench: Bench, run_consumer: RunConsumer, misses: str) -> None:
+    said: list[str] = []
+
+    class Told(PollingQueue):
+        def subscribe(self, worker_id: str, platforms: list[str]) -> PollingSubscription:
+            subscription = super().subscribe(worker_id, platforms)
+            for name in ("watch_soon", "watch", "unwatch"):
+                monitored = getattr(subscription, name)
+                setattr(subscription, name, lambda task_id, name=name, call=monitored: (said.append(name),
+                                                                                       call(task_id)))
+            return subscription
+
+    class Claiming(LossyStore):
+        def update(self, task_id: str, change: transitions.Change) -> Task | None:
+            if "owner" in change.set and change.set["owner"] is not None:
+                said.append("claim")
+                if misses == "the claim" and said.count("claim") == 1:
+                    return None
+                if misses == "its answer" and said.count("claim") == 1:
+                    raise Unavailable("store", "told to")
+            return super().update(task_id, change)
+
+    bench.store = Claiming(bench.store)
+    task = bench.submit()
+    run_consumer(Told(lambda: bench.store, 0.02))
+    assert wait_until(lambda: done(bench, task)).status is Status.COMPLETED
+    wait_until(lambda: said[-1] == "unwatch" and "watch" in said)
+    missed = [] if misses == "nothing" else ["watch_soon", "claim", "unwatch"]
+    assert said in ([*missed, "watch_soon", "claim", "watch", "unwatch"],
+                    [*missed, "claim", "watch", "unwatch"])  # found by a look of its own
+
+
 def test_a_drain_ends_though_the_store_is_away_and_leaves_the_task_to_the_reaper(
         bench: Bench, run_consumer: RunConsumer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(consumer_module, "LAST_WORD_S", 0.5)
