@@ -62,6 +62,7 @@ class MongoStore:
         self._timeout_s = timeout_s
         self._injected = client
         self._clients: dict[int, MongoClient[dict[str, Any]]] = {}
+        self._databases: dict[int, Database[dict[str, Any]]] = {}
         self._indexed: set[int] = set()
         self._outbox_indexed: set[int] = set()
 
@@ -273,6 +274,7 @@ class MongoStore:
             database.command("ping")
 
     def close(self) -> None:
+        self._databases.pop(os.getpid(), None)
         client = self._clients.pop(os.getpid(), None)
         if client is not None:
             client.close()
@@ -289,9 +291,16 @@ class MongoStore:
 
         try:
             with pymongo.timeout(timeout_s or self._timeout_s):
-                yield self._client().get_default_database(DEFAULT_DATABASE)
+                database = self._databases.get(os.getpid())
+                yield self._open_database() if database is None else database
         except PyMongoError as error:
             raise Unavailable("store", str(error)) from error
+
+    def _open_database(self) -> Database[dict[str, Any]]:
+        """The database; pymongo makes a new object of a collection each time that one is named, so these are kept."""
+        database = self._client().get_default_database(DEFAULT_DATABASE)
+        vars(database).update({name: database[name] for name in ("tasks", "workers")})
+        return self._databases.setdefault(os.getpid(), database)
 
     def _client(self) -> MongoClient[dict[str, Any]]:
         if self._injected is not None:

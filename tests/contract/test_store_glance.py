@@ -67,7 +67,8 @@ def test_a_damaged_document_is_told_as_by_who_reads_all_of_it(store: Store, name
 
 
 @pytest.mark.parametrize("field", LONG_FIELDS)
-@pytest.mark.parametrize("value", ["x", [{"title": "fetch"}], {"objects": []}, GONE], ids=str)
+@pytest.mark.parametrize("value", ["x", [{"title": "fetch"}], {"objects": []}, GONE],
+                         ids=["text", "list", "object", "gone"])
 def test_damage_in_what_is_not_read_hides_no_status(store: Store, field: str, value: Any):
     task = make_task(status="completed", **LONG)
     store.insert(task)
