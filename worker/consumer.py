@@ -206,10 +206,12 @@ class Consumer:
         lease = Lease(self._store, task, TaskControl(task))
         with self._lock:
             self._active.add(lease)
-            self._subscription.watch(task.id)
         self._beater.add(lease)
-        logger.info("claimed", extra={"task_id": task.id, "platform": task.platform, "epoch": task.epoch})
         threading.Thread(target=self._run_task, args=(lease,), name=task.id, daemon=True).start()
+        logger.info("claimed", extra={"task_id": task.id, "platform": task.platform, "epoch": task.epoch})
+        if not self._subscription.watch(task.id):
+            self._beater.poke(task.id)  # what was sent before is seen in the document
+        self._unwatch(task.id)  # it may have ended by now
 
     def _run_task(self, lease: Lease) -> None:
         task = lease.task

@@ -38,8 +38,9 @@ class Subscription(Protocol):
     def watch_soon(self, task_id: str) -> None:
         """Begin what `watch` waits for. For who has something else to do meanwhile, such as the claim."""
 
-    def watch(self, task_id: str) -> None:
-        """Control messages of this task come here from now on."""
+    def watch(self, task_id: str) -> bool:
+        """Control messages of this task come here from now on. Whether they did before: what was sent meanwhile may
+        else be lost."""
 
     def unwatch(self, task_id: str) -> None: ...
 

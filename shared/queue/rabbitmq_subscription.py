@@ -36,9 +36,9 @@ class RabbitSubscription:
         self._mailbox.watch(task_id)
         self._ring()
 
-    def watch(self, task_id: str) -> None:
+    def watch(self, task_id: str) -> bool:
         self.watch_soon(task_id)
-        self._mailbox.wait_bound(task_id, self._timeout_s)
+        return self._mailbox.wait_bound(task_id, self._timeout_s)
 
     def unwatch(self, task_id: str) -> None:
         self._mailbox.unwatch(task_id)

@@ -147,13 +147,15 @@ def test_to_watch_soon_is_to_watch_a_moment_later_and_to_unwatch_ends_it(
     subscription.watch_soon("t1")
     subscription.watch("t1")
     assert "task.t1" in bound()
+    assert subscription.watch("t1") and not subscription.watch("t3")  # whether it was so before
+    subscription.unwatch("t3")
     queue.control(ControlTask(task_id="t1", epoch=4))
     assert subscription.receive(platforms=NONE, timeout_s=SOON_S).message.epoch == 4
     subscription.watch_soon("t2")
     subscription.unwatch("t2")
     subscription.unwatch("t1")
     deadline = time.monotonic() + SOON_S
-    while bound() & {"task.t1", "task.t2"}:
+    while bound() & {"task.t1", "task.t2", "task.t3"}:
         assert time.monotonic() < deadline
         time.sleep(0.1)
 

@@ -330,6 +330,47 @@ def test_a_control_message_reaches_the_owner_before_its_next_beat(bench: Bench, 
     queue.close()
 
 
+def test_a_control_message_that_was_sent_before_the_worker_listened_is_seen_in_the_document(
+        bench: Bench, run_consumer: RunConsumer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stage runs already, the binding is late, and the next beat is far."""
+    object.__setattr__(bench.tools, "settings", make_settings(bench.folder, beat_s=600.0, grace_s=0.3))
+    listens = threading.Event()
+
+    class Late(PollingQueue):
+        def subscribe(self, worker_id: str, platforms: list[str]) -> PollingSubscription:
+            subscription = super().subscribe(worker_id, platforms)
+            monkeypatch.setattr(subscription, "watch", lambda task_id: not listens.wait(WAIT_S))
+            return subscription
+
+    parameters, _ = bench.gated("prepare")
+    task = bench.submit(parameters=parameters)
+    run_consumer(Late(lambda: bench.store, 0.02))
+    wait_until(lambda: bench.runs()["prepare"] == 1)
+    folder = bench.folder / "work" / f"{task.id}-1"
+    assert bench.store.update(task.id, transitions.cancel()) and folder.exists()
+    listens.set()
+    wait_until(lambda: not folder.exists())
+
+
+def test_a_task_that_ends_before_the_worker_listened_is_not_watched_for_ever(
+        bench: Bench, run_consumer: RunConsumer) -> None:
+    ended, said = threading.Event(), []
+
+    class Late(PollingQueue):
+        def subscribe(self, worker_id: str, platforms: list[str]) -> PollingSubscription:
+            subscription = super().subscribe(worker_id, platforms)
+            watch = subscription.watch
+            subscription.watch = lambda task_id: (ended.wait(WAIT_S), said.append(subscription), watch(task_id))[2]
+            return subscription
+
+    task = bench.submit()
+    run_consumer(Late(lambda: bench.store, 0.02))
+    assert wait_until(lambda: done(bench, task)).status is Status.COMPLETED
+    wait_until(lambda: not any(thread.name == task.id for thread in threading.enumerate()))
+    ended.set()
+    wait_until(lambda: said and not said[0]._watched)
+
+
 def test_what_is_found_without_a_doorbell_stands_in_no_other_targets_way(
         bench: Bench, run_consumer: RunConsumer, amqp_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from shared.queue.rabbitmq import RabbitQueue
