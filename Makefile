@@ -32,6 +32,10 @@ $(VENV)/.dev: $(VENV)/.core requirements-dev.lock
 	@$(INSTALL) --require-hashes -r requirements-dev.lock
 	@touch $@
 
+$(VENV)/.bench: $(VENV)/.dev requirements-bench.lock
+	@$(INSTALL) --require-hashes -r requirements-bench.lock
+	@touch $@
+
 .PHONY: toolchains bundled
 toolchains: $(VENV)/.core  ## install every target's toolchain that is no vendor's own (some need root once, for apt-get)
 	@$(BIN)/python -m infra.toolchains
@@ -51,6 +55,7 @@ lock: $(VENV)/.bootstrap  ## renew the lock files
 			-o $${source%.in}.lock || exit 1; done
 	$(COMPILE) pyproject.toml --group build --group dev -c requirements.lock -c worker/stages/requirements.lock \
 		-o requirements-dev.lock
+	$(COMPILE) pyproject.toml --group build --group bench -c requirements-dev.lock -o requirements-bench.lock
 
 .PHONY: clean
 clean:  ## remove the environment and caches of this checkout
@@ -113,5 +118,5 @@ SEED ?= 1
 chaos: $(VENV)/.dev  ## randomised faults, repeatable from the seed (RUNS, SEED)
 	$(BIN)/python -m tests.chaos --runs $(RUNS) --seed $(SEED)
 
-bench: $(VENV)/.dev toolchains  ## side-by-side ratios (ROWS="a c" for some)
+bench: $(VENV)/.bench toolchains  ## side-by-side ratios (ROWS="a c" for some)
 	$(BIN)/python -m tests.bench $(ROWS)

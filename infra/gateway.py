@@ -14,6 +14,7 @@ import flask
 from flask.json.provider import DefaultJSONProvider
 
 from infra.api_docs import add_docs
+from infra.direct import DirectApp
 from infra.front import Front
 from infra.http_server import serve
 from infra.lanes import Lane
@@ -21,7 +22,7 @@ from infra.uploads import is_upload
 from shared.access.loopback import is_loopback
 from shared.api.event_stream import get_streams
 from shared.api.http import Endpoint, HttpFunction
-from shared.api.http_errors import REQUEST_ID, answer_in_json, error_response, marked, own_id
+from shared.api.http_errors import answer_in_json, error_response
 from shared.api.origins import check_host, check_origin
 from shared.api.validation import AT_ONCE
 from shared.deps import close_all, get_store
@@ -58,7 +59,7 @@ def _load(main: Path) -> HttpFunction:
 def create_app(functions: dict[str, HttpFunction] | None = None) -> flask.Flask:
     """The functions under their own, unmodified paths, and the documents: /docs, /redoc, /openapi.json."""
     functions = load_functions() if functions is None else functions
-    app = flask.Flask(__name__, static_folder=None)
+    app = DirectApp(__name__, functions.values(), _look_at)
     app.json = DefaultJSONProvider(app)
     app.json.ensure_ascii = False
     answer_in_json(app)
@@ -66,9 +67,6 @@ def create_app(functions: dict[str, HttpFunction] | None = None) -> flask.Flask:
         about: Endpoint = function.endpoint
         app.add_url_rule(about.path.replace("{", "<").replace("}", ">"), name, _view(function),
                          methods=about.allow.split(", "), provide_automatic_options=False)
-    app.before_request(lambda: None if flask.request.endpoint in functions else _look_at(flask.request))
-    app.after_request(lambda response: response if REQUEST_ID in response.headers else marked(
-        response, flask.request, own_id(flask.request)))
     add_docs(app, [function.endpoint for function in functions.values()])
     return app
 

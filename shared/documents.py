@@ -275,6 +275,9 @@ class Task(Document):
     form: int = Field(1, le=FORM, exclude=True)
 
 
+# Fields of a task that may be long, and say nothing of how it stands. Each has a default.
+LONG_FIELDS = ("log_lines", "stages", "error", "result", "announcements")
+
 TASK_ID = re.compile(r"task_\d{10,}_\d{10}")
 
 

@@ -25,7 +25,8 @@ class Text(Bilingual):
 
     def fill(self, language: Language, data: BaseModel) -> str:
         """The text in one language, with the fields of `data` in their places."""
-        return self.say(language).format_map(dict(data))
+        text = self.say(language)
+        return text.format_map(dict(data)) if "{" in text else text
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

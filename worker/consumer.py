@@ -139,16 +139,26 @@ class Consumer:
         if message.platform not in self._room():
             delivery.requeue()
             return
+        self._subscription.watch_soon(message.task_id)  # its round trip runs beside the claim's
         try:
             task = self._claim(message.task_id)
         except Unavailable as error:
             logger.warning("the claim waits: %s", error, extra={"task_id": message.task_id})
+            self._unwatch(message.task_id)
             delivery.requeue()
             time.sleep(min(1.0, self._settings.poll_s * 5))
             return
         delivery.ack()  # journaled or lost: either way this doorbell is of no more use
         if task is not None:
             self._start(task)
+        else:
+            self._unwatch(message.task_id)
+
+    def _unwatch(self, task_id: str) -> None:
+        """Unless a claim of the task is under way here."""
+        with self._lock:
+            if not any(lease.task.id == task_id for lease in self._active):
+                self._subscription.unwatch(task_id)
 
     def _look(self) -> None:
         """Find what waits without a doorbell: it was lost, or its message is on another broker's disk."""
@@ -196,10 +206,12 @@ class Consumer:
         lease = Lease(self._store, task, TaskControl(task))
         with self._lock:
             self._active.add(lease)
-            self._subscription.watch(task.id)
         self._beater.add(lease)
-        logger.info("claimed", extra={"task_id": task.id, "platform": task.platform, "epoch": task.epoch})
         threading.Thread(target=self._run_task, args=(lease,), name=task.id, daemon=True).start()
+        logger.info("claimed", extra={"task_id": task.id, "platform": task.platform, "epoch": task.epoch})
+        if not self._subscription.watch(task.id):
+            self._beater.poke(task.id)  # what was sent before is seen in the document
+        self._unwatch(task.id)  # it may have ended by now
 
     def _run_task(self, lease: Lease) -> None:
         task = lease.task
@@ -217,6 +229,5 @@ class Consumer:
             self._beater.remove(lease)
             with self._lock:
                 self._active.discard(lease)
-                if not any(other.task.id == task.id for other in self._active):
-                    self._subscription.unwatch(task.id)
+            self._unwatch(task.id)
             self._subscription.wake()

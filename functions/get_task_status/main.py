@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from shared.api.http import endpoint
-from shared.api.tasks import require_task
+from shared.api.tasks import require_glance
 from shared.api.views import TaskRef
 from shared.documents import Status
 from shared.errors import NotFound
@@ -22,6 +22,6 @@ class TaskStatus(Model):
           message=Text("获取任务状态成功", "status found"),
           errors=(NotFound,))
 def get_task_status(ref: TaskRef) -> TaskStatus:
-    status = require_task(ref.task_id).status
+    status = require_glance(ref.task_id).status
     return TaskStatus(task_id=ref.task_id, status=status, is_completed=status == Status.COMPLETED,
                       is_failed=status == Status.FAILED)

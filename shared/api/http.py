@@ -193,8 +193,10 @@ def _arguments(about: Endpoint, parameters: dict[str, str], request: flask.Reque
     arguments: list[object] = []
     if about.request:
         if about.method == "GET":
-            values = {name: request.args[name] for name in about.request.model_fields if name in request.args}
-            values |= parameters
+            values = dict(parameters)
+            if request.query_string:
+                values = {name: request.args[name] for name in about.request.model_fields if name in request.args
+                          } | values
         else:
             values = read_object(request, get_settings().max_body_bytes)
         arguments.append(validate(about.request, values))

@@ -2,8 +2,8 @@
 from __future__ import annotations
 
 import logging
+import random
 import re
-import secrets
 
 import flask
 from pydantic_core import to_json
@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 def language_of(request: flask.Request) -> Language:
     """By the q-values of Accept-Language."""
+    if not request.headers.get("Accept-Language"):
+        return "zh"
     return "en" if request.accept_languages.best_match(("zh", "en"), "zh") == "en" else "zh"
 
 
@@ -30,24 +32,21 @@ def json_response(request: flask.Request, payload: object, status: int = 200) ->
     """`payload` (JSON or pydantic models) as UTF-8, not ASCII-escaped; a NaN becomes null. A `Text` in it is
     written out in the client's language."""
     language = language_of(request)
-    response = flask.Response(to_json(payload, inf_nan_mode="null", context={"language": language}), status,
-                              content_type="application/json; charset=utf-8")
-    response.headers["Content-Language"] = language
-    response.headers["Vary"] = "Accept-Language"
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return flask.Response(to_json(payload, inf_nan_mode="null", context={"language": language}), status, [
+        ("Content-Type", "application/json; charset=utf-8"), ("Content-Language", language),
+        ("Vary", "Accept-Language"), ("Cache-Control", "no-store")])
 
 
 def own_id(request: flask.Request) -> str:
     """The request's id: the client's X-Request-Id where that is a plain word, else a new one."""
     sent = request.headers.get(REQUEST_ID, "")
-    return sent if _PLAIN.fullmatch(sent) else secrets.token_hex(8)
+    return sent if sent and _PLAIN.fullmatch(sent) else f"{random.getrandbits(64):016x}"  # no secret
 
 
 def marked(response: flask.Response, request: flask.Request, request_id: str) -> flask.Response:
-    """With the headers that every answer to this request has."""
-    response.headers[REQUEST_ID] = request_id
-    response.headers["X-Content-Type-Options"] = "nosniff"
+    """With the headers that every answer to this request has, and nothing else writes."""
+    response.headers.add(REQUEST_ID, request_id)
+    response.headers.add("X-Content-Type-Options", "nosniff")
     share_with_origin(response, request)
     return response
 

@@ -45,6 +45,9 @@ def finish_body(request: flask.Request) -> None:
     A client whose upload is cut off sees a reset connection instead of the answer. And functions-framework would read
     the whole rest into memory before it sends an answer.
     """
+    if request.method in ("GET", "HEAD") and not request.environ.get("CONTENT_LENGTH") and (
+            "HTTP_TRANSFER_ENCODING" not in request.environ):
+        return  # there is none
     request.max_content_length = None
     drained = 0
     with suppress(Exception):  # a broken transfer has been answered already, or concerns nobody any more

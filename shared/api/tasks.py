@@ -10,7 +10,7 @@ from shared.deps import get_store
 from shared.documents import Status, Task, WorkerInfo
 from shared.errors import NotFound
 from shared.schema import Model
-from shared.store import TaskFilter
+from shared.store import Glance, TaskFilter
 from shared.transitions import WAITING
 
 LIVE_S = 30.0  # a worker that has not been seen for so long counts as gone
@@ -68,6 +68,14 @@ def require_task(task_id: str) -> Task:
     if task is None:
         raise task_not_found()
     return task
+
+
+def require_glance(task_id: str) -> Glance:
+    """How the task stands, by a smaller read. Raises as `require_task`."""
+    glance = get_store().glance(task_id, tenant=seen_tenant())
+    if glance is None:
+        raise task_not_found()
+    return glance
 
 
 def group_task_ids(group_id: str) -> list[str]:

@@ -36,8 +36,12 @@ class Subscription(Protocol):
         while the link is down it waits and answers None, it never raises.
         """
 
-    def watch(self, task_id: str) -> None:
-        """Control messages of this task come here from now on."""
+    def watch_soon(self, task_id: str) -> None:
+        """Begin what `watch` waits for. For who has something else to do meanwhile, such as the claim."""
+
+    def watch(self, task_id: str) -> bool:
+        """Control messages of this task come here from now on. Whether they did before: what was sent meanwhile may
+        else be lost."""
 
     def unwatch(self, task_id: str) -> None: ...
 

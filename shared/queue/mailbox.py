@@ -81,10 +81,14 @@ class Mailbox:
         with self._changed:
             self._watched.add(task_id)
 
-    def wait_bound(self, task_id: str, timeout_s: float) -> None:
-        """Until control messages of this task arrive, or there is no link that could bring them."""
+    def wait_bound(self, task_id: str, timeout_s: float) -> bool:
+        """Until control messages of this task arrive, or there is no link that could bring them. Whether they arrived
+        before the call."""
         with self._changed:
+            if self._bound is not None and task_id in self._bound:
+                return True
             self._changed.wait_for(lambda: self._bound is None or task_id in self._bound, timeout_s)
+            return False
 
     def unwatch(self, task_id: str) -> None:
         with self._changed:

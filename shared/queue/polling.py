@@ -82,10 +82,14 @@ class PollingSubscription:
                 self._woken.clear()
                 return None
 
-    def watch(self, task_id: str) -> None:
+    def watch_soon(self, task_id: str) -> None:
+        """Nothing takes time here."""
+
+    def watch(self, task_id: str) -> bool:
         """Tasks are watched from their claim on, so what is not running any more has changed since."""
         with self._lock:
             self._watched[task_id] = (Status.RUNNING, 0)
+        return True
 
     def unwatch(self, task_id: str) -> None:
         with self._lock:

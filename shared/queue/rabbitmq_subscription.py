@@ -32,10 +32,13 @@ class RabbitSubscription:
         self._ring()
         return self._mailbox.receive(timeout_s)
 
-    def watch(self, task_id: str) -> None:
+    def watch_soon(self, task_id: str) -> None:
         self._mailbox.watch(task_id)
         self._ring()
-        self._mailbox.wait_bound(task_id, self._timeout_s)
+
+    def watch(self, task_id: str) -> bool:
+        self.watch_soon(task_id)
+        return self._mailbox.wait_bound(task_id, self._timeout_s)
 
     def unwatch(self, task_id: str) -> None:
         self._mailbox.unwatch(task_id)

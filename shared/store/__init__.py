@@ -59,6 +59,14 @@ class Claim:
     retries: int
 
 
+@dataclass(frozen=True)
+class Glance:
+    """How a task stands, read without the fields of its document that may be long (`LONG_FIELDS`)."""
+
+    id: str
+    status: Status
+
+
 class Store(Protocol):
     """Every method raises `Unavailable("store")` when the server does not answer within `dependency_timeout_s`.
 
@@ -107,6 +115,13 @@ class Store(Protocol):
 
         Raises:
             UnreadableDocument.
+        """
+
+    def glance(self, task_id: str, *, tenant: str | None = None) -> Glance | None:
+        """How the task stands. A document that is damaged in a field that may be long alone is read all the same.
+
+        Raises:
+            UnreadableDocument: the rest of it cannot be read.
         """
 
     def get_many(self, task_ids: list[str], *, tenant: str | None = None) -> dict[str, Task | UnreadableDocument]:

@@ -9,9 +9,9 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from shared.documents import TERMINAL, Event, Status, StoredEvent, Task, WorkerInfo, stored_tenant
+from shared.documents import LONG_FIELDS, TERMINAL, Event, Status, StoredEvent, Task, WorkerInfo, stored_tenant
 from shared.errors import AppError, UnreadableDocument
-from shared.store import ASKED_NOT, Claim, DuplicateKey, TaskFilter, TurnTaken
+from shared.store import ASKED_NOT, Claim, DuplicateKey, Glance, TaskFilter, TurnTaken
 from shared.store.mongo_changes import (
     condition_of,
     filter_of,
@@ -32,6 +32,7 @@ from shared.store.reading import (
     only_readable,
     read_claims,
     read_events,
+    read_glance,
     read_task,
     read_workers,
     require,
@@ -121,6 +122,12 @@ class MongoStore(MongoKeys, MongoConnection):
     def get(self, task_id: str, *, tenant: str | None = None) -> Task | None:
         with self._database() as database:
             return _task_or_none(database.tasks.find_one({"_id": task_id} | _of_tenant(tenant), _fields()))
+
+    def glance(self, task_id: str, *, tenant: str | None = None) -> Glance | None:
+        with self._database() as database:
+            found = database.tasks.find_one({"_id": task_id} | _of_tenant(tenant), _fields(*LONG_FIELDS))
+        # What keys its values have is of no account, so that nothing is decoded.
+        return None if found is None else read_glance(task_id, {"id": found.pop("_id"), **found})
 
     def get_many(self, task_ids: list[str], *, tenant: str | None = None) -> dict[str, Task | UnreadableDocument]:
         query = {"_id": {"$in": task_ids}} | _of_tenant(tenant)
@@ -329,9 +336,9 @@ def _keys(document: dict[str, Any]) -> list[str]:
             ] if isinstance(stages, list) else []
 
 
-def _fields() -> dict[str, int]:
+def _fields(*without: str) -> dict[str, int]:
     """What a `Task` holds of a document, as a projection. A new one each time: a driver may write into it."""
-    return {"events": 0}
+    return dict.fromkeys(("events", *without), 0)
 
 
 def _task_or_none(document: dict[str, Any] | None) -> Task | None:

@@ -29,12 +29,14 @@ class MongoConnection:
         self._timeout_s = timeout_s
         self._injected = client
         self._clients: dict[int, MongoClient[dict[str, Any]]] = {}
+        self._databases: dict[int, Database[dict[str, Any]]] = {}
 
     def ping(self) -> None:
         with self._database() as database:
             database.command("ping")
 
     def close(self) -> None:
+        self._databases.pop(os.getpid(), None)
         client = self._clients.pop(os.getpid(), None)
         if client is not None:
             client.close()
@@ -51,9 +53,16 @@ class MongoConnection:
 
         try:
             with pymongo.timeout(timeout_s or self._timeout_s):
-                yield self._client().get_default_database(DEFAULT_DATABASE)
+                database = self._databases.get(os.getpid())
+                yield self._open_database() if database is None else database
         except PyMongoError as error:
             raise unavailable("store", error) from error
+
+    def _open_database(self) -> Database[dict[str, Any]]:
+        """The database; pymongo makes a new object of a collection each time that one is named, so these are kept."""
+        database = self._client().get_default_database(DEFAULT_DATABASE)
+        vars(database).update({name: database[name] for name in ("tasks", "workers")})
+        return self._databases.setdefault(os.getpid(), database)
 
     def _client(self) -> MongoClient[dict[str, Any]]:
         if self._injected is not None:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from shared.access.documents import Key
 from shared.documents import Document, StoredEvent, Task, WorkerInfo
 from shared.errors import UnreadableDocument
-from shared.store import Claim
+from shared.store import Claim, Glance
 from shared.store.sightings import get_sightings
 
 if TYPE_CHECKING:
@@ -28,6 +28,16 @@ def read_task(task_id: str, fields: Fields) -> Task | UnreadableDocument:
     """The document that is stored under this id."""
     task = _read(Task, "task", task_id, fields)
     return task if isinstance(task, UnreadableDocument) or task.id == task_id else _note("task", task_id, "id")
+
+
+def read_glance(task_id: str, fields: Fields) -> Glance:
+    """What the document says without its `LONG_FIELDS`, all of which have defaults.
+
+    Raises:
+        UnreadableDocument: the rest of it cannot be read.
+    """
+    task = require(read_task(task_id, fields))
+    return Glance(task.id, task.status)
 
 
 def read_workers(documents: Iterable[tuple[str, Fields]]) -> list[WorkerInfo]:

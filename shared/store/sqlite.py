@@ -14,15 +14,16 @@ from typing import Any, TypeVar
 
 from pydantic_core import to_json
 
-from shared.documents import TERMINAL, Event, Status, StoredEvent, Task, WorkerInfo, stored_tenant
+from shared.documents import LONG_FIELDS, TERMINAL, Event, Status, StoredEvent, Task, WorkerInfo, stored_tenant
 from shared.errors import AppError, Unavailable, UnreadableDocument
-from shared.store import ASKED_NOT, KEPT_EVENTS, Claim, DuplicateKey, TaskFilter, TurnTaken
+from shared.store import ASKED_NOT, KEPT_EVENTS, Claim, DuplicateKey, Glance, TaskFilter, TurnTaken
 from shared.store.reading import (
     CLAIM_FIELDS,
     fill,
     only_readable,
     read_claims,
     read_events,
+    read_glance,
     read_task,
     read_workers,
     require,
@@ -39,6 +40,8 @@ Condition = tuple[str, list[Any]]  # SQL, and what its question marks stand for
 
 # A row of a document. It comes as bytes, since text that is no UTF-8 would fail the whole statement.
 ROW = "id, CAST(doc AS BLOB)"
+SHORT_ROW = "id, CAST(CASE json_type(CASE WHEN json_valid(doc) THEN doc END) WHEN 'object' THEN json_remove(doc, " \
+            + ", ".join(f"'$.{name}'" for name in LONG_FIELDS) + ") ELSE doc END AS BLOB)"
 
 
 class SqliteStore(SqliteKeys):
@@ -105,6 +108,11 @@ class SqliteStore(SqliteKeys):
     def get(self, task_id: str, *, tenant: str | None = None) -> Task | None:
         where, values = _join([("id = ?", [task_id]), *_of_tenant(tenant)])
         return _first(self._rows(f"SELECT {ROW} FROM tasks{where}", values))
+
+    def glance(self, task_id: str, *, tenant: str | None = None) -> Glance | None:
+        where, values = _join([("id = ?", [task_id]), *_of_tenant(tenant)])
+        rows = self._rows(f"SELECT {SHORT_ROW} FROM tasks{where}", values)
+        return read_glance(*rows[0]) if rows else None
 
     def get_many(self, task_ids: list[str], *, tenant: str | None = None) -> dict[str, Task | UnreadableDocument]:
         where, values = _join([("id IN (SELECT value FROM json_each(?))", [_json(task_ids)]), *_of_tenant(tenant)])

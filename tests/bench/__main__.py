@@ -35,8 +35,8 @@ from tests.bench.report import describe_machine, print_table, write_file
 from tests.bench.servers import Servers
 
 EXPLAINED = """rows:
-  a  requests a second, against a bare pair of web framework and driver
-  b  how soon a task starts after its creation
+  a  requests a second, against a bare pair of web framework and driver, and against FastAPI with pymongo and Celery
+  b  how soon a task starts after its creation, against FastAPI with Celery
   c  twenty conversions for OpenVINO, against a loop of scripts and against forks of a warm toolchain
   d  the same twenty conversions again, from the cache
   e  the store with many tasks

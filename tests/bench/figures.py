@@ -49,7 +49,8 @@ class Bound:
 @dataclass(frozen=True)
 class Line:
     """One comparison. `ours` and `other` were measured in turn, sample by sample; `notes` go into the file only,
-    `remark` is also told to people where the bound is missed."""
+    `remark` is also told to people where the bound is missed. With `paired` false the ratio is that of the two values,
+    as it has to be where a sample is one try, and the value a quantile of them."""
 
     row: str
     what: str
@@ -60,13 +61,14 @@ class Line:
     bound: Bound | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
     remark: str = ""
+    paired: bool = True
 
     @property
     def ratio(self) -> float | None:
         """The median of the rounds' own ratios: what slows the whole machine for a round then cancels out."""
         if self.other is None:
             return None
-        if len(self.ours.samples) != len(self.other.samples):
+        if not self.paired or len(self.ours.samples) != len(self.other.samples):
             return self.ours.value / self.other.value
         return statistics.median(a / b for a, b in zip(self.ours.samples, self.other.samples, strict=True))
 

@@ -1,4 +1,5 @@
-"""(a) Requests a second: our gateway against the bare things that it is made of, under the same server."""
+"""(a) Requests a second: our gateway against the bare things that it is made of, under the same server, and against the
+same endpoints as users of FastAPI, pymongo and Celery write them (tests/bench/peer), on the same servers."""
 from __future__ import annotations
 
 import json
@@ -22,10 +23,12 @@ from tests.bench.context import Bench
 from tests.bench.figures import Bound, Line, take_turns
 from tests.bench.load import Load, run_load
 from tests.bench.models import DETECTOR, request_for
+from tests.bench.peer_service import open_peer
 from tests.bench.service import Service, answers, bare_environment, open_service, running
 
 REQUEST = request_for(DETECTOR, [1, 3, 480, 480])
 STATUS_BOUND, CREATE_BOUND = Bound(0.6, at_least=True), Bound(0.8, at_least=True)
+PEER_BOUND = Bound(1.0, at_least=True)
 
 
 def run(bench: Bench) -> list[Line]:
@@ -43,6 +46,8 @@ def run(bench: Bench) -> list[Line]:
                        "--host", "127.0.0.1", "--port", str(ports[target])]
             process = stack.enter_context(running(command, folder / f"{target}.log", environment))
             wait_until(lambda port=ports[target]: answers(port), process, target, folder / f"{target}.log")
+        peer = stack.enter_context(open_peer(folder / "peer", bench.servers))
+        peer_status = f"/tasks/{peer.create_task(REQUEST)}/status"
         generator_shares: dict[str, list[float]] = {}
 
         def rate(name: str, port: int, path: str, body: str | None = None) -> Callable[[], float]:
@@ -60,8 +65,10 @@ def run(bench: Bench) -> list[Line]:
             "hello": rate("hello", ports["hello"], "/"),
             "status embedded": rate("status embedded", embedded.gateway_port, status["embedded"]),
             "status service": rate("status service", service.gateway_port, status["service"]),
+            "status peer": rate("status peer", peer.port, peer_status),
             "pair": rate("pair", ports["create"], "/", body),
             "create": rate("create", service.gateway_port, "/tasks/create", body),
+            "create peer": rate("create peer", peer.port, "/tasks/create", body),
             "loop": lambda: loop_rate(environment, bench.sizes.http_seconds),
         }, bench.sizes.http_rounds)
     notes = {"processes": processes, "threads": threads, "generator_share_of_a_core": generator_shares}
@@ -70,6 +77,10 @@ def run(bench: Bench) -> list[Line]:
              STATUS_BOUND, notes),
         Line("a", "GET status, service", "req/s", series["status service"], "hello world", series["hello"],
              STATUS_BOUND, notes),
+        Line("a", "GET status, service", "req/s", series["status service"], "FastAPI with pymongo",
+             series["status peer"], PEER_BOUND, notes),
+        Line("a", "POST create, service", "req/s", series["create"], "FastAPI with Celery", series["create peer"],
+             PEER_BOUND, notes),
         Line("a", "POST create, service", "req/s", series["create"], "insert + confirmed publish over HTTP",
              series["pair"], CREATE_BOUND, notes),
         Line("a", "POST create, service", "req/s", series["create"], "insert + confirmed publish, a plain loop",

@@ -137,6 +137,29 @@ def test_a_worker_whose_control_queue_was_deleted_hears_control_messages_again(
     assert heard.message.task_id == "t1"
 
 
+def test_to_watch_soon_is_to_watch_a_moment_later_and_to_unwatch_ends_it(
+        queue: RabbitQueue, subscribe: Subscribe, listing: Callable[..., list[dict]]) -> None:
+    def bound() -> set[str]:
+        return {row["routing_key"] for row in listing("bindings", "routing_key") if row["routing_key"] != ""}
+
+    subscription = subscribe("w1")
+    idle(subscription)
+    subscription.watch_soon("t1")
+    subscription.watch("t1")
+    assert "task.t1" in bound()
+    assert subscription.watch("t1") and not subscription.watch("t3")  # whether it was so before
+    subscription.unwatch("t3")
+    queue.control(ControlTask(task_id="t1", epoch=4))
+    assert subscription.receive(platforms=NONE, timeout_s=SOON_S).message.epoch == 4
+    subscription.watch_soon("t2")
+    subscription.unwatch("t2")
+    subscription.unwatch("t1")
+    deadline = time.monotonic() + SOON_S
+    while bound() & {"task.t1", "task.t2", "task.t3"}:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 @pytest.mark.parametrize("consuming", [False, True], ids=["fetched", "consumed"])
 @pytest.mark.parametrize("body", [b"", b"garbage", doorbell("x", platform="huawei").encode(),
                                   ControlTask(task_id="x", epoch=0).encode(), b"[" * 100_000],
