@@ -243,7 +243,8 @@ class MongoStore:
             query["stages.key"] = {"$in": list(among)}
         # Only housekeeping asks, seldom: an index would cost every stage of every task a write. So it may take longer.
         with self._database(SCAN_S) as database:
-            keys = {key for document in database.tasks.find(query, {"stages.key": 1}) for key in stage_keys_of(document)}
+            found = database.tasks.find(query, {"stages.key": 1})
+            keys = {key for document in found for key in stage_keys_of(document)}
         return keys if among is None else keys & set(among)
 
     def named(self, holding: str, pattern: re.Pattern[str]) -> set[str]:
