@@ -54,10 +54,13 @@ class DirectApp(flask.Flask):
         self._look_at = look_at
 
     def wsgi_app(self, environ: dict[str, Any], start_response: StartResponse) -> Any:
+        response = self.answer(environ)
+        return super().wsgi_app(environ, start_response) if response is None else response(environ, start_response)
+
+    def answer(self, environ: dict[str, Any]) -> flask.Response | None:
+        """The function's own answer; None where the request is not plain, and has to take Flask's way."""
         function = None if self._has_hooks() else self._routes.find(environ["REQUEST_METHOD"], environ["PATH_INFO"])
-        if function is None:
-            return super().wsgi_app(environ, start_response)
-        return function(flask.Request(environ))(environ, start_response)
+        return None if function is None else function(flask.Request(environ))
 
     def preprocess_request(self) -> Any:
         answer = super().preprocess_request()
@@ -70,5 +73,6 @@ class DirectApp(flask.Flask):
 
     def _has_hooks(self) -> bool:
         """Those that see every request; `answer_in_json` is none, since it sees what no function answers."""
-        return any(map(any, (self.before_request_funcs.values(), self.after_request_funcs.values(),
-                             self.teardown_request_funcs.values())))
+        return "wsgi_app" in vars(self) or any(map(any, (
+            self.before_request_funcs.values(), self.after_request_funcs.values(),
+            self.teardown_request_funcs.values())))

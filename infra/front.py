@@ -19,6 +19,7 @@ from urllib.parse import unquote_to_bytes
 
 import flask
 
+from infra.direct import DirectApp
 from infra.lanes import RETRY_AFTER_S, Lane
 from infra.stream_hub import StreamHub
 from infra.uploads import ClientGone, Uploads, is_upload
@@ -92,7 +93,7 @@ class Front:
     """An ASGI application. `lanes` are the threads by their names, `lane_of` tells the name for a method and a path.
     `is_local`: nobody but this machine reaches the server."""
 
-    def __init__(self, app: flask.Flask, lanes: dict[str, Lane], lane_of: Callable[[str, str], str],
+    def __init__(self, app: DirectApp, lanes: dict[str, Lane], lane_of: Callable[[str, str], str],
                  max_body_bytes: int, *, is_local: bool) -> None:
         self._is_local = is_local
         self._app, self._lanes, self._lane_of = app, lanes, lane_of
@@ -201,7 +202,7 @@ async def _send(answer: Answer, send: Send) -> None:
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def call(app: flask.Flask, environ: dict[str, Any]) -> Answer:
+def call(app: DirectApp, environ: dict[str, Any]) -> Answer:
     """What the app answers; to be called in a thread. A stream or a download is given back instead of being served
     there."""
     streams: list[Stream] = []
@@ -215,7 +216,10 @@ def call(app: flask.Flask, environ: dict[str, Any]) -> Answer:
                       [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]]
         return lambda _: None
 
-    parts = app(environ, start_response)
+    response = app.answer(environ)
+    if response is not None and response.status_code == 200 and not (response.is_streamed or streams or contents):
+        return Answer.of(response)  # WSGI would change nothing in it
+    parts = app.wsgi_app(environ, start_response) if response is None else response(environ, start_response)
     try:
         body = b"".join(parts)
     finally:

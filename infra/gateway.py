@@ -56,7 +56,7 @@ def _load(main: Path) -> HttpFunction:
     return getattr(module, name)
 
 
-def create_app(functions: dict[str, HttpFunction] | None = None) -> flask.Flask:
+def create_app(functions: dict[str, HttpFunction] | None = None) -> DirectApp:
     """The functions under their own, unmodified paths, and the documents: /docs, /redoc, /openapi.json."""
     functions = load_functions() if functions is None else functions
     app = DirectApp(__name__, functions.values(), _look_at)

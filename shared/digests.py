@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
 
 def canonical_digest(value: Any) -> str:
     """SHA-256 of the canonical JSON (sorted keys, no spaces) of plain data.
@@ -13,8 +15,7 @@ def canonical_digest(value: Any) -> str:
     Raises:
         ValueError: a number is not finite.
     """
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False,
-                                     allow_nan=False).encode()).hexdigest()
+    return hashlib.sha256(_CANONICAL.encode(value).encode()).hexdigest()
 
 
 def file_digest(path: Path) -> str:

@@ -251,10 +251,10 @@ class Task(Document):
     # How far it is.
     stage: str | None = None  # the stage that runs, or that ran last
     progress: float = 0.0  # percent of the whole task
-    log_lines: list[str] = Field([])  # the running stage's last; none without an owner
+    log_lines: list[str] = Field(default_factory=list)  # the running stage's last; none without an owner
     # What its owner waits for, or waited for when it gave the task back.
     waits_for: Annotated[OwnersWait | None, BeforeValidator(_known_wait)] = None
-    stages: list[StageRecord] = Field([])  # the finished ones, in their order
+    stages: list[StageRecord] = Field(default_factory=list)  # the finished ones, in their order
     event_count: int = 0  # the `seq` of the last event; `Store.events` reads the events themselves
     updated_at: Seconds
     started_at: Seconds | None = None  # when its first stage began
@@ -268,7 +268,8 @@ class Task(Document):
     # When somebody is to look at what its ends owe; None: as soon as it has ended.
     call_at: float | None = Field(None, exclude_if=lambda value: value is None)
     calls: int | None = Field(None, exclude_if=lambda value: value is None)  # each write of the announcements counts up
-    announcements: list[Announcement] = Field([], exclude_if=lambda value: not value)  # in the order of the ends
+    # In the order of the ends.
+    announcements: list[Announcement] = Field(default_factory=list, exclude_if=lambda value: not value)
     told: int | None = Field(None, exclude_if=lambda value: value is None)  # the `seq` up to which `tell` has published
 
     # Which versions may touch it. It is not written while it is 1: the version before this one does not know it.

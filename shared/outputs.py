@@ -8,10 +8,9 @@ files have the same stem and suffixes of their own. The manifest and the reports
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import PurePosixPath
 
 from shared.documents import DEFAULT_TENANT, TASK_ID, Task, TaskResult
-from shared.files.paths import MAX_PART_BYTES
+from shared.files.paths import MAX_PART_BYTES, name_of, split_name
 from shared.platforms import get_platforms
 from shared.platforms.base import Platform, get_parameter, object_parameters
 from shared.settings import Settings
@@ -25,7 +24,7 @@ def default_output(task_id: str, input_path: str, platform: Platform, settings: 
     """The artefact's path in the task's own folder in the results' bucket. A name is cut where the longest suffix would
     make it longer than a file's name may be."""
     room = MAX_PART_BYTES - max(len(suffix) for suffix in suffixes_of(platform))
-    stem = PurePosixPath(input_path).stem.encode()[:room].decode(errors="ignore")
+    stem = split_name(input_path)[0].encode()[:room].decode(errors="ignore")
     return f"{default_folder(task_id, settings, tenant)}{stem}{platform.artefact_suffix}"
 
 
@@ -50,8 +49,8 @@ def own_folder(task: Task) -> str | None:
     `output_path` is kept. The folder may hold artefacts although the task has no result: those of a worker that was
     killed between publishing and completing.
     """
-    folder = PurePosixPath(task.output_path).parent
-    return f"{folder}/" if folder.name == task.id else None
+    folder = task.output_path.rpartition("/")[0]
+    return f"{folder}/" if name_of(folder) == task.id else None
 
 
 def output_stem(task: Task) -> str:
@@ -110,7 +109,7 @@ def overwritten_input(task: Task, companions: Iterable[str] = ()) -> str | None:
 def foreign_folder(task: Task) -> str | None:
     """The folder in `output_path` that is named like a task but is not this one's own: another task's results are in
     it, and go with it."""
-    folders = PurePosixPath(task.output_path).parts[:-1]
+    folders = task.output_path.split("/")[:-1]
     return next((name for name in folders if TASK_ID.fullmatch(name) and name != task.id), None)
 
 

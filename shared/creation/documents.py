@@ -4,7 +4,6 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterable
-from pathlib import PurePosixPath
 from typing import Any
 
 from shared.access import own_tenant
@@ -12,7 +11,7 @@ from shared.creation.requests import MAX_TARGETS, CreateTask, TargetChoice
 from shared.digests import canonical_digest
 from shared.documents import DEFAULT_TENANT, HEAD_START_S, Task, new_task_id
 from shared.errors import InvalidRequest
-from shared.files.paths import MAX_PART_BYTES, MAX_PATH_BYTES, check_path
+from shared.files.paths import MAX_PART_BYTES, MAX_PATH_BYTES, check_path, name_of, split_name
 from shared.outputs import default_output, suffixes_of, written_paths
 from shared.platforms import get_platforms
 from shared.platforms.base import Platform, get_parameter, object_parameters, set_parameter
@@ -124,7 +123,7 @@ def _unknown(field: str, value: str, known: Iterable[str]) -> InvalidRequest:
 
 
 def _require_suffix(path: str, field: str, suffixes: tuple[str, ...]) -> None:
-    if PurePosixPath(path).suffix not in suffixes:
+    if split_name(path)[1] not in suffixes:
         right = ", ".join(suffixes)
         raise InvalidRequest(f"{field} 无效: 文件名应以 {right} 结尾", f"{field} is invalid: should end in {right}")
 
@@ -137,12 +136,12 @@ def check_output(text: str, field: str, input_path: str, platform: Platform, set
     """
     path = check_path(text, field, settings)
     suffix = platform.artefact_suffix
-    if not path.endswith(suffix) or PurePosixPath(path).name == suffix:
+    if not path.endswith(suffix) or name_of(path) == suffix:
         raise InvalidRequest(f"{field} 无效: 文件名应以 {suffix} 结尾",
                              f"{field} is invalid: should end in {suffix}")
     stem = path.removesuffix(suffix)
     for other in suffixes_of(platform):
-        if len(PurePosixPath(stem).name.encode()) + len(other) > MAX_PART_BYTES or (
+        if len(name_of(stem).encode()) + len(other) > MAX_PART_BYTES or (
                 len(stem.encode()) + len(other) > MAX_PATH_BYTES):
             raise InvalidRequest(f"{field} 无效: 过长, 结果文件 (…{other}) 无法命名",
                                  f"{field} is invalid: too long for the names of the results (…{other})")

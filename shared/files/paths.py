@@ -91,6 +91,18 @@ def check_prefix(text: str) -> str:
     return text
 
 
+def name_of(path: str) -> str:
+    """The last part. pathlib costs more, and reads no path in another way that `check_path` has let through."""
+    return path.rpartition("/")[2]
+
+
+def split_name(path: str) -> tuple[str, str]:
+    """The last part without its suffix, and that suffix with its dot, as pathlib tells them apart."""
+    name = name_of(path)
+    dot = name.rfind(".")
+    return (name[:dot], name[dot:]) if 0 < dot < len(name) - 1 else (name, "")
+
+
 def is_bucket_name(name: str) -> bool:
     """Whether S3 and MinIO would take it as a bucket's name.
 

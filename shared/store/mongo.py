@@ -22,7 +22,7 @@ from shared.store.mongo_changes import (
     take_back,
 )
 from shared.store.mongo_connection import MongoConnection
-from shared.store.mongo_documents import decode, encode, from_document, to_document
+from shared.store.mongo_documents import decode, encode, from_document, stage_keys_of, to_document
 from shared.store.mongo_indexes import NEWEST_FIRST, QUEUE_ORDER, make_indexes, make_outbox_indexes
 from shared.store.mongo_keys import MongoKeys
 from shared.store.mongo_places import leave_places, take_places, until_known
@@ -241,7 +241,8 @@ class MongoStore(MongoKeys, MongoConnection):
             query["stages.key"] = {"$in": list(among)}
         # Only housekeeping asks, seldom: an index would cost every stage of every task a write. So it may take longer.
         with self._database(SCAN_S) as database:
-            keys = {key for document in database.tasks.find(query, {"stages.key": 1}) for key in _keys(document)}
+            found = database.tasks.find(query, {"stages.key": 1})
+            keys = {key for document in found for key in stage_keys_of(document)}
         return keys if among is None else keys & set(among)
 
     def named(self, holding: str, pattern: re.Pattern[str]) -> set[str]:
@@ -327,13 +328,6 @@ def _known(task_id: str) -> AppError:
 
 def _task(document: dict[str, Any]) -> Task | UnreadableDocument:
     return read_task(document["_id"], from_document(document))
-
-
-def _keys(document: dict[str, Any]) -> list[str]:
-    """Those of its recorded stages. A document that somebody has spoilt may have none."""
-    stages = document.get("stages")
-    return [stage["key"] for stage in stages if isinstance(stage, dict) and isinstance(stage.get("key"), str)
-            ] if isinstance(stages, list) else []
 
 
 def _fields(*without: str) -> dict[str, int]:

@@ -31,6 +31,13 @@ def from_document(document: dict[str, Any]) -> dict[str, Any]:
     return {"id": fields.pop("_id"), **fields}
 
 
+def stage_keys_of(document: dict[str, Any]) -> list[str]:
+    """The keys of its recorded stages. A document that somebody has spoilt may have none."""
+    stages = document.get("stages")
+    return [stage["key"] for stage in stages if isinstance(stage, dict) and isinstance(stage.get("key"), str)
+            ] if isinstance(stages, list) else []
+
+
 def encode(value: Any) -> Any:
     """The value with every key made one that MongoDB takes."""
     if isinstance(value, dict):

@@ -7,10 +7,13 @@ from typing import Any
 
 import flask
 import pytest
+from werkzeug.test import EnvironBuilder
 
-from infra.direct import Routes
+from infra.direct import DirectApp, Routes
+from infra.front import call
 from infra.gateway import create_app, load_functions
 from shared.documents import Task
+from shared.settings import get_settings
 
 Add = Callable[..., Task]
 
@@ -50,6 +53,13 @@ REQUESTS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.fixture(autouse=True)
+def open_to_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else who asks without a server is asked for a key."""
+    monkeypatch.setenv("MODEL_CONVERT_AUTH", "open")
+    get_settings.cache_clear()
+
+
 def ask(app: flask.Flask, task: Task, path: str, **request: Any) -> tuple[int, list[tuple[str, str]], bytes]:
     """The answer, with the request's id replaced where it is a new one."""
     with app.test_client().open(path.format(id=task.id), **request) as answer:
@@ -58,8 +68,17 @@ def ask(app: flask.Flask, task: Task, path: str, **request: Any) -> tuple[int, l
         return answer.status_code, headers, answer.get_data()
 
 
+def ask_front(app: DirectApp, task: Task, path: str, **request: Any) -> tuple[int, list[tuple[str, str]], bytes]:
+    """The same as the gateway asks. The server, not the app, leaves out the body that HEAD has none of."""
+    environ = EnvironBuilder(path.format(id=task.id), **request).get_environ()
+    answer = call(app, environ)
+    headers = sorted((name.decode(), "new" if name == b"X-Request-Id" and len(value) == 16 else value.decode())
+                     for name, value in answer.headers)
+    return answer.status, headers, answer.body
+
+
 @pytest.fixture
-def flasks_way() -> flask.Flask:
+def flasks_way() -> DirectApp:
     """With a hook that does nothing, so that all goes Flask's way."""
     app = create_app()
     app.before_request(lambda: None)
@@ -67,11 +86,12 @@ def flasks_way() -> flask.Flask:
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_both_ways_answer_the_same(add: Add, flasks_way: flask.Flask, name: str) -> None:
+def test_both_ways_answer_the_same(add: Add, flasks_way: DirectApp, name: str) -> None:
     task = add()
     told = ask(create_app(), task, **REQUESTS[name])
     assert told == ask(flasks_way, task, **REQUESTS[name])
     assert {name for name, _ in told[1]} >= {"X-Request-Id", "X-Content-Type-Options"}
+    assert told == ask_front(create_app(), task, **REQUESTS[name]) == ask_front(flasks_way, task, **REQUESTS[name])
 
 
 def test_a_plain_request_takes_the_short_way_and_no_other_does() -> None:
@@ -107,3 +127,18 @@ def test_hooks_see_every_request(add: Add) -> None:
     status, headers, body = ask(app, task, f"/tasks/{task.id}/status")
     assert (status, ("X-Hook", "1") in headers, seen) == (200, True, [f"/tasks/{task.id}/status"])
     assert json.loads(body)["data"]["task_id"] == task.id
+    assert ask_front(app, task, f"/tasks/{task.id}/status")[0] == 200 and len(seen) == 2
+
+
+def test_what_is_wrapped_around_the_app_sees_every_request(add: Add, monkeypatch: pytest.MonkeyPatch) -> None:
+    task, app, seen = add(), create_app(), []
+    inner = app.wsgi_app
+
+    def outer(environ: dict[str, Any], start_response: Any) -> Any:
+        seen.append(environ["PATH_INFO"])
+        return inner(environ, start_response)
+
+    monkeypatch.setattr(app, "wsgi_app", outer)
+    path = f"/tasks/{task.id}/status"
+    assert ask(app, task, path)[0] == ask_front(app, task, path)[0] == 200
+    assert seen == [path, path]

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,10 @@ from shared.files import FileInfo
 from shared.files.local import LocalFiles
 from shared.messages import RunTask
 from shared.platforms import get_platforms
-from shared.queue import Delivery, Queue
+from shared.queue import Delivery
 from shared.queue.polling import PollingQueue, PollingSubscription
 from tests.contract.store_raw import edit_raw, get_raw
-from tests.integration.toy_models import small_model
+from tests.integration.consumer_kit import RunConsumer, consumers, done, lossy_bench
 from tests.integration.two_targets_worker import FIRST, PLANS, SECOND, second_target
 from tests.integration.worker_kit import (
     PLAN,
@@ -33,46 +33,20 @@ from tests.integration.worker_kit import (
     wait_until,
 )
 from worker import consumer as consumer_module
-from worker.consumer import Consumer
 from worker.main import announcer, describe
-from worker.plan import Plan
 from worker.process import ToolHost
 from worker.sweeper import Announcer
-
-RunConsumer = Callable[..., tuple[Consumer, threading.Thread]]
 
 
 @pytest.fixture
 def bench(tmp_path: Path, hosts: dict[str, ToolHost]) -> Bench:
-    bench = Bench(tmp_path, hosts, grace_s=0.3, slots=2)
-    bench.store = LossyStore(bench.store)
-    bench.upload("in/model.onnx", small_model())
-    return bench
+    return lossy_bench(tmp_path, hosts)
 
 
 @pytest.fixture
-def run_consumer(bench: Bench) -> Iterator[Callable[..., tuple[Consumer, threading.Thread]]]:
-    started: list[tuple[Consumer, threading.Thread]] = []
-
-    def run(queue: Queue | None = None, plans: dict[str, Plan] | None = None) -> tuple[Consumer, threading.Thread]:
-        queue = queue or PollingQueue(lambda: bench.store, 0.02)
-        consumer = Consumer("w1", bench.store, queue, bench.tools, plans or {PLAN.platform: PLAN},
-                            bench.folder / "work")
-        thread = threading.Thread(target=consumer.run, args=(lambda: None,), daemon=True)
-        thread.start()
-        started.append((consumer, thread))
-        return consumer, thread
-
-    yield run
-    for consumer, thread in started:
-        consumer.drain()
-        thread.join(WAIT_S)
-        assert not thread.is_alive()
-
-
-def done(bench: Bench, task: Task) -> Task | None:
-    found = bench.store.get(task.id)
-    return found if found and found.status in (Status.COMPLETED, Status.FAILED) else None
+def run_consumer(bench: Bench) -> Iterator[RunConsumer]:
+    with consumers(bench) as run:
+        yield run
 
 
 def test_a_claim_whose_answer_was_lost_is_taken_up_by_the_same_worker(bench: Bench, run_consumer: RunConsumer) -> None:
@@ -209,40 +183,6 @@ def test_the_next_claim_of_a_task_is_beaten_for_while_and_after_the_old_one_ends
     assert (wait_until(lambda: done(bench, task)).epoch, bench.runs()["prepare"]) == (2, 1)
 
 
-@pytest.mark.parametrize("misses", ["the claim", "its answer", "nothing"])
-def test_a_worker_listens_for_control_messages_before_its_claim_and_not_in_vain(
-        bench: Bench, run_consumer: RunConsumer, misses: str) -> None:
-    said: list[str] = []
-
-    class Told(PollingQueue):
-        def subscribe(self, worker_id: str, platforms: list[str]) -> PollingSubscription:
-            subscription = super().subscribe(worker_id, platforms)
-            for name in ("watch_soon", "watch", "unwatch"):
-                monitored = getattr(subscription, name)
-                setattr(subscription, name, lambda task_id, name=name, call=monitored: (said.append(name),
-                                                                                       call(task_id)))
-            return subscription
-
-    class Claiming(LossyStore):
-        def update(self, task_id: str, change: transitions.Change) -> Task | None:
-            if "owner" in change.set and change.set["owner"] is not None:
-                said.append("claim")
-                if misses == "the claim" and said.count("claim") == 1:
-                    return None
-                if misses == "its answer" and said.count("claim") == 1:
-                    raise Unavailable("store", "told to")
-            return super().update(task_id, change)
-
-    bench.store = Claiming(bench.store)
-    task = bench.submit()
-    run_consumer(Told(lambda: bench.store, 0.02))
-    assert wait_until(lambda: done(bench, task)).status is Status.COMPLETED
-    wait_until(lambda: said[-1] == "unwatch" and "watch" in said)
-    missed = [] if misses == "nothing" else ["watch_soon", "claim", "unwatch"]
-    assert said in ([*missed, "watch_soon", "claim", "watch", "unwatch"],
-                    [*missed, "claim", "watch", "unwatch"])  # found by a look of its own
-
-
 def test_a_drain_ends_though_the_store_is_away_and_leaves_the_task_to_the_reaper(
         bench: Bench, run_consumer: RunConsumer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(consumer_module, "LAST_WORD_S", 0.5)
@@ -328,47 +268,6 @@ def test_a_control_message_reaches_the_owner_before_its_next_beat(bench: Bench, 
     assert nudge(cancelled, queue)
     wait_until(lambda: not folder.exists())
     queue.close()
-
-
-def test_a_control_message_that_was_sent_before_the_worker_listened_is_seen_in_the_document(
-        bench: Bench, run_consumer: RunConsumer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The stage runs already, the binding is late, and the next beat is far."""
-    object.__setattr__(bench.tools, "settings", make_settings(bench.folder, beat_s=600.0, grace_s=0.3))
-    listens = threading.Event()
-
-    class Late(PollingQueue):
-        def subscribe(self, worker_id: str, platforms: list[str]) -> PollingSubscription:
-            subscription = super().subscribe(worker_id, platforms)
-            monkeypatch.setattr(subscription, "watch", lambda task_id: not listens.wait(WAIT_S))
-            return subscription
-
-    parameters, _ = bench.gated("prepare")
-    task = bench.submit(parameters=parameters)
-    run_consumer(Late(lambda: bench.store, 0.02))
-    wait_until(lambda: bench.runs()["prepare"] == 1)
-    folder = bench.folder / "work" / f"{task.id}-1"
-    assert bench.store.update(task.id, transitions.cancel()) and folder.exists()
-    listens.set()
-    wait_until(lambda: not folder.exists())
-
-
-def test_a_task_that_ends_before_the_worker_listened_is_not_watched_for_ever(
-        bench: Bench, run_consumer: RunConsumer) -> None:
-    ended, said = threading.Event(), []
-
-    class Late(PollingQueue):
-        def subscribe(self, worker_id: str, platforms: list[str]) -> PollingSubscription:
-            subscription = super().subscribe(worker_id, platforms)
-            watch = subscription.watch
-            subscription.watch = lambda task_id: (ended.wait(WAIT_S), said.append(subscription), watch(task_id))[2]
-            return subscription
-
-    task = bench.submit()
-    run_consumer(Late(lambda: bench.store, 0.02))
-    assert wait_until(lambda: done(bench, task)).status is Status.COMPLETED
-    wait_until(lambda: not any(thread.name == task.id for thread in threading.enumerate()))
-    ended.set()
-    wait_until(lambda: said and not said[0]._watched)
 
 
 def test_what_is_found_without_a_doorbell_stands_in_no_other_targets_way(

@@ -1,7 +1,7 @@
 """What a request may name as a path, and what it may not."""
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 import pytest
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from shared.errors import InvalidRequest
-from shared.files.paths import check_path
+from shared.files.paths import check_path, name_of, split_name
 from shared.settings import Settings
 
 ANYTHING = Settings()
@@ -125,3 +125,11 @@ def test_encoding_hides_nothing(parts: list[str], times: int) -> None:
         hidden = quote(hidden, safe="/")
     if any(part in ("", ".", "..", "/", "\\", "\0") for part in parts):
         refusal(hidden)
+
+
+@given(st.lists(st.text(alphabet="ab.模 -", min_size=1, max_size=5).filter(lambda part: part not in (".", "..")),
+                min_size=1, max_size=4).map("/".join), st.sampled_from(["", "/"]))
+def test_names_and_suffixes_are_those_of_pathlib(text: str, root: str) -> None:
+    path = PurePosixPath(root + text)
+    assert name_of(root + text) == path.name
+    assert split_name(root + text) == (path.stem, path.suffix)
