@@ -62,17 +62,20 @@ PORT ?= 8000
 DATA ?= ./data
 WORKERS ?= 1
 EVENTS ?= amqp,webhook
+# keys: requests have to show a key; open: none does, wherever the gateway listens.
+AUTH ?=
+ENV := env $(if $(AUTH),MODEL_CONVERT_AUTH=$(AUTH))
 
 .PHONY: demo serve
 demo: bundled  ## convert a real model, embedded profile; then everything stops
 	@$(BIN)/python -m infra.demo
 
-serve: bundled  ## embedded profile in the foreground (PORT, DATA, WORKERS)
-	@exec $(BIN)/python -m infra.serve --port $(PORT) --data $(DATA) --workers $(WORKERS)
+serve: bundled  ## embedded profile in the foreground (PORT, DATA, WORKERS, AUTH=keys)
+	@exec $(ENV) $(BIN)/python -m infra.serve --port $(PORT) --data $(DATA) --workers $(WORKERS)
 
 .PHONY: up down
-up: bundled  ## service profile (MongoDB, RabbitMQ, MinIO) in the background (PORT, DATA, WORKERS, EVENTS)
-	@$(BIN)/python -m infra.up up --data $(DATA)/service --port $(PORT) --workers $(WORKERS) --events $(EVENTS)
+up: bundled  ## service profile (MongoDB, RabbitMQ, MinIO) in the background (PORT, DATA, WORKERS, EVENTS, AUTH=keys)
+	@$(ENV) $(BIN)/python -m infra.up up --data $(DATA)/service --port $(PORT) --workers $(WORKERS) --events $(EVENTS)
 
 down: $(VENV)/.core  ## stop what make up started; data is kept
 	@$(BIN)/python -m infra.up down --data $(DATA)/service --port $(PORT)

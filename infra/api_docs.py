@@ -7,6 +7,7 @@ from functools import lru_cache
 import flask
 from openapi_ui_bundles import redoc, swagger_ui
 
+from shared.api.authorization import needs_key
 from shared.api.http import Endpoint
 from shared.api.openapi import build_document
 
@@ -55,9 +56,9 @@ REDOC = """<!DOCTYPE html>
 
 
 def add_docs(app: flask.Flask, endpoints: Sequence[Endpoint]) -> None:
-    @lru_cache(maxsize=1)
-    def document() -> bytes:
-        return app.json.dumps(build_document(endpoints), sort_keys=False).encode()
+    @lru_cache(maxsize=2)
+    def document(with_keys: bool) -> bytes:
+        return app.json.dumps(build_document(endpoints, with_keys=with_keys), sort_keys=False).encode()
 
     def page(path: str, body: str, content_type: str = "text/html; charset=utf-8") -> None:
         headers = {"Content-Security-Policy": POLICY}
@@ -67,7 +68,7 @@ def add_docs(app: flask.Flask, endpoints: Sequence[Endpoint]) -> None:
     page("/docs/start.js", START, "text/javascript; charset=utf-8")
     page("/redoc", REDOC)
     app.add_url_rule("/openapi.json", "openapi", lambda: flask.Response(
-        document(), content_type="application/json; charset=utf-8"))
+        document(needs_key(flask.request)), content_type="application/json; charset=utf-8"))
     for prefix, bundle in (("docs", swagger_ui), ("redoc", redoc)):
         app.add_url_rule(f"/{prefix}/assets/<path:name>", f"{prefix}-assets",
                          lambda name, folder=bundle.static_path: flask.send_from_directory(folder, name, max_age=3600))

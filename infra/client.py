@@ -18,14 +18,16 @@ class ApiError(Exception):
 
 
 class Client:
-    """`base_url` is where the gateway listens. Every method answers the envelope's `data`, or raises `ApiError`."""
+    """`base_url` is where the gateway listens; requests show the `key`, if there is one. Every method answers the
+    envelope's `data`, or raises `ApiError`."""
 
-    def __init__(self, base_url: str, timeout_s: float = 10.0) -> None:
+    def __init__(self, base_url: str, timeout_s: float = 10.0, key: str = "") -> None:
+        self._headers = {"Accept-Language": "en"} | ({"Authorization": f"Bearer {key}"} if key else {})
         self._base_url = base_url.rstrip("/")
         self._pool = urllib3.PoolManager(timeout=timeout_s, retries=False)
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        response = self._pool.request(method, self._base_url + path, headers={"Accept-Language": "en"},
+        response = self._pool.request(method, self._base_url + path, headers=self._headers,
                                       **({} if body is None else {"json": body}))
         try:
             envelope = json.loads(response.data)

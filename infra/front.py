@@ -22,6 +22,7 @@ import flask
 from infra.lanes import RETRY_AFTER_S, Lane
 from infra.stream_hub import StreamHub
 from infra.uploads import ClientGone, Uploads, is_upload
+from shared.api.authorization import IS_LOCAL
 from shared.api.content import TAKES_CONTENT, Content
 from shared.api.event_stream import TAKES_STREAMS, Stream
 from shared.api.http_errors import error_response, marked, own_id
@@ -88,10 +89,12 @@ class Share:
 
 
 class Front:
-    """An ASGI application. `lanes` are the threads by their names, `lane_of` tells the name for a method and a path."""
+    """An ASGI application. `lanes` are the threads by their names, `lane_of` tells the name for a method and a path.
+    `is_local`: nobody but this machine reaches the server."""
 
     def __init__(self, app: flask.Flask, lanes: dict[str, Lane], lane_of: Callable[[str, str], str],
-                 max_body_bytes: int) -> None:
+                 max_body_bytes: int, *, is_local: bool) -> None:
+        self._is_local = is_local
         self._app, self._lanes, self._lane_of = app, lanes, lane_of
         self._max_body_bytes = max_body_bytes
         self._hub = StreamHub()
@@ -102,7 +105,7 @@ class Front:
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise ValueError(f"{scope['type']} is not served")
-        environ = make_environ(scope)
+        environ = make_environ(scope) | {IS_LOCAL: self._is_local}
         share = Share(self._held)
         try:
             try:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -17,17 +18,20 @@ from infra.front import Front
 from infra.http_server import serve
 from infra.lanes import Lane
 from infra.uploads import is_upload
+from shared.access.loopback import is_loopback
 from shared.api.event_stream import get_streams
 from shared.api.http import Endpoint, HttpFunction
 from shared.api.http_errors import REQUEST_ID, answer_in_json, error_response, marked, own_id
 from shared.api.origins import check_host, check_origin
 from shared.api.validation import AT_ONCE
-from shared.deps import close_all
-from shared.errors import AppError
+from shared.deps import close_all, get_store
+from shared.errors import AppError, Unavailable
 from shared.limits.checks import share_among_processes
 from shared.logs import set_up_logs
 from shared.settings import PREFIX, WrongSettings, get_settings
 from shared.triggers.rule_file import WrongRules, get_rules
+
+logger = logging.getLogger(__name__)
 
 FUNCTIONS_DIR = Path(__file__).resolve().parent.parent / "functions"
 THREADS = 16
@@ -86,7 +90,7 @@ def _view(function: HttpFunction) -> Callable[..., flask.Response]:
     return lambda **_: function(flask.globals.request_ctx.request)
 
 
-def make_front(functions: dict[str, HttpFunction], threads: int) -> Front:
+def make_front(functions: dict[str, HttpFunction], threads: int, host: str) -> Front:
     """All of them behind one ASGI application. `threads` answer what is quick; what starts processes or works long has
     threads of its own, so that the rest never waits behind it."""
     lanes = {"quick": Lane("quick", threads, waiting=500, wait_s=WAIT_S),
@@ -95,7 +99,7 @@ def make_front(functions: dict[str, HttpFunction], threads: int) -> Front:
     of_path = {(function.endpoint.method, function.endpoint.path): function.endpoint.lane
                for function in functions.values()}
     return Front(create_app(functions), lanes, lambda method, path: of_path.get((method, path), "quick"),
-                 get_settings().max_body_bytes)
+                 get_settings().max_body_bytes, is_local=is_loopback(host))
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -111,9 +115,10 @@ def main(argv: list[str] | None = None) -> None:
         get_rules()
     except (WrongSettings, WrongRules) as error:
         sys.exit(str(error))
+    _tell_access(arguments.host)
     sys.setswitchinterval(SWITCH_S)
     share_among_processes()
-    front = make_front(load_functions(), arguments.threads)
+    front = make_front(load_functions(), arguments.threads, arguments.host)
 
     def end() -> None:
         front.close()
@@ -121,6 +126,22 @@ def main(argv: list[str] | None = None) -> None:
 
     serve(front, arguments.host, arguments.port, arguments.processes, at_stop=lambda: get_streams().close(),
           at_exit=end)
+
+
+def _tell_access(host: str) -> None:
+    """Say who is let in: a service that is closed without a word looks broken."""
+    auth = get_settings().auth
+    if auth == "open" and not is_loopback(host):
+        logger.warning("MODEL_CONVERT_AUTH=open: no key is asked for, and whoever reaches %s may do everything", host)
+    elif auth == "keys" or (auth is None and not is_loopback(host)):
+        try:
+            count: int | None = len(get_store().all_keys())
+        except Unavailable:
+            count = None
+        finally:
+            get_store().close()  # before the processes fork
+        how = "make one with `python -m infra.keys create`, or let all in by MODEL_CONVERT_AUTH=open"
+        logger.info("requests have to show a key%s", f", and there is none yet: {how}" if count == 0 else "")
 
 
 if __name__ == "__main__":

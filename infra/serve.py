@@ -9,6 +9,7 @@ import os
 import sys
 from pathlib import Path
 
+from infra.first_key import needs_keys
 from infra.processes import Processes, embedded_environment
 from shared.settings import WrongSettings
 from shared.triggers.rule_file import WrongRules, get_rules
@@ -29,7 +30,11 @@ def main() -> None:
     command = Processes(data_dir, args.host, args.port, args.workers).command(foreground=True)
     print(f"API http://{args.host}:{args.port}/docs   models below {data_dir / 'buckets'}/<bucket>/   Ctrl-C ends it",
           flush=True)
-    os.execve(sys.executable, command, embedded_environment(data_dir))
+    environment = embedded_environment(data_dir)
+    if needs_keys(environment, args.host):
+        print(f"requests have to show a key: MODEL_CONVERT_STORE_URL={environment['MODEL_CONVERT_STORE_URL']} "
+              "python -m infra.keys create --help", flush=True)
+    os.execve(sys.executable, command, environment)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,10 @@ import argparse
 import sys
 from pathlib import Path
 
+from shared.access import acting_for
 from shared.creation.documents import build_tasks
 from shared.deps import close_all
-from shared.documents import Task
+from shared.documents import DEFAULT_TENANT, Task
 from shared.errors import AppError, InvalidRequest, Unavailable
 from shared.files.paths import check_path
 from shared.settings import WrongSettings, get_settings
@@ -22,6 +23,7 @@ from shared.triggers.rule_file import WrongRules, read_rules
 from shared.triggers.rules import Rule, built_in
 from shared.triggers.starting import wishes_of
 from shared.triggers.taking import look_at
+from shared.triggers.tenants import caller_of
 from shared.triggers.wishes import NotUsable, Wishes, sidecar_of
 
 
@@ -76,7 +78,8 @@ def _find(bucket: str, key: str) -> Upload | None:
 def _tell_of(rule: Rule, bucket: str, key: str, upload: Upload | None) -> bool:
     try:
         wishes = wishes_of(upload) if upload else Wishes()
-        tasks = build_tasks(build_request(rule, bucket, key, wishes, "upload"), get_settings())
+        with acting_for(caller_of(rule) if rule.tenant else None):
+            tasks = build_tasks(build_request(rule, bucket, key, wishes, "upload"), get_settings())
     except NotUsable as error:
         print(f"rule {rule.name}: ignored: {error.text.en}")
         return False
@@ -93,7 +96,8 @@ def _describe(task: Task, rule: Rule) -> str:
     changed = ", ".join(f"{name} {value}" for name, value in task.parameters.items()
                         if name in ("chip", "precision") and value is not None)
     labels = "".join(f", {name}={value}" for name, value in task.labels.items())
-    return f"{task.task_type} for {task.platform} ({changed}), priority {task.priority}{labels}, {place}"
+    whose = "" if task.tenant == DEFAULT_TENANT else f", of tenant {task.tenant}"
+    return f"{task.task_type} for {task.platform} ({changed}){whose}, priority {task.priority}{labels}, {place}"
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from pathlib import Path
 
 from infra.bucket_events import CannotSetUp, set_up
 from infra.client import Client
+from infra.first_key import AUTH, KEY, NoFirstKey, find_or_make_key, needs_keys
 from infra.processes import Processes
 from infra.servers import minio, mongo, rabbitmq
 from infra.servers.base import CannotStart, Server, free_port
@@ -56,7 +57,7 @@ def main() -> int:
     processes = Processes(data_dir, args.host, args.port, args.workers)
     try:
         return up(processes, _ways(args.events)) if args.action == "up" else down(processes)
-    except (CannotStart, CannotSetUp, WrongSettings, WrongRules) as error:
+    except (CannotStart, CannotSetUp, NoFirstKey, WrongSettings, WrongRules) as error:
         print(f"cannot start: {error}", file=sys.stderr)
         down(processes)
         return 1
@@ -74,6 +75,11 @@ def up(processes: Processes, ways: list[str]) -> int:
         _state_path(processes).write_text(json.dumps({"compose": True}))
         subprocess.run(["docker", "compose", "-f", COMPOSE, "exec", "-T", "rabbitmq", "rabbitmqctl",
                         *rabbitmq.limit_arguments()], check=True)
+        if needs_keys(os.environ, processes.host):
+            inside = ["docker", "compose", "-f", str(COMPOSE), "exec", "-T", "functions", "python", "-m", "infra.keys"]
+            path = processes.data_dir / "service.env"
+            if key := find_or_make_key(path, os.environ, inside):
+                write_settings(path, {KEY: key})
     else:
         environment = dict(os.environ)
         if not is_given(environment, TOKEN):
@@ -95,7 +101,11 @@ def up(processes: Processes, ways: list[str]) -> int:
                    _possible(ways, environment), rules, get_settings().tls)
         else:
             print("the sweep finds uploads in the object store that you named; docs/events.md lets it tell of them")
-        write_settings(processes.data_dir / "service.env", environment)
+        settings_path = processes.data_dir / "service.env"
+        if needs_keys(environment, processes.host) and (key := find_or_make_key(settings_path, environment)):
+            environment[KEY] = key
+        write_settings(settings_path, environment)
+        environment.pop(KEY, None)  # no process needs it
         environment.setdefault("MODEL_CONVERT_CACHE_DIR", str(processes.data_dir / "stages"))
         environment.setdefault("MODEL_CONVERT_WORK_DIR", str(processes.data_dir / "work"))
         _state_path(processes).write_text(json.dumps({"pids": pids}))
@@ -104,6 +114,9 @@ def up(processes: Processes, ways: list[str]) -> int:
     print(f"up: http://{processes.host}:{processes.port}/docs   logs: {processes.log_paths}   make down stops it")
     if (processes.data_dir / "service.env").exists():
         print(f"the servers' addresses and passwords: {processes.data_dir / 'service.env'}")
+        if needs_keys(os.environ, processes.host):
+            print(f"requests have to show a key: {KEY} in that file, if `make up` has made it, or one by "
+                  "`python -m infra.keys create` with the settings of that file")
     return 0
 
 
@@ -127,10 +140,10 @@ def down(processes: Processes) -> int:
 
 
 def write_settings(path: Path, environment: dict[str, str]) -> None:
-    """Write the servers' URLs, with their passwords, into a file that only its owner can read. What lies in a file of
-    its own is named by that."""
+    """Write the servers' URLs, with their passwords, and the first key into a file that only its owner can read. What
+    lies in a file of its own is named by that."""
     path.touch(mode=0o600)
-    variables = [variable + end for variable in (*(variable for variable, _, _ in STARTERS.values()), TOKEN)
+    variables = [variable + end for variable in (*(variable for variable, _, _ in STARTERS.values()), TOKEN, AUTH, KEY)
                  for end in ("", "_FILE")]
     lines = [f"{variable}={shlex.quote(environment[variable])}\n" for variable in variables if variable in environment]
     path.write_text("".join(lines))

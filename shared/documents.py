@@ -37,6 +37,14 @@ OwnersWait = Literal["stage", "files"]
 # A moment that can be told: of the years 1 to 9999.
 Seconds = Annotated[float, Field(ge=-62_135_596_800, lt=253_402_300_800)]
 
+# The tenant of what was made without a key, and by versions that knew no tenants.
+DEFAULT_TENANT = "default"
+
+def stored_tenant(tenant: str) -> str | None:
+    """What stands for it in a task's document."""
+    return None if tenant == DEFAULT_TENANT else tenant
+
+
 # The form of task documents. A document of a later form may look like one of this form and mean something else.
 FORM = 1
 
@@ -221,6 +229,7 @@ class Task(Document):
     priority: Priority = "normal"
     labels: dict[str, str] = Field({})  # the client's own words, for its lists
     created_at: Seconds
+    tenant: str = Field(DEFAULT_TENANT, exclude_if=lambda value: value == DEFAULT_TENANT)  # whose it is
     queue_order: float  # `created_at` moved by the priority; of the waiting tasks the smallest is the first
     idempotency_key: str | None = None  # unique among all tasks, where there is one
     request_hash: str | None = None  # SHA-256 of the request, which tells a repeated request from another one

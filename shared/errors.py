@@ -4,7 +4,7 @@
     ├── InvalidRequest            400  the request itself is wrong
     │   └── InvalidTransition     400  the task's state does not allow the action
     ├── Unauthorized              401  the request does not show the secret that it needs
-    ├── Forbidden                 403  the request may not do this, whoever sends it
+    ├── Forbidden                 403  the request may not do this
     ├── NotFound                  404
     ├── MethodNotAllowed          405
     ├── Conflict                  409  same idempotency key, other request
@@ -62,17 +62,20 @@ class InvalidTransition(InvalidRequest):
 
 
 class Unauthorized(AppError):
-    """The request does not show the secret that it needs, or a wrong one."""
+    """The request does not show the secret that it needs, or a wrong one. `error` is RFC 6750's code, where something
+    was shown; `key_id` is the key's, if it is known."""
 
     status = 401
 
-    def __init__(self, zh: str, en: str) -> None:
+    def __init__(self, zh: str, en: str, error: str = "") -> None:
         super().__init__(zh, en)
-        self.headers["WWW-Authenticate"] = "Bearer"
+        self.key_id = ""
+        self.headers["WWW-Authenticate"] = f'Bearer error="{error}"' if error else "Bearer"
 
 
 class Forbidden(AppError):
-    """The URL is not one that this service has signed, or its time is over; or a page of somebody else's sends it."""
+    """The URL is not one that this service has signed, or its time is over; or the key lacks a scope; or a page
+    of somebody else's sends it."""
 
     status = 403
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
-from shared.documents import TASK_ID, Task, TaskResult
+from shared.documents import DEFAULT_TENANT, TASK_ID, Task, TaskResult
 from shared.files.paths import MAX_PART_BYTES
 from shared.platforms import get_platforms
 from shared.platforms.base import Platform, get_parameter, object_parameters
@@ -20,17 +20,22 @@ MANIFEST, REPORT, REPORT_PAGE = ".manifest.json", ".report.json", ".report.html"
 BESIDE = (MANIFEST, REPORT, REPORT_PAGE)
 
 
-def default_output(task_id: str, input_path: str, platform: Platform, settings: Settings) -> str:
+def default_output(task_id: str, input_path: str, platform: Platform, settings: Settings,
+                   tenant: str = DEFAULT_TENANT) -> str:
     """The artefact's path in the task's own folder in the results' bucket. A name is cut where the longest suffix would
     make it longer than a file's name may be."""
     room = MAX_PART_BYTES - max(len(suffix) for suffix in suffixes_of(platform))
     stem = PurePosixPath(input_path).stem.encode()[:room].decode(errors="ignore")
-    return f"{default_folder(task_id, settings)}{stem}{platform.artefact_suffix}"
+    return f"{default_folder(task_id, settings, tenant)}{stem}{platform.artefact_suffix}"
 
 
-def default_folder(task_id: str, settings: Settings) -> str:
+def default_folder(task_id: str, settings: Settings, tenant: str = DEFAULT_TENANT) -> str:
     """Where the results of a task lie whose request names no `output_path`."""
-    return f"{settings.results_bucket}/{task_id}/"
+    if tenant == DEFAULT_TENANT:
+        return f"{settings.results_bucket}/{task_id}/"
+    from shared.access.places import folder_of_tenant  # most services have no tenants, and a cold start counts
+
+    return f"{settings.results_bucket}/{folder_of_tenant(tenant)}{task_id}/"
 
 
 def suffixes_of(platform: Platform) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
+from shared.access import own_tenant
 from shared.documents import TASK_ID, Task
 from shared.errors import UnreadableDocument
 from shared.files import Files
@@ -16,8 +17,9 @@ _AT_ONCE = 8
 
 
 def folder_of(task: Task | UnreadableDocument, settings: Settings) -> str | None:
-    """The folder that is named after the task, if its results lie in one; of an unreadable document the default one."""
-    return own_folder(task) if isinstance(task, Task) else default_folder(task.id, settings)
+    """The folder that is named after the task, if its results lie in one; of an unreadable document the default one of
+    the tenant that this thread works for."""
+    return own_folder(task) if isinstance(task, Task) else default_folder(task.id, settings, own_tenant())
 
 
 def delete_objects(files: Files, settings: Settings, task_id: str, folder: str | None,

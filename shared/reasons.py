@@ -17,6 +17,9 @@ OUTPUT_SHARED = Reason(
     "output_conflict", "尚未结束的任务 {task_id} 也会写入 {path}",
     "task {task_id}, which has not ended, writes {path} too",
     "换一个 output_path", "choose another output_path")
+OUTPUT_NOT_FREE = Reason(  # of another tenant's task, of which nothing may be told
+    "output_conflict", "{path} 正在被使用", "{path} is in use",
+    "换一个 output_path", "choose another output_path")
 OUTPUT_IN_FOLDER = Reason(
     "output_conflict", "{folder} 是另一任务的结果目录", "{folder} is the folder of another task's results",
     "换一个 output_path", "choose another output_path")

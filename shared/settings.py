@@ -9,7 +9,8 @@ import os
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, Literal, get_args
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -20,6 +21,7 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 from pydantic.fields import FieldInfo
 
@@ -27,6 +29,8 @@ from shared.secret_files import WrongSecretFile, read_given
 from shared.tls import Tls, find_holes
 
 PREFIX = "MODEL_CONVERT_"
+# Algorithms whose keys the provider can publish: with the others (HS256, none) anybody could sign.
+KEY_PAIRS = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"})
 
 
 def _split(value: object) -> object:
@@ -95,6 +99,25 @@ class Settings(BaseModel):
                                                    "system's, for all three")
     certificate_file: Path | None = Field(None, description="the service's own certificate with its chain and its key "
                                                             "(PEM), for servers that ask for one")
+
+    # Who may do what.
+    auth: Literal["keys", "open"] | None = Field(None, description="keys: requests show a key; open: none does. By "
+                                                                   "default open where the server listens on loopback "
+                                                                   "alone, and keys elsewhere")
+
+    cache_shared: bool = Field(False, description="whether tenants share stages' results: a hit tells that somebody "
+                                                  "else has the model")
+
+    # Tokens of an identity provider (OpenID Connect), as the other way in.
+    jwt_issuer: str = Field("", description="the provider, as `iss` names it; empty: no tokens are taken")
+    jwt_audience: str = Field("", description="this service, as `aud` names it")
+    jwt_keys_url: str = Field("", description="where the provider publishes its keys (JWKS): https, or on loopback "
+                                               "http")
+    jwt_algorithms: Names = Field(("RS256", "ES256"), description="by which tokens may be signed; those of key pairs")
+    jwt_tenant_claim: str = Field("tenant", min_length=1, description="the claim that names the tenant")
+    jwt_scopes_claim: str = Field("scope", min_length=1, description="the claim with the scopes: a list, or one text")
+    jwt_scope_prefix: str = Field("", description="what stands before read, write and admin in that claim")
+    jwt_prefixes_claim: str = Field("", description="the claim with the prefixes that may be named; empty: none")
 
     # What a request may name.
     local_roots: Paths = Field((), description="directories below which absolute input and output paths are allowed")
@@ -237,6 +260,28 @@ class Settings(BaseModel):
 
             read_secrets(value.get_secret_value())
         return value
+
+    @field_validator("jwt_algorithms")
+    @classmethod
+    def _check_algorithms(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or not KEY_PAIRS.issuperset(value):
+            raise ValueError(f"should be some of {', '.join(sorted(KEY_PAIRS))}")
+        return value
+
+    @model_validator(mode="after")
+    def _check_provider(self) -> Settings:
+        if not self.jwt_issuer:
+            return self
+        if not self.jwt_audience:
+            raise WrongSettings(f"{PREFIX}JWT_AUDIENCE: has to be set where {PREFIX}JWT_ISSUER is")
+        parts = urlsplit(self.jwt_keys_url)
+        from shared.access.loopback import is_loopback
+
+        host = parts.hostname or ""
+        if not (host and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)))):
+            raise WrongSettings(f"{PREFIX}JWT_KEYS_URL: should be https://…, or http://… on loopback, where "
+                                f"{PREFIX}JWT_ISSUER is set")
+        return self
 
     @field_validator("callback_allow")
     @classmethod

@@ -13,8 +13,9 @@ owner may apply the same change twice (a stage begins, stages are recorded). Its
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from shared import reasons
@@ -172,9 +173,9 @@ def fail(owner: str, epoch: int, error: StoredFailure) -> Change:
 # --- clients --------------------------------------------------------------------------------------------------------
 
 
-def created(task: Task) -> Event:
-    """The first event of a task, stored together with it."""
-    return _event("created", task.created_at)
+def created(task: Task, by: Mapping[str, Any] = MappingProxyType({})) -> Event:
+    """The first event of a task, stored together with it. `by` tells of the client."""
+    return _event("created", task.created_at, **by)
 
 
 def pause() -> Change:

@@ -79,6 +79,11 @@ def shared_servers() -> Iterator[dict[str, dict[str, object]]]:
         yield there
 
 
+def environment() -> dict[str, str]:
+    """Ours, but bytecode is kept: else each of the hundreds of processes that tests start compiles our modules anew."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.suites", description=__doc__)
     parser.add_argument("--all", action="store_true", help="every toolchain's tests, and coverage")
@@ -99,7 +104,7 @@ def main(argv: list[str] | None = None) -> int:
         return subprocess.run(
             [sys.executable, "-m", *measured, "pytest", "-n", str(arguments.n), "--dist", "loadfile",
              "--no-loadscope-reorder", "--durations=15", *ignored, *paths],
-            cwd=ROOT, env=os.environ | {SERVERS: json.dumps(servers)}, check=False).returncode
+            cwd=ROOT, env=environment() | {SERVERS: json.dumps(servers)}, check=False).returncode
 
 
 if __name__ == "__main__":

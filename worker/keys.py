@@ -89,12 +89,15 @@ def _everything(name: str) -> list[Path]:
     return sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
 
 
-def stage_key(stage: Stage, target: str, toolchain: str | None, parameters: dict[str, Any], inputs: Any) -> str:
-    """`toolchain` is the digest of the environment's lock file, `inputs` the output digests of the stages it reads, or
+def stage_key(stage: Stage, target: str, toolchain: str | None, parameters: dict[str, Any], inputs: Any,
+              tenant: str | None = None) -> str:
+    """`tenant` is the one that alone may use the result; None: all may, as before there were tenants.
+
+    `toolchain` is the digest of the environment's lock file, `inputs` the output digests of the stages it reads, or
     the versions of the objects. The key shows the form of the result, if that is not the first one."""
     digest = canonical_digest({"stage": stage.name, "target": None if stage.common else target,
                                "code": code_digest(stage.entry), "toolchain": toolchain, "parameters": parameters,
-                               "inputs": inputs})
+                               "inputs": inputs} | ({} if tenant is None else {"tenant": tenant}))
     return digest if stage.form == 1 else f"{digest}-{stage.form}"
 
 

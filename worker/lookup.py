@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from shared.documents import StageRecord
+from shared.documents import StageRecord, stored_tenant
 from shared.errors import ConversionFailed
 from worker import reasons
 from worker.execution import declared
@@ -129,7 +129,8 @@ class StageLookup:
         inputs = versions if stage.origin else {
             name: result.output_digest for name, result in step.pick(results).items()}
         return stage_key(stage, self._platform, toolchain.digest if toolchain else None,
-                         declared(stage, step.parameters), inputs)
+                         declared(stage, step.parameters), inputs,
+                         None if self._tools.settings.cache_shared else stored_tenant(step.task.tenant))
 
     @staticmethod
     def _shares_refusals(step: Step) -> bool:

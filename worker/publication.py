@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from shared import reasons as common
-from shared.documents import Task
+from shared.documents import DEFAULT_TENANT, Task
 from shared.errors import ConversionFailed, PreconditionFailed
 from shared.files import Condition, FileInfo, Files, IfAbsent, IfMatch, Watch
 from shared.marks import (
@@ -118,7 +118,8 @@ class Publication:
         if not may_replace(mark, self._task) or is_superseded(mark, self._task):
             raise _conflict(common.OUTPUT_TAKEN(path=path))
         if mark is not None and is_unsettled(mark, self._task, self._is_live(mark.task_id)):
-            raise _conflict(common.OUTPUT_UNSETTLED(path=path, task_id=mark.task_id))
+            raise _conflict(common.OUTPUT_UNSETTLED(path=path, task_id=mark.task_id)
+                            if self._task.tenant == DEFAULT_TENANT else common.OUTPUT_NOT_FREE(path=path))
         return info
 
     def _put(self, source: Path, path: str, sha256: str, watch: Watch) -> None:

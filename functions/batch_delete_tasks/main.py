@@ -8,7 +8,7 @@ from shared.errors import NotFound
 from shared.texts import Text
 
 
-@endpoint("POST", "/tasks/batch-delete",
+@endpoint("POST", "/tasks/batch-delete", scope="write",
           title=Text("批量删除任务 (兼容单任务删除)", "Delete one task or many"),
           message=Text("批量删除完成: 成功删除 {success_count}/{total_count} 个任务",
                        "batch delete done: {success_count} of {total_count} tasks deleted"), errors=(NotFound,))

@@ -8,7 +8,7 @@ from shared.errors import NotFound
 from shared.texts import Text
 
 
-@endpoint("POST", "/tasks/cancel",
+@endpoint("POST", "/tasks/cancel", scope="write",
           title=Text("取消任务: 只能取消尚未结束的任务", "Cancel a task that has not ended, or several"),
           message={TaskState: Text("任务取消成功", "task cancelled"),
                    TasksChanged: Text("批量取消完成: 成功取消 {success_count}/{total_count} 个任务",

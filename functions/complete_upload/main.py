@@ -12,7 +12,7 @@ from shared.uploads.requests import UploadRef
 from shared.uploads.steps import complete_upload as complete
 
 
-@endpoint("POST", "/uploads/complete",
+@endpoint("POST", "/uploads/complete", scope="write",
           title=Text("完成上传: 合并分片, 并确认所有文件均已到达; 可重复调用",
                      "Join the parts of an upload and see that all its files are there; it may be called again"),
           message=Text("上传已完成", "all files are there"), errors=(NotFound, Conflict), lane="create")

@@ -9,7 +9,7 @@ from shared.errors import Conflict
 from shared.texts import Text
 
 
-@endpoint("POST", "/tasks/create",
+@endpoint("POST", "/tasks/create", scope="write",
           title=Text("创建任务: 提交模型转换", "Submit a conversion, to one target or to several at once"),
           message={TaskState: Text("任务创建成功", "task created"), TaskGroup: Text("任务创建成功", "tasks created")},
           errors=(Conflict,), lane="create")

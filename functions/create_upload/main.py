@@ -13,7 +13,7 @@ from shared.uploads.requests import CreateUpload
 from shared.uploads.steps import begin_upload, find_upload
 
 
-@endpoint("POST", "/uploads",
+@endpoint("POST", "/uploads", scope="write",
           title=Text("创建上传: 返回每个文件的上传地址; 带 upload_id 时为未到达的部分返回新地址",
                      "Room for files, and where to send each; with an upload_id new URLs for what has not arrived"),
           message=Text("上传地址已生成", "send the files to their URLs"), errors=(NotFound, NotOffered), lane="create")

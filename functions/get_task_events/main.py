@@ -10,7 +10,7 @@ from shared.errors import NotFound
 from shared.texts import Text
 
 
-@endpoint("GET", "/tasks/{task_id}/events",
+@endpoint("GET", "/tasks/{task_id}/events", scope="read",
           title=Text("获取任务事件: 已发生的事件; Accept: text/event-stream 时持续推送",
                      "What happened to a task; with Accept: text/event-stream as it happens"),
           message=Text("获取任务事件成功", "events found"),

@@ -10,7 +10,7 @@ from shared.errors import Conflict, NotFound, OtherVersion, RangeNotSatisfiable
 from shared.texts import Text
 
 
-@endpoint("GET", "/tasks/{task_id}/files/{name}",
+@endpoint("GET", "/tasks/{task_id}/files/{name}", scope="read",
           title=Text("下载任务文件: 重定向到对象存储, 或直接返回内容 (支持 Range 请求)",
                      "One of a task's files: a redirection to the object store, or the bytes, whole or in ranges"),
           media_type="*/*", empty=EMPTY, headers=HEADERS,

@@ -10,7 +10,7 @@ from shared.errors import NotFound, OtherVersion, RangeNotSatisfiable
 from shared.texts import Text
 
 
-@endpoint("GET", "/tasks/{task_id}/log",
+@endpoint("GET", "/tasks/{task_id}/log", scope="read",
           title=Text("获取任务日志: 某一阶段的日志, 支持 Range 请求",
                      "A stage's log, also while it runs, whole or in ranges"),
           media_type="text/plain", empty=EMPTY, headers=HEADERS, errors=(NotFound, OtherVersion, RangeNotSatisfiable))

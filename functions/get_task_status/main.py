@@ -17,7 +17,7 @@ class TaskStatus(Model):
     is_failed: bool
 
 
-@endpoint("GET", "/tasks/{task_id}/status",
+@endpoint("GET", "/tasks/{task_id}/status", scope="read",
           title=Text("获取任务状态: 获取指定任务的当前状态", "A task's current status"),
           message=Text("获取任务状态成功", "status found"),
           errors=(NotFound,))

@@ -6,7 +6,7 @@ from shared.api.http import endpoint
 from shared.texts import Text
 
 
-@endpoint("GET", "/health",
+@endpoint("GET", "/health", scope="admin", without_key=True,
           title=Text("健康检查: 各依赖服务的状态与延迟", "Each dependency's state and latency"),
           message=Text("服务正常", "all dependencies answer"),
           limited=False)  # who watches over the service would take it for ill

@@ -6,7 +6,7 @@ from shared.api.http import endpoint
 from shared.texts import Text
 
 
-@endpoint("GET", "/platforms",
+@endpoint("GET", "/platforms", scope="read",
           title=Text("获取平台列表: 目标平台、参数与在线工作节点", "Targets, their parameters and live workers"),
           message=Text("获取平台列表成功", "platforms listed"))
 def list_platforms() -> catalog.PlatformList:

@@ -9,7 +9,7 @@ from shared.errors import Conflict, NotFound
 from shared.texts import Text
 
 
-@endpoint("GET", "/tasks/{task_id}/files",
+@endpoint("GET", "/tasks/{task_id}/files", scope="read",
           title=Text("获取任务文件列表: 结果文件与各阶段日志; zip=1 时为包含全部文件的压缩包",
                      "A task's files: its result and its stages' logs; with zip=1 all of them as one zip"),
           message=Text("获取任务文件列表成功", "files found"), media_type=ZIP_TYPE, errors=(NotFound, Conflict))

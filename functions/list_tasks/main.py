@@ -6,7 +6,7 @@ from shared.api.listing import ListTasks, TaskPage, find_page
 from shared.texts import Text
 
 
-@endpoint("POST", "/tasks/list",
+@endpoint("POST", "/tasks/list", scope="read",
           title=Text("分页查询任务列表", "Tasks, page by page, newest first"),
           message=Text("获取任务列表成功", "tasks listed"))
 def list_tasks(query: ListTasks) -> TaskPage:

@@ -9,7 +9,7 @@ from shared.errors import InvalidRequest, PayloadTooLarge, Unauthorized
 from shared.texts import Text
 
 
-@endpoint("POST", "/events/storage",
+@endpoint("POST", "/events/storage", scope=None,
           title=Text("接收对象存储的上传通知: MinIO, S3, SNS, EventBridge, CloudEvents, OBS, OSS, COS",
                      "Events of object stores: MinIO, S3, SNS, EventBridge, CloudEvents, OBS, OSS, COS"),
           message=Text("通知已处理", "events taken"), errors=(InvalidRequest, Unauthorized, PayloadTooLarge),

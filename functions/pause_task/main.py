@@ -8,7 +8,7 @@ from shared.errors import NotFound
 from shared.texts import Text
 
 
-@endpoint("POST", "/tasks/pause",
+@endpoint("POST", "/tasks/pause", scope="write",
           title=Text("暂停任务: 只能暂停状态为 running 的任务", "Pause a running task, or several"),
           message={TaskState: Text("任务暂停成功", "task paused"),
                    TasksChanged: Text("批量暂停完成: 成功暂停 {success_count}/{total_count} 个任务",

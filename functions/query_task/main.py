@@ -14,7 +14,7 @@ class TaskFound(Model):
     task_info: TaskView
 
 
-@endpoint("POST", "/tasks/query",
+@endpoint("POST", "/tasks/query", scope="read",
           title=Text("单任务查询: 根据任务ID查询任务的详细信息", "A task's details, by its id"),
           message=Text("获取任务信息成功", "task found"), errors=(NotFound,))
 def query_task(ref: TaskRef) -> TaskFound:

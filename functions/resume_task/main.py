@@ -8,7 +8,7 @@ from shared.errors import NotFound
 from shared.texts import Text
 
 
-@endpoint("POST", "/tasks/resume",
+@endpoint("POST", "/tasks/resume", scope="write",
           title=Text("恢复任务: 只能恢复状态为 paused 的任务", "Resume a paused task, or several"),
           message={TaskState: Text("任务恢复成功", "task resumed"),
                    TasksChanged: Text("批量恢复完成: 成功恢复 {success_count}/{total_count} 个任务",

@@ -8,7 +8,7 @@ from shared.errors import NotFound
 from shared.texts import Text
 
 
-@endpoint("POST", "/tasks/retry",
+@endpoint("POST", "/tasks/retry", scope="write",
           title=Text("重试任务: 只能重试状态为 failed 的任务, 从最后完成的阶段之后继续",
                      "Retry a failed task, or several, after the last finished stage"),
           message={TaskState: Text("任务重试成功", "task retried"),

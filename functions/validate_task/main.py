@@ -9,7 +9,7 @@ from shared.settings import get_settings
 from shared.texts import Text
 
 
-@endpoint("POST", "/tasks/validate",
+@endpoint("POST", "/tasks/validate", scope="read",
           title=Text("校验任务: 不创建任务, 提前检查模型与参数",
                      "Check a request, its model and its calibration set for each target; no task is created"),
           message=Text("校验完成", "checked"), lane="check")

@@ -5,14 +5,15 @@ Each is one compare-and-set on each task. Then the task's owner is nudged, or th
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import ConfigDict, Field, model_validator
 
 from shared import transitions
+from shared.access import by_whom, seen_tenant
 from shared.api.tasks import TaskState, group_task_ids, require_task
 from shared.deps import get_queue, get_store
-from shared.documents import TERMINAL, Status, Task
+from shared.documents import TERMINAL, Status, Task, stored_tenant
 from shared.doorbells import nudge, ring
 from shared.errors import AppError, Busy, InvalidTransition, Unavailable
 from shared.limits.waiting import places_for
@@ -116,13 +117,22 @@ def _change_many(action: Action, task_ids: list[str]) -> TasksChanged:
 def _change_one(action: Action, task_id: str) -> Task:
     for _ in range(ATTEMPTS):
         with places_for([task_id] if action is RETRY else []):
-            changed = get_store().update(task_id, action.change())
+            changed = get_store().update(task_id, _by_the_caller(action.change()))
         if changed is not None:
             return changed
         status = require_task(task_id).status
         if status not in action.allowed:
             raise _refused(action, status)
     raise Busy("任务状态正在变化, 请重试", "the task's state keeps changing: try again", 1)
+
+
+def _by_the_caller(change: Change) -> Change:
+    """The change, if the task is of the caller's tenant; its events tell who has made it."""
+    tenant, by = seen_tenant(), by_whom()
+    if tenant is None:
+        return change
+    return replace(change, where=change.where | {"tenant": stored_tenant(tenant)}, events=tuple(
+        event.model_copy(update={"data": event.data | by}) for event in change.events))
 
 
 def _refused(action: Action, status: Status) -> InvalidTransition:

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 
 from pydantic import ConfigDict, Field, model_validator
 
+from shared.access import seen_tenant
 from shared.deps import get_files, get_queue, get_store
-from shared.documents import Task
+from shared.documents import Task, stored_tenant
 from shared.doorbells import nudge
 from shared.errors import Unavailable, UnreadableDocument
 from shared.own_objects import delete_objects, folder_of
@@ -61,7 +62,8 @@ def delete_tasks(task_ids: list[str], *, purge: bool = False) -> dict[str, bool]
     from shared.cached.deletions import write_note
     from shared.triggers.tombstones import bury
 
-    found = get_store().get_many(list(dict.fromkeys(task_ids)))
+    tenant = seen_tenant()
+    found = get_store().get_many(list(dict.fromkeys(task_ids)), tenant=tenant)
     if purge:  # first of all: what is not asked for would never go
         _ask_for_purge(found.values())
     results = dict.fromkeys(task_ids, False)
@@ -78,7 +80,7 @@ def delete_tasks(task_ids: list[str], *, purge: bool = False) -> dict[str, bool]
     left: list[Task | UnreadableDocument] = []  # those of which housekeeping has to look for objects again
     files_answer = queue_answers = True
     for task_id in found:
-        deleted = get_store().delete(task_id)
+        deleted = get_store().delete(task_id, where=None if tenant is None else {"tenant": stored_tenant(tenant)})
         results[task_id] = deleted is not None
         if deleted is None:
             continue

@@ -5,6 +5,7 @@ import hmac
 
 import flask
 
+from shared.api.authorization import needs_key
 from shared.errors import Unauthorized
 from shared.settings import get_settings
 
@@ -14,10 +15,14 @@ def check_token(request: flask.Request) -> None:
     it sends as basic authentication; others only have the URL: the query's `access_token` (RFC 6750, 2.3).
 
     Raises:
-        Unauthorized: there is a token, and the request does not show it.
+        Unauthorized: there is a token, and the request does not show it; or there is none where others need keys.
     """
     token = get_settings().events_token.get_secret_value()
     if not token:
+        if needs_key(request):
+            from shared.access.reasons import EVENTS_TOKEN
+
+            raise Unauthorized(EVENTS_TOKEN.zh, EVENTS_TOKEN.en)
         return
     shown = [request.args.get("access_token", "")]
     if given := request.authorization:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import flask
 from pydantic_core import to_json
 
+from shared.access import Caller, get_caller
 from shared.api.task_events import MAX_SEQ, EventsQuery, view_event
 from shared.api.tasks import require_task
 from shared.deps import get_store, process_wide
@@ -101,7 +102,7 @@ def stream_response(query: EventsQuery, request: flask.Request) -> flask.Respons
     with place:  # until the caller's own limit is known to hold
         place.callback(enter_stream())
         place = place.pop_all()
-    stream = Stream(Follower(task.id, after), settings.sse_max_s, place)
+    stream = Stream(Follower(task.id, after), settings.sse_max_s, place, get_caller())
     take = request.environ.get(TAKES_STREAMS)
     if take is not None:
         take(stream)
@@ -140,10 +141,11 @@ def _frames(stream: Stream, closed: threading.Event) -> Iterator[bytes]:
 
 
 class Stream:
-    """One client's stream: what it is to be sent, and when it is over. `place` is given back at its end."""
+    """One client's stream: what it is to be sent, and when it is over. `place` is given back at its end. It also ends
+    with the key of its `caller`, if that had to show one."""
 
-    def __init__(self, follower: Follower, max_s: float, place: contextlib.ExitStack) -> None:
-        self._follower, self._place = follower, place
+    def __init__(self, follower: Follower, max_s: float, place: contextlib.ExitStack, caller: Caller | None) -> None:
+        self._follower, self._place, self._caller = follower, place, caller
         self.task_id = follower.task_id
         self._ends_at = time.monotonic() + max_s
         self._spoke_at = time.monotonic()
@@ -158,6 +160,12 @@ class Stream:
         Raises:
             Unavailable: the store does not answer.
         """
+        if self._caller is not None:
+            from shared.access.keyring import get_keyring  # open services need none of it
+
+            if not get_keyring().is_good_still(self._caller):
+                self.end()
+                return b""
         frames = self._follower.look(task)
         if not frames:
             return self.wait()

@@ -18,6 +18,8 @@ from typing import Literal, Protocol
 import flask
 from pydantic import BaseModel
 
+from shared.access import Scope, acting_for
+from shared.api.authorization import authorize
 from shared.api.http_errors import (
     answer_in_json,
     error_response,
@@ -66,7 +68,9 @@ class Endpoint:
     envelope's message. `media_type` is the function's other kind of answer, or its only one if `answers` is empty.
     Requests of one `lane` share the gateway's threads for it. `empty` maps the statuses of answers without content to
     what they say, `headers` the headers that it reads. `reads` says which body the function reads by itself. Its
-    requests count among those that a caller may send in a second if it is `limited`."""
+    requests count among those that a caller may send in a second if it is `limited`. `scope` is what a key has to have
+    where keys are needed; None: no key is asked for. `without_key`: nor is one needed, but who shows one with this
+    scope is told more."""
 
     name: str
     method: str
@@ -83,6 +87,8 @@ class Endpoint:
     reads: Text | None = None
     probe: Probe | None = None
     limited: bool = True
+    scope: Scope | None = None
+    without_key: bool = False
 
     @functools.cached_property
     def path_parameters(self) -> tuple[str, ...]:
@@ -109,14 +115,15 @@ class Endpoint:
 def endpoint(method: str, path: str, *, title: Text, message: Text | dict[type[BaseModel], Text] | None = None,
              media_type: str = "", empty: dict[int, Text] | None = None, headers: dict[str, Text] | None = None,
              errors: tuple[type[AppError], ...] = (), lane: Lane = "quick", reads: Text | None = None,
-             probe: Probe | None = None, limited: bool = True) -> Callable[[Function], HttpFunction]:
+             probe: Probe | None = None, limited: bool = True, scope: Scope | None, without_key: bool = False
+             ) -> Callable[[Function], HttpFunction]:
     """Make a function `(request model) -> data model`, or `() -> data model`, an HTTP function.
 
     The function's annotations name the models. `message` is the envelope's message; a function that returns one of
     several models has a message for each of them. A POST's request comes from the body, a GET's from the path and the
     query string; one that names no model may read its body by itself (`reads`). `media_type`, `empty` and `headers` are
     told in the OpenAPI document, as are `errors`: those that the function may raise beyond the ones of every
-    endpoint.
+    endpoint. `scope` has no default, so that no endpoint is open by oversight.
 
     Raises:
         TypeError: a model that the function returns has no message.
@@ -130,7 +137,8 @@ def endpoint(method: str, path: str, *, title: Text, message: Text | dict[type[B
             raise TypeError(f"{function.__name__}: no message for {', '.join(kind.__name__ for kind in missing)}")
         request_model = next((kind for kind in hints.values() if kind is not flask.Request), None)
         about = Endpoint(function.__name__, method, path, title, answers, media_type, empty or {}, headers or {},
-                         errors, request_model, flask.Request in hints.values(), lane, reads, probe, limited)
+                         errors, request_model, flask.Request in hints.values(), lane, reads, probe, limited, scope,
+                         without_key)
 
         @functools.wraps(function)
         def view(request: flask.Request) -> flask.Response:
@@ -163,9 +171,10 @@ def _answer(about: Endpoint, function: Function, request: flask.Request) -> flas
             return _with_allow(flask.Response(status=204), about)
         if request.method not in about.allow.split(", "):
             return _with_allow(error_response(request, method_not_allowed(request, about.allow)), about)
-        if about.limited:
-            check_rate()
-        with ending_at(time.monotonic() + get_settings().request_s):
+        caller = authorize(request, about.scope, optional=about.without_key)
+        with acting_for(caller), ending_at(time.monotonic() + get_settings().request_s):
+            if about.limited:
+                check_rate()
             data = function(*_arguments(about, parameters, request))
         if isinstance(data, flask.Response):
             return data

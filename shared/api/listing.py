@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 from pydantic_core import to_json
 
+from shared.access import seen_tenant
 from shared.api.tasks import view_tasks
 from shared.api.views import ListedTask, TaskView
 from shared.deps import get_store
@@ -54,7 +55,7 @@ class TaskPage(Model):
 def find_page(query: ListTasks) -> TaskPage:
     after, before = (parse_time(text) if text else None for text in (query.created_after, query.created_before))
     narrow = TaskFilter(query.status, query.platform, query.task_type, query.group_id, query.labels or {}, after,
-                        before)
+                        before, seen_tenant())
     tasks, total = get_store().list_page(narrow, query.page, query.page_size)
     readable = [task for task in tasks if isinstance(task, Task)]
     return TaskPage(tasks=list(map(_listed, view_tasks(readable))), total=total, page=query.page,

@@ -33,12 +33,14 @@ Task management of the model conversion service. Messages are Chinese by default
 
 EVERYWHERE: tuple[type[AppError], ...] = (AppError, errors.Forbidden, errors.Unavailable)
 WITH_REQUEST: tuple[type[AppError], ...] = (errors.InvalidRequest,)
+WITH_KEYS: tuple[type[AppError], ...] = (errors.Unauthorized, errors.Forbidden)
 WITH_BODY: tuple[type[AppError], ...] = (errors.PayloadTooLarge, errors.UnsupportedMediaType)
 
 REASONS = {
     400: "请求参数错误 / the request is not right",
-    401: "缺少令牌或令牌不正确 / the token is missing or not right",
-    403: "不接受的主机名或网页来源 / a name in Host that is not the service's, or a page of somebody else's in Origin",
+    401: "缺少令牌 (密钥) 或令牌 (密钥) 不正确 / the token or the key is missing or not right",
+    403: "密钥没有所需的权限, 或不接受的主机名或网页来源 / the key lacks the scope that this needs, or Host has a name "
+         "that is not the service's, or a page of somebody else's is in Origin",
     404: "任务或上传不存在 / no such task or upload",
     409: "idempotency_key 已用于其他请求, 或结果会替换他人的文件, 或结果文件已被他人替换, 或上传不完整 / "
          "idempotency_key was used for another request, or results would replace what is not the task's, or others "
@@ -52,6 +54,10 @@ REASONS = {
     501: "此部署不支持该操作 / this service is not set up for it",
     503: "依赖服务不可用或暂时繁忙 / a dependency does not answer, or there is too much to do just now",
 }
+
+KEY = {"type": "http", "scheme": "bearer", "description": (
+    "`python -m infra.keys create` 生成的密钥, 或身份提供方的 JWT / a key made by `python -m infra.keys create`, or "
+    "a JWT of the identity provider")}
 
 Data = TypeVar("Data")
 
@@ -81,7 +87,8 @@ def _envelope(data: type[BaseModel]) -> type[BaseModel]:
     return Envelope[data]  # type: ignore[valid-type]  # a model that is known only here
 
 
-def build_document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
+def build_document(endpoints: Iterable[Endpoint], *, with_keys: bool = False) -> dict[str, Any]:
+    """`with_keys`: as it is where requests have to show a key."""
     ordered = sorted(endpoints, key=lambda about: (about.path, about.method))
     schemas, components = _schemas(ordered)
     settings = get_settings()
@@ -91,7 +98,7 @@ def build_document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for about in ordered:
         paths.setdefault(about.path, {})[about.method.lower()] = _operation(
-            about, examples.get(about.name, {}), schemas, components)
+            about, examples.get(about.name, {}), schemas, components, with_keys=with_keys)
         if about.probe:
             paths[about.path]["get"] = _probe(about, about.probe, schemas)
     create = paths.get("/tasks/create", {}).get("post")
@@ -106,7 +113,7 @@ def build_document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
                  {"name": "uploads", "description": "上传模型 / bringing models in"},
                  {"name": "service", "description": "服务信息 / the service itself"}],
         "paths": paths,
-        "components": {"schemas": components},
+        "components": {"schemas": components} | ({"securitySchemes": {"key": KEY}} if with_keys else {}),
     }
 
 
@@ -165,8 +172,11 @@ def _links(endpoints: Sequence[Endpoint]) -> Iterator[tuple[str, dict[str, Any]]
 
 
 def _operation(about: Endpoint, example: dict[str, Any], schemas: dict[Any, dict[str, Any]],
-               components: dict[str, Any]) -> dict[str, Any]:
+               components: dict[str, Any], *, with_keys: bool) -> dict[str, Any]:
     known = EVERYWHERE + about.errors + ((errors.LimitReached,) if about.limited else ())
+    with_keys = with_keys and about.scope is not None
+    if with_keys:
+        known += WITH_KEYS
     if about.request:
         known += WITH_REQUEST + (WITH_BODY if about.method == "POST" else ())
     operation: dict[str, Any] = {
@@ -179,6 +189,8 @@ def _operation(about: Endpoint, example: dict[str, Any], schemas: dict[Any, dict
             **{str(status): {"description": f"{text.zh} / {text.en}"} for status, text in about.empty.items()},
             **_failures(known, schemas)},
     }
+    if with_keys:
+        operation["security"] = [{"key": [about.scope]}, *[{}] * about.without_key]
     headers = [{"name": name, "in": "header", "required": False, "schema": {"type": "string"},
                 "description": f"{text.zh} / {text.en}"} for name, text in about.headers.items()]
     if about.request and about.method == "POST":

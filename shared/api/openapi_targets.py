@@ -11,63 +11,83 @@ from shared.settings import Settings
 
 Schema = dict[str, Any]
 NULL: Schema = {"type": "null"}
+RELATED = ("precision", "calibration")  # what one of them may be depends on the other
 
 
 def tell_targets(components: dict[str, Schema], settings: Settings) -> None:
     """Extend the schemas of requests for conversions, if they are there: one target or several, with the task types,
     the names of models and the parameters that belong to each."""
-    choices: list[Schema] = []
-    alternatives: list[Schema] = []
-    each_target: list[Schema] = []
-    beginning = "" if settings.local_roots else "^[^/].*"  # else no absolute path is taken
-    output = {"output_path": {"pattern": beginning}}
-    for platform in get_platforms().values():
-        pair = {"platform": {"const": platform.name}, "task_type": {"enum": list(platform.task_types)}} | output
-        model = {"input_path": {"pattern": beginning + _ending(platform.input_suffixes)}}
-        parameters = components.get(platform.parameters.__name__, {})
-        choices.append({"properties": pair})
-        alternatives.append(
-            {"title": platform.name, "required": ["platform", "task_type", *_parameters_if(parameters)],
-             "properties": pair | model | {"targets": NULL, "parameters": _ref(platform)}})
-        each_target.append({"anyOf": [
-            {"properties": {"targets": {"items": _other_than(platform)}}},
-            {"properties": model, "anyOf": list(_divided(platform, parameters))}]})
-    several = {"title": "targets", "required": ["targets"], "allOf": each_target, "properties": {
-        "targets": {"type": "array"}, **dict.fromkeys(("platform", "task_type", "output_path"), NULL)}}
-    for name, schemas in (("CreateTask", [*alternatives, several]), ("TargetChoice", choices)):
-        if name in components:  # a function that is served alone may not know them
-            components[name]["oneOf"] = schemas
+    if "CreateTask" not in components:  # a function that is served alone may not know it
+        return
+    platforms = [_Told(platform, components, settings) for platform in get_platforms().values()]
+    components["TargetChoice"]["oneOf"] = [told.choice({}) for told in platforms]
+    suffixes = [suffix for suffix in platforms[0].platform.input_suffixes
+                if all(suffix in told.platform.input_suffixes for told in platforms)]
+    components["CreateTask"]["anyOf"] = [told.alone() for told in platforms] + [
+        {"title": title, "required": ["targets", *required], "properties": {
+            "parameters": shared, "targets": {"type": "array", "items": {"oneOf": choices}},
+            "input_path": {"pattern": platforms[0].beginning + _ending(suffixes)},
+            **dict.fromkeys(("platform", "task_type", "output_path"), NULL)}}
+        for title, shared, required, choices in _divisions(platforms)]
 
 
-def _divided(platform: Platform, parameters: Schema) -> Iterator[Schema]:
-    """How a target's parameters may be divided between the request and its `targets`: all in one of the two, or some
-    in each, where those that must be there are in one of the two."""
-    none, required = {"maxProperties": 0}, {"required": parameters.get("required", [])}
-    some = {"minProperties": 1} | {name: parameters[name] for name in ("properties", "additionalProperties")}
-    must = _parameters_if(parameters)
-
-    def divide(request: Schema, in_request: list[str], target: Schema, in_target: list[str]) -> Schema:
-        each = {"anyOf": [_other_than(platform), {"properties": {"parameters": target}, "required": in_target}]}
-        return {"properties": {"parameters": request, "targets": {"items": each}}, "required": in_request}
-
-    yield divide(none, [], _ref(platform), must)
-    yield divide(_ref(platform), must, none, [])
-    yield divide(some | required, ["parameters"], some, [])
-    if must:
-        yield divide(some, ["parameters"], some | required, must)
-
-
-def _parameters_if(parameters: Schema) -> list[str]:
-    """The name of the field `parameters` if a parameter must be there."""
-    return ["parameters"] if parameters.get("required") else []
+def _divisions(platforms: list[_Told]) -> Iterator[tuple[str, Schema, list[str], list[Schema]]]:
+    """How parameters are divided between a request and its targets: a title, the schema of the request's, what the
+    request must have therefore, and the schemas of its targets. Schemas cannot say what is right when both are put
+    together, so some divisions that the service takes are not among these."""
+    common = {name: schema for name, schema in platforms[0].properties.items() if name not in RELATED
+              and all(told.properties.get(name) == schema for told in platforms)}
+    closed = {"type": "object", "additionalProperties": False}
+    whole = [told.choice({"parameters": told.whole}, told.must) for told in platforms]
+    yield "targets with parameters of their own", {"maxProperties": 0}, [], whole
+    yield ("targets that share some parameters",
+           closed | {"minProperties": 1, "properties": common}, ["parameters"], whole)
+    yield ("targets in integers with one calibration set",
+           closed | {"required": list(RELATED), "properties": common | {
+               "precision": {"const": "int8"}, "calibration": platforms[0].calibration}}, ["parameters"],
+           [told.choice({"parameters": told.rest}, told.must) for told in platforms if told.calibration])
+    for told in platforms:
+        yield (f"targets of {told.platform.name} with the same parameters", told.whole, told.must,
+               [told.choice({"parameters": {"maxProperties": 0}})])
 
 
-def _other_than(platform: Platform) -> Schema:
-    return {"properties": {"platform": {"not": {"const": platform.name}}}}
+class _Told:
+    """A platform as schemas tell of it."""
 
+    def __init__(self, platform: Platform, components: dict[str, Schema], settings: Settings) -> None:
+        self.platform = platform
+        self.beginning = "" if settings.local_roots else "^[^/].*"  # else no absolute path is taken
+        name = platform.parameters.__name__
+        self.whole: Schema = {"$ref": f"#/components/schemas/{name}"}
+        self.properties: Schema = components[name]["properties"]
+        self._required: list[str] = components[name].get("required", [])
+        self.must = ["parameters"] if self._required else []
 
-def _ref(platform: Platform) -> Schema:
-    return {"$ref": f"#/components/schemas/{platform.parameters.__name__}"}
+    @property
+    def calibration(self) -> Schema | None:
+        """The schema of a calibration set that is there; None where the target takes none."""
+        kinds = self.properties.get("calibration", {}).get("anyOf", [])
+        return next((kind for kind in kinds if kind != NULL), None)
+
+    @property
+    def rest(self) -> Schema:
+        """Of the parameters beside a precision and its calibration set."""
+        rest = {name: schema for name, schema in self.properties.items() if name not in RELATED}
+        return {"type": "object", "additionalProperties": False, "required": self._required, "properties": rest}
+
+    def choice(self, properties: Schema, required: list[str] | None = None) -> Schema:
+        """One of several targets."""
+        return {"required": ["platform", "task_type", *(required or [])], "properties": self._pair() | properties}
+
+    def alone(self) -> Schema:
+        """A request for this target."""
+        return {"title": self.platform.name} | self.choice({
+            "parameters": self.whole, "targets": NULL,
+            "input_path": {"pattern": self.beginning + _ending(self.platform.input_suffixes)}}, self.must)
+
+    def _pair(self) -> Schema:
+        return {"platform": {"const": self.platform.name}, "task_type": {"enum": list(self.platform.task_types)},
+                "output_path": {"pattern": self.beginning}}
 
 
 def _ending(suffixes: Sequence[str]) -> str:

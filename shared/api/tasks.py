@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import time
 
+from shared.access import seen_tenant
 from shared.api.views import TaskView, WaitsFor, view_task
 from shared.creation.requests import MAX_TARGETS
 from shared.deps import get_store
@@ -60,10 +61,10 @@ def require_task(task_id: str) -> Task:
     """The task.
 
     Raises:
-        NotFound: there is none with this id.
+        NotFound: there is none with this id, or it is another tenant's.
         UnreadableDocument: its document is damaged or of another version.
     """
-    task = get_store().get(task_id)
+    task = get_store().get(task_id, tenant=seen_tenant())
     if task is None:
         raise task_not_found()
     return task
@@ -75,7 +76,7 @@ def group_task_ids(group_id: str) -> list[str]:
     Raises:
         NotFound: there are none.
     """
-    tasks, _ = get_store().list_page(TaskFilter(group_id=group_id), 1, MAX_TARGETS)
+    tasks, _ = get_store().list_page(TaskFilter(group_id=group_id, tenant=seen_tenant()), 1, MAX_TARGETS)
     if not tasks:
         raise NotFound("任务组不存在", "task group not found")
     return [task.id for task in tasks]

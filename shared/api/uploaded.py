@@ -12,7 +12,7 @@ import flask
 
 from shared.api.event_sender import check_token
 from shared.api.http import Probe
-from shared.api.http_errors import json_response
+from shared.api.http_errors import json_response, language_of
 from shared.api.json_body import read_body
 from shared.api.subscriptions import confirm
 from shared.errors import InvalidRequest
@@ -90,7 +90,7 @@ def _answer_probe(request: flask.Request) -> flask.Response:
     by OPTIONS with their name, who send once it is named in the answer ("HTTP 1.1 Web Hooks for Event Delivery", 4).
     """
     if request.method != "OPTIONS":
-        return json_response(request, {"success": True, "message": WELCOME, "data": None})
+        return json_response(request, {"success": True, "message": WELCOME.say(language_of(request)), "data": None})
     origin = request.headers.get("WebHook-Request-Origin", "")
     if not origin:
         return flask.Response(status=204)

@@ -4,7 +4,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from shared.creation.documents import build_tasks, first_keys, request_keys
+from shared.access import own_tenant
+from shared.creation.documents import build_tasks, first_keys, key_of_tenant, request_keys
 from shared.creation.requests import CreateTask
 from shared.creation.storing import first_answer, store_all, store_once
 from shared.deps import get_queue, get_store
@@ -33,6 +34,9 @@ def create_tasks(request: CreateTask) -> list[Task]:
         LimitReached: too many tasks wait already.
         Unavailable: the store does not answer.
     """
+    if request.idempotency_key:
+        key = key_of_tenant(request.idempotency_key, own_tenant())
+        request = request.model_copy(update={"idempotency_key": key})
     tasks = build_tasks(request, get_settings())
     if request.idempotency_key and (answered := first_answer(tasks)):
         return answered

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import Any
 
+from shared.access import own_tenant
 from shared.creation.requests import MAX_TARGETS, CreateTask, TargetChoice
 from shared.digests import canonical_digest
-from shared.documents import HEAD_START_S, Task, new_task_id
+from shared.documents import DEFAULT_TENANT, HEAD_START_S, Task, new_task_id
 from shared.errors import InvalidRequest
 from shared.files.paths import MAX_PART_BYTES, MAX_PATH_BYTES, check_path
 from shared.outputs import default_output, suffixes_of, written_paths
@@ -21,7 +22,7 @@ from shared.validation_messages import printable, validate
 
 def build_tasks(request: CreateTask, settings: Settings) -> list[Task]:
     """The document for each target of the request. Everything that the worker relies on is checked here. The tasks of
-    several targets are a group.
+    several targets are a group. They belong to the tenant that this thread works for.
 
     Raises:
         InvalidRequest: the target, the task type, the parameters or a path are wrong; the message names the field.
@@ -45,6 +46,11 @@ def build_tasks(request: CreateTask, settings: Settings) -> list[Task]:
         "group_id": group_id, "request_hash": whole,
         "idempotency_key": request.idempotency_key and _member_key(request.idempotency_key, index)})
         for index, task in enumerate(tasks)]
+
+
+def key_of_tenant(key: str, tenant: str) -> str:
+    """A client's idempotency key as it is stored. That of a tenant is longer than any that a client may send."""
+    return key if tenant == DEFAULT_TENANT else f"{hashlib.sha512(f'{tenant}/{key}'.encode()).hexdigest()}@"
 
 
 def _member_key(key: str, index: int) -> str:
@@ -87,14 +93,15 @@ def _build_task(request: CreateTask, choice: TargetChoice, settings: Settings, w
         check_callback_url(request.callback_url, settings)
     asked = [choice.task_type, platform.name, input_path, output_path, parameters, request.priority, request.labels]
     now = time.time()
-    task_id = new_task_id(now)
+    task_id, tenant = new_task_id(now), own_tenant()
     return Task(
         id=task_id, task_type=choice.task_type, platform=platform.name, input_path=input_path,
-        output_path=output_path or default_output(task_id, input_path, platform, settings), overwrite=overwrite,
+        output_path=output_path or default_output(
+            task_id, input_path, platform, settings, tenant), overwrite=overwrite,
         parameters=parameters, priority=request.priority, labels=request.labels,
         queue_order=now - HEAD_START_S[request.priority],
         created_at=now, updated_at=now, idempotency_key=request.idempotency_key,
-        callback_url=request.callback_url,
+        callback_url=request.callback_url, tenant=tenant,
         # A request of an older version, which had neither `overwrite` nor `callback_url`, has the same hash.
         request_hash=canonical_digest([*asked, *["overwrite"] * overwrite, *[{"callback_url": request.callback_url}]
                                        * (request.callback_url is not None)]))

@@ -17,7 +17,8 @@ class TargetChoice(StrictModel):
     platform: Name
     output_path: PathText | None = Field(None, description="`bucket/object`; by default in the results' bucket")
     overwrite: bool | None = Field(None, description="as the request's own, where it is sent")
-    parameters: JsonObject = Field(default_factory=dict, description="over the request's own, name by name")
+    parameters: JsonObject = Field(default_factory=dict, description="over the request's own, name by name: what comes "
+                                                                    "of both together has to be right for the target")
 
 
 class CreateTask(StrictModel):

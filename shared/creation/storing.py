@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 
+from shared.access import by_whom
 from shared.deps import get_store
 from shared.documents import Task
 from shared.errors import Conflict
@@ -35,7 +36,7 @@ def store_once(tasks: list[Task]) -> tuple[list[Task], list[Task]]:
     """
     if len(tasks) == 1:
         with suppress(DuplicateKey):  # the store itself refuses a second one
-            get_store().insert(tasks[0], [created(tasks[0])])
+            get_store().insert(tasks[0], [created(tasks[0], by_whom())])
             return tasks, tasks
     while True:
         found = _stored(tasks)
@@ -44,9 +45,9 @@ def store_once(tasks: list[Task]) -> tuple[list[Task], list[Task]]:
         missing = [task for task in tasks if task.idempotency_key not in found]
         try:
             if len(missing) == 1:
-                get_store().insert(missing[0], [created(missing[0])])
+                get_store().insert(missing[0], [created(missing[0], by_whom())])
             else:
-                get_store().insert_group([(task, [created(task)]) for task in reversed(missing)])
+                get_store().insert_group([(task, [created(task, by_whom())]) for task in reversed(missing)])
         except DuplicateKey:
             continue  # the same request has come twice at once
         return [found.get(task.idempotency_key or "", task) for task in tasks], missing
@@ -57,7 +58,7 @@ def store_all(requests: Sequence[list[Task]]) -> list[tuple[list[Task], list[Tas
     single = [tasks[0] for tasks in requests if len(tasks) == 1]
     stored: set[str] = set()
     if len(single) > 1:
-        left_out = get_store().insert_many([(task, [created(task)]) for task in single])
+        left_out = get_store().insert_many([(task, [created(task, by_whom())]) for task in single])
         stored = {task.id for task in single} - left_out
     answers: list[tuple[list[Task], list[Task]] | Conflict | TurnTaken] = []
     for tasks in requests:

@@ -6,15 +6,15 @@ import unicodedata
 from pathlib import Path
 from urllib.parse import unquote
 
+from shared.access import Caller, get_caller
 from shared.errors import InvalidRequest
-from shared.schema import BUCKET
 from shared.settings import Settings
 
 MAX_PATH_BYTES = 1024  # the longest key of S3
 MAX_PART_BYTES = 255  # the longest name of a file; MinIO keeps each part of a key as one
 PRIVATE_DIR = ".model-convert"  # where `shared.files.local` keeps its locks and unfinished files, below its root
 
-_BUCKET = re.compile(BUCKET)
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 _RIGHT_NAME = ("应为文件名, 可含文件夹, 例如 detector.onnx 或 data/weights.bin",
                "it should be a file's name, with folders if need be, as in detector.onnx or data/weights.bin")
 _RIGHT = ("应为 bucket/object, 例如 models/detector.onnx", "it should be bucket/object, as in models/detector.onnx")
@@ -23,14 +23,31 @@ _RIGHT = ("应为 bucket/object, 例如 models/detector.onnx", "it should be buc
 def check_path(text: str, field: str, settings: Settings) -> str:
     """`text` as the store takes it: unchanged if it is a `bucket/key`, with its links resolved if it is absolute.
 
-    The part of the server's file system that holds the object store itself cannot be named by an absolute path.
+    The part of the server's file system that holds the object store itself cannot be named by an absolute path. Where a
+    key was shown, the path has to lie where that key may name objects.
 
     Raises:
         InvalidRequest: the path is malformed or not allowed here; names `field` and what would be right.
     """
+    path = _check_absolute(text, field, settings) if text.startswith("/") else _check_object(text, field, settings)
+    if (caller := get_caller()) is not None:
+        _check_place(path, field, caller, settings)
+    return path
+
+
+def _check_place(path: str, field: str, caller: Caller, settings: Settings) -> None:
+    from shared.access.places import may_name  # without keys nobody needs them, and a function's cold start counts
+    from shared.access.reasons import NOT_YOURS
+
+    if not may_name(caller, path, settings):
+        places = ", ".join(caller.prefixes) or "-"
+        raise _invalid(field, NOT_YOURS.zh, NOT_YOURS.en, (
+            f"允许使用本租户的上传与结果, 以及: {places}",
+            f"it may name its tenant's uploads and results, and: {places}"))
+
+
+def _check_object(text: str, field: str, settings: Settings) -> str:
     _check_text(text, field)
-    if text.startswith("/"):
-        return _check_absolute(text, field, settings)
     parts = text.split("/")
     _check_parts(parts, field)
     bucket = parts[0]
@@ -59,9 +76,31 @@ def check_name(text: str, field: str, folder: str) -> str:
     return text
 
 
+def check_prefix(text: str) -> str:
+    """`text` as everything below a folder or in a bucket: `bucket/…/`, or an absolute path that ends in a slash.
+
+    Raises:
+        InvalidRequest: no path that `check_path` takes would lie below it.
+    """
+    right = ("应为 bucket/ 或 bucket/folder/", "it should be bucket/ or bucket/folder/, with the slash at its end")
+    _check_text(text, "prefix", right)
+    parts = text.removesuffix("/").removeprefix("/").split("/")
+    _check_parts(parts, "prefix", right)
+    if not text.endswith("/") or not (text.startswith("/") or is_bucket_name(parts[0])):
+        raise _invalid("prefix", "不是文件夹", "it is no folder", right)
+    return text
+
+
 def is_bucket_name(name: str) -> bool:
-    """Whether S3 and MinIO would take it as a bucket's name."""
-    return _BUCKET.fullmatch(name) is not None
+    """Whether S3 and MinIO would take it as a bucket's name.
+
+    Source: Amazon S3 "General purpose bucket naming rules"; MinIO reserves `minio` for itself.
+    """
+    labels = name.split(".")
+    return (3 <= len(name) <= 63 and all(map(_LABEL.fullmatch, labels)) and name != "minio"
+            and not (len(labels) == 4 and all(label.isdigit() for label in labels))
+            and not name.startswith(("xn--", "sthree-", "amzn-s3-demo-"))
+            and not name.endswith(("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")))
 
 
 def _check_text(text: str, field: str, right: tuple[str, str] = _RIGHT) -> None:
@@ -98,6 +137,7 @@ def _check_parts(parts: list[str], field: str, right: tuple[str, str] = _RIGHT) 
 
 
 def _check_absolute(text: str, field: str, settings: Settings) -> str:
+    _check_text(text, field)
     if not settings.local_roots:
         raise _invalid(field, "不允许使用绝对路径", "absolute paths are not allowed here")
     _check_parts(text[1:].split("/"), field)

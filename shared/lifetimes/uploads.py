@@ -11,7 +11,7 @@ from shared.files import FileInfo, Files
 from shared.lifetimes.leaving import BOUNDARY_S, find_leaving, forget_leaving
 from shared.settings import Settings
 from shared.store import Store
-from shared.uploads.records import RECORD, UPLOAD_ID
+from shared.uploads.records import RECORD, UPLOAD_ID, upload_of
 
 STEP = 100  # objects between two pauses
 
@@ -71,13 +71,13 @@ def _find(files: Files, settings: Settings, pause: Callable[[], None]) -> dict[s
     """`{upload id: its objects}`. Others may have put something into the bucket; that is left alone."""
     found: dict[str, list[FileInfo]] = defaultdict(list)
     for number, info in enumerate(files.find(f"{settings.uploads_bucket}/")):
-        upload_id = info.path.split("/")[1]
-        if UPLOAD_ID.fullmatch(upload_id) and info.path.count("/") > 1:
-            found[upload_id].append(info)
+        upload = upload_of(info.path)
+        if upload is not None:
+            found[upload[1]].append(info)
         if number % STEP == 0:
             pause()
     return found
 
 
 def _pattern(settings: Settings) -> re.Pattern[str]:
-    return re.compile(re.escape(settings.uploads_bucket) + f"/({UPLOAD_ID.pattern})")
+    return re.compile(re.escape(settings.uploads_bucket) + f"/(?:tenant-[a-z0-9-]+/)?({UPLOAD_ID.pattern})")

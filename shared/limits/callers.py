@@ -1,8 +1,11 @@
-"""Whose share the work of this thread takes: a name of a key's owner, and empty where no request shows whose it is.
-Then all clients are one caller."""
+"""Whose share the work of this thread takes: its tenant's, and where no key is asked for, that of the one caller that
+all clients are then."""
 from __future__ import annotations
 
-from contextvars import ContextVar
+from shared.access import seen_tenant
 
-caller_name: ContextVar[str] = ContextVar("caller_name", default="")
-EVERYBODY = "*"  # the name of what all take together; no key has it
+EVERYBODY = "*"  # the name of what all take together; no tenant has it
+
+
+def caller_name() -> str:
+    return seen_tenant() or ""

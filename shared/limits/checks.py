@@ -45,7 +45,7 @@ def check_rate() -> None:
         LimitReached: the caller, or all together, have sent too many in the last second.
     """
     settings = get_settings()
-    for name, setting, most in ((caller_name.get(), "LIMIT_REQUESTS_PER_S", settings.limit_requests_per_s),
+    for name, setting, most in ((caller_name(), "LIMIT_REQUESTS_PER_S", settings.limit_requests_per_s),
                                 (EVERYBODY, "LIMIT_ALL_REQUESTS_PER_S", settings.limit_all_requests_per_s)):
         if most and (wait_s := get_rates().take(name, most)):
             raise reached(setting, Text(f"每秒最多 {most} 个请求", f"at most {most} requests a second"), wait_s)
@@ -57,7 +57,7 @@ def enter_stream() -> Callable[[], None]:
     Raises:
         LimitReached: the caller has too many.
     """
-    name, most = caller_name.get(), get_settings().limit_streams
+    name, most = caller_name(), get_settings().limit_streams
     if most is None:
         return lambda: None
     if not get_stream_tallies().enter(name, most):

@@ -28,7 +28,7 @@ def upload_of(size_bytes: int) -> Iterator[None]:
     settings = get_settings()
     with ExitStack() as stack:
         for name, setting, most in (
-                (caller_name.get(), "LIMIT_UPLOAD_BYTES_PER_DAY", settings.limit_upload_bytes_per_day),
+                (caller_name(), "LIMIT_UPLOAD_BYTES_PER_DAY", settings.limit_upload_bytes_per_day),
                 (EVERYBODY, "LIMIT_ALL_UPLOAD_BYTES_PER_DAY", settings.limit_all_upload_bytes_per_day)):
             if most and size_bytes:
                 stack.enter_context(_counted(name, setting, most, size_bytes))

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
+from shared.access import seen_tenant
 from shared.deps import get_store
 from shared.documents import Status
 from shared.errors import Unavailable
@@ -28,11 +29,12 @@ def places_for(task_ids: Sequence[str]) -> Iterator[None]:
     """
     settings = get_settings()
     with ExitStack() as stack:
-        # A task belongs to nobody yet, so that all waiting tasks are those of the one caller.
-        for name, setting, most in ((caller_name.get(), "LIMIT_WAITING_TASKS", settings.limit_waiting_tasks),
-                                    (EVERYBODY, "LIMIT_ALL_WAITING_TASKS", settings.limit_all_waiting_tasks)):
+        for name, tenant, setting, most in (
+                (caller_name(), seen_tenant(), "LIMIT_WAITING_TASKS", settings.limit_waiting_tasks),
+                (EVERYBODY, None, "LIMIT_ALL_WAITING_TASKS", settings.limit_all_waiting_tasks)):
             if most and task_ids:
-                stack.enter_context(_places(name, setting, most, TaskFilter(status=Status.PENDING), task_ids))
+                waiting = TaskFilter(status=Status.PENDING, tenant=tenant)
+                stack.enter_context(_places(name, setting, most, waiting, task_ids))
         yield
 
 

@@ -65,6 +65,8 @@ def _named(task: Task) -> list[str]:
 
 def _upload_of(path: str, settings: Settings) -> str | None:
     bucket, _, rest = path.partition("/")
+    if rest.startswith("tenant-"):
+        rest = rest.partition("/")[2]
     upload_id = rest.partition("/")[0]
     return upload_id if bucket == settings.uploads_bucket and _UPLOAD_ID.fullmatch(upload_id) else None
 
@@ -99,7 +101,8 @@ def _with_live_tasks(tasks: list[Task]) -> dict[str, Refusal]:
         for task in tasks:
             common = paths[task.id].intersection(written_paths(other))
             if common and other.platform != task.platform:
-                found[task.id] = reasons.OUTPUT_SHARED(path=min(common), task_id=other.id)
+                found[task.id] = (reasons.OUTPUT_SHARED(path=min(common), task_id=other.id)
+                                  if other.tenant == task.tenant else reasons.OUTPUT_NOT_FREE(path=min(common)))
     return found
 
 

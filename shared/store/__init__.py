@@ -4,13 +4,16 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from shared.adapters import Adapter, find_factory
 from shared.documents import Event, Status, StoredEvent, Task, WorkerInfo
 from shared.errors import UnreadableDocument
 from shared.tls import NO_FILES, Tls
 from shared.transitions import Change
+
+if TYPE_CHECKING:
+    from shared.access.documents import Key
 
 # Fields that do not tell what was asked of a task: `Store.named` passes over them.
 ASKED_NOT = ("id", "output_path", "stage", "stages", "log_lines", "error", "result")
@@ -41,6 +44,7 @@ class TaskFilter:
     labels: dict[str, str] = field(default_factory=dict)
     created_after: float | None = None
     created_before: float | None = None
+    tenant: str | None = None
 
 
 @dataclass(frozen=True)
@@ -98,11 +102,15 @@ class Store(Protocol):
             UnreadableDocument: one of them cannot be read.
         """
 
-    def get(self, task_id: str) -> Task | None:
-        """Raises UnreadableDocument."""
+    def get(self, task_id: str, *, tenant: str | None = None) -> Task | None:
+        """With `tenant` only if the task is this tenant's, readable or not.
 
-    def get_many(self, task_ids: list[str]) -> dict[str, Task | UnreadableDocument]:
-        """Those of the tasks that exist."""
+        Raises:
+            UnreadableDocument.
+        """
+
+    def get_many(self, task_ids: list[str], *, tenant: str | None = None) -> dict[str, Task | UnreadableDocument]:
+        """Those of the tasks that exist; with `tenant` those of this tenant."""
 
     def update(self, task_id: str, change: Change) -> Task | None:
         """Apply `change`, its events included, if its filter fits, atomically; the new document, or None for a miss
@@ -193,6 +201,22 @@ class Store(Protocol):
 
     def workers(self) -> list[WorkerInfo]:
         """Those that can be read, by id."""
+
+    def add_key(self, key: Key) -> None:
+        """Raises AppError: there is a key with this id or this digest."""
+
+    def find_key(self, digest: str) -> Key | None:
+        """The key of which this is the SHA-256. One that cannot be read is None."""
+
+    def all_keys(self) -> list[Key]:
+        """Those that can be read, the oldest first."""
+
+    def end_key(self, key_id: str, *, revoked_at: float | None = None, expires_at: float | None = None) -> Key | None:
+        """Give the key the one of both times that is named, unless it has an earlier one; the key, or None if there is
+        none."""
+
+    def note_key_use(self, key_id: str, at: float, every_s: float) -> None:
+        """Write `last_used_at`, unless that was written less than `every_s` before."""
 
     def tidy(self, *, all_at_once: bool = False) -> int:
         """Give space that deletes have left free back to the disk; how many bytes, 0 where nothing is left to give.

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from shared.documents import TERMINAL, Event, Status, StoredEvent, Task, WorkerInfo
+from shared.documents import TERMINAL, Event, Status, StoredEvent, Task, WorkerInfo, stored_tenant
 from shared.errors import AppError, UnreadableDocument
 from shared.store import ASKED_NOT, Claim, DuplicateKey, TaskFilter, TurnTaken
 from shared.store.mongo_accounts import spend
@@ -25,6 +25,7 @@ from shared.store.mongo_changes import (
 from shared.store.mongo_connection import MongoConnection
 from shared.store.mongo_documents import decode, encode, from_document, to_document
 from shared.store.mongo_indexes import NEWEST_FIRST, QUEUE_ORDER, make_indexes, make_outbox_indexes
+from shared.store.mongo_keys import MongoKeys
 from shared.store.mongo_places import leave_places, take_places, until_known
 from shared.store.reading import (
     CLAIM_FIELDS,
@@ -49,7 +50,7 @@ DUPLICATE_KEY = 11000
 WRONG_TYPES = (2, 14)  # BadValue, TypeMismatch: a field is nothing that can be counted up or appended to
 
 
-class MongoStore(MongoConnection):
+class MongoStore(MongoKeys, MongoConnection):
     """The `Store` of the service profile; the database is the one in the URL's path, or `model_convert`.
 
     Writes are never repeated by the driver: a compare-and-set whose answer was lost may have taken place, and only the
@@ -118,13 +119,14 @@ class MongoStore(MongoConnection):
             found = database.tasks.find({"idempotency_key": {"$in": list(keys)}}, _fields())
             return {str(task.idempotency_key): task for task in map(require, map(_task, found))}
 
-    def get(self, task_id: str) -> Task | None:
+    def get(self, task_id: str, *, tenant: str | None = None) -> Task | None:
         with self._database() as database:
-            return _task_or_none(database.tasks.find_one({"_id": task_id}, _fields()))
+            return _task_or_none(database.tasks.find_one({"_id": task_id} | _of_tenant(tenant), _fields()))
 
-    def get_many(self, task_ids: list[str]) -> dict[str, Task | UnreadableDocument]:
+    def get_many(self, task_ids: list[str], *, tenant: str | None = None) -> dict[str, Task | UnreadableDocument]:
+        query = {"_id": {"$in": task_ids}} | _of_tenant(tenant)
         with self._database() as database:
-            return {doc["_id"]: _task(doc) for doc in database.tasks.find({"_id": {"$in": task_ids}}, _fields())}
+            return {doc["_id"]: _task(doc) for doc in database.tasks.find(query, _fields())}
 
     def update(self, task_id: str, change: Change) -> Task | None:
         from pymongo.errors import OperationFailure
@@ -344,11 +346,16 @@ def _task_or_none(document: dict[str, Any] | None) -> Task | None:
     return None if document is None else require(_task(document))
 
 
+def _of_tenant(tenant: str | None) -> dict[str, Any]:
+    return {} if tenant is None else {"tenant": stored_tenant(tenant)}  # null is a missing field too
+
+
 def _narrowing(narrow: TaskFilter) -> dict[str, Any]:
     fields = {"status": narrow.status, "platform": narrow.platform, "task_type": narrow.task_type,
               "group_id": narrow.group_id}
     query: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
     query |= {f"labels.{key}": value for key, value in narrow.labels.items()}
+    query |= _of_tenant(narrow.tenant)
     times = {"$gt": narrow.created_after, "$lt": narrow.created_before}
     if times := {operator: value for operator, value in times.items() if value is not None}:
         query["created_at"] = times

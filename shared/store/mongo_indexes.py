@@ -15,7 +15,8 @@ def make_indexes(database: Database[dict[str, Any]]) -> None:
     from pymongo import IndexModel
 
     waiting = [("owner", 1), ("status", 1), ("platform", 1), *QUEUE_ORDER, ("next_run_at", 1), ("announced", 1)]
-    filters = [IndexModel([(field, 1), *NEWEST_FIRST]) for field in ("status", "platform", "task_type", "group_id")]
+    filters = [IndexModel([(field, 1), *NEWEST_FIRST])
+               for field in ("status", "platform", "task_type", "group_id", "tenant")]
     database.tasks.create_indexes([IndexModel([("idempotency_key", 1)], unique=True, sparse=True),
                                    IndexModel([("output_turn", 1)], unique=True, sparse=True),
                                    IndexModel(waiting, name="waiting"), IndexModel(NEWEST_FIRST),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
+from shared.access.documents import Key
 from shared.documents import Document, StoredEvent, Task, WorkerInfo
 from shared.errors import UnreadableDocument
 from shared.store import Claim
@@ -34,6 +35,17 @@ def read_workers(documents: Iterable[tuple[str, Fields]]) -> list[WorkerInfo]:
     found = [_read(WorkerInfo, "worker", worker_id, fields) for worker_id, fields in documents]
     get_sightings().keep("worker", {worker.id for worker in found if isinstance(worker, UnreadableDocument)})
     return [worker for worker in found if isinstance(worker, WorkerInfo)]
+
+
+def read_key(key_id: str, fields: Fields) -> Key | None:
+    """None where it cannot be read: nobody gets in by a damaged document."""
+    key = _read(Key, "key", key_id, fields)
+    return key if isinstance(key, Key) and key.id == key_id else None
+
+
+def read_keys(documents: Iterable[tuple[str, Fields]]) -> list[Key]:
+    """Those that can be read."""
+    return [key for key in (read_key(key_id, fields) for key_id, fields in documents) if key]
 
 
 def read_claims(rows: Iterable[tuple[Any, ...]]) -> list[Claim]:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from pydantic_core import to_json
 
-from shared.documents import TERMINAL, Event, Status, StoredEvent, Task, WorkerInfo
+from shared.documents import TERMINAL, Event, Status, StoredEvent, Task, WorkerInfo, stored_tenant
 from shared.errors import AppError, Unavailable, UnreadableDocument
 from shared.store import ASKED_NOT, KEPT_EVENTS, Claim, DuplicateKey, TaskFilter, TurnTaken
 from shared.store.reading import (
@@ -27,8 +27,9 @@ from shared.store.reading import (
     read_workers,
     require,
 )
+from shared.store.sqlite_keys import SqliteKeys
 from shared.store.sqlite_limits import leave_places, spend, take_places
-from shared.store.sqlite_schema import CALL_AT, CALLBACK, GROUP, LIVE, OUTPUT, TURN, UNTOLD, WAITING, connect
+from shared.store.sqlite_schema import CALL_AT, CALLBACK, GROUP, LIVE, OUTPUT, TENANT, TURN, UNTOLD, WAITING, connect
 from shared.store.sqlite_space import give_back
 from shared.tls import Tls
 from shared.transitions import AtMost, Change, OneOf
@@ -40,7 +41,7 @@ Condition = tuple[str, list[Any]]  # SQL, and what its question marks stand for
 ROW = "id, CAST(doc AS BLOB)"
 
 
-class SqliteStore:
+class SqliteStore(SqliteKeys):
     """The `Store` of the embedded profile.
 
     Each call takes a connection of its own from those that this process has open and idle. Connections that were open
@@ -101,11 +102,13 @@ class SqliteStore:
                           "idempotency_key IN (SELECT value FROM json_each(?))", [_json(keys)])
         return {str(task.idempotency_key): task for task in map(require, map(_task, rows))}
 
-    def get(self, task_id: str) -> Task | None:
-        return _first(self._rows(f"SELECT {ROW} FROM tasks WHERE id = ?", [task_id]))
+    def get(self, task_id: str, *, tenant: str | None = None) -> Task | None:
+        where, values = _join([("id = ?", [task_id]), *_of_tenant(tenant)])
+        return _first(self._rows(f"SELECT {ROW} FROM tasks{where}", values))
 
-    def get_many(self, task_ids: list[str]) -> dict[str, Task | UnreadableDocument]:
-        rows = self._rows(f"SELECT {ROW} FROM tasks WHERE id IN (SELECT value FROM json_each(?))", [_json(task_ids)])
+    def get_many(self, task_ids: list[str], *, tenant: str | None = None) -> dict[str, Task | UnreadableDocument]:
+        where, values = _join([("id IN (SELECT value FROM json_each(?))", [_json(task_ids)]), *_of_tenant(tenant)])
+        rows = self._rows(f"SELECT {ROW} FROM tasks{where}", values)
         return {task.id: task for task in map(_task, rows)}
 
     def update(self, task_id: str, change: Change) -> Task | None:
@@ -347,10 +350,16 @@ def _condition(field: str, wanted: Any) -> Condition:
     return f"{field} = ?", [wanted]
 
 
+def _of_tenant(tenant: str | None) -> list[Condition]:
+    return [] if tenant is None else [_condition(f"+{TENANT}", stored_tenant(tenant))]  # `+`: found by the id
+
+
 def _narrowing(narrow: TaskFilter) -> list[Condition]:
     fields = {"status": narrow.status, "platform": narrow.platform, "task_type": narrow.task_type,
               GROUP: narrow.group_id}
     conditions: list[Condition] = [(f"{name} = ?", [value]) for name, value in fields.items() if value is not None]
+    if narrow.tenant is not None:
+        conditions.append(_condition(TENANT, stored_tenant(narrow.tenant)))
     conditions += [("json_extract(doc, ?) = ?", [f'$.labels."{key}"', value]) for key, value in narrow.labels.items()]
     if narrow.created_after is not None:
         conditions.append(("created_at > ?", [narrow.created_after]))

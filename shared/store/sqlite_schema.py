@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-VERSION = 8
+VERSION = 9
 LOG_BYTES = 16 << 20  # to which the write-ahead log is cut back after it was written into the file
 
 # Also literally in the queries: SQLite uses a partial index only where the query repeats the index's condition.
@@ -20,6 +20,7 @@ OUTPUT = "json_extract(doc, '$.output_path')"  # the same
 CALLBACK = "json_extract(doc, '$.callback_url') IS NOT NULL"
 CALL_AT = "json_extract(doc, '$.call_at')"
 TURN = "json_extract(doc, '$.output_turn')"
+TENANT = "json_extract(doc, '$.tenant')"  # null is the default tenant's
 UNTOLD = "json_extract(doc, '$.untold') = 1"
 
 SCHEMA = f"""
@@ -45,6 +46,7 @@ CREATE INDEX IF NOT EXISTS by_status ON tasks (status, created_at, id);
 CREATE INDEX IF NOT EXISTS by_platform ON tasks (platform, created_at, id);
 CREATE INDEX IF NOT EXISTS by_type ON tasks (task_type, created_at, id);
 CREATE INDEX IF NOT EXISTS by_group ON tasks ({GROUP}, created_at, id) WHERE {GROUP} IS NOT NULL;
+CREATE INDEX IF NOT EXISTS by_tenant ON tasks ({TENANT}, created_at, id);
 CREATE INDEX IF NOT EXISTS by_output ON tasks ({OUTPUT}, created_at, id) WHERE {LIVE};
 CREATE UNIQUE INDEX IF NOT EXISTS by_turn ON tasks ({TURN}) WHERE {TURN} IS NOT NULL;
 CREATE INDEX IF NOT EXISTS by_call ON tasks ({CALL_AT}, status) WHERE {CALLBACK};
@@ -74,6 +76,13 @@ CREATE TABLE IF NOT EXISTS places (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS accounts (name TEXT PRIMARY KEY, until REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS workers (id TEXT PRIMARY KEY, doc TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS access_keys (
+    id TEXT PRIMARY KEY,
+    doc TEXT NOT NULL,
+    digest TEXT AS (json_extract(doc, '$.digest')),
+    created_at REAL AS (json_extract(doc, '$.created_at'))
+);
+CREATE UNIQUE INDEX IF NOT EXISTS by_digest ON access_keys (digest);
 PRAGMA user_version = {VERSION};
 COMMIT;
 """

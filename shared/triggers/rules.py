@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from shared.access.places import TENANT
 from shared.creation.requests import MAX_TARGETS
 from shared.documents import Priority
 from shared.platforms import get_platforms
@@ -61,6 +62,7 @@ class Rule(StrictModel):
     priority: Priority = "normal"
     labels: Labels = Field(default_factory=dict)
     callback_url: CallbackText | None = None
+    tenant: Annotated[str, Field(pattern=f"^(?:{TENANT.pattern})$")] | None = None  # else the object's place tells it
     existing: bool = True
 
     @property

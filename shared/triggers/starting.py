@@ -6,15 +6,20 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
+from shared.access import acting_for
 from shared.creation.create import Created, create_for_uploads, earlier_tasks
 from shared.creation.documents import build_tasks
+from shared.creation.requests import CreateTask
 from shared.creation.turns import read_turns, with_turns
 from shared.deadlines import check_time
 from shared.deps import get_files, get_store
 from shared.digests import canonical_digest
 from shared.documents import Source, Task
 from shared.errors import Conflict, InvalidRequest, NotFound, StorageRefused
+from shared.files.paths import check_path
 from shared.outputs import outputs_that_write, own_folder, written_paths
+from shared.platforms import get_platforms
+from shared.platforms.base import get_parameter, object_parameters
 from shared.rules.bilingual import Bilingual, as_it_is
 from shared.settings import get_settings
 from shared.store import TurnTaken
@@ -24,6 +29,7 @@ from shared.triggers.companions import Companions
 from shared.triggers.objects import StoredObject, Taken, Upload
 from shared.triggers.requests import build_request
 from shared.triggers.rules import Rule
+from shared.triggers.tenants import callers_of
 from shared.triggers.tombstones import find_deleted
 from shared.triggers.wishes import NotUsable, Wishes, read_metadata, read_sidecar
 
@@ -106,16 +112,40 @@ def _build(wanted: Wanted) -> list[Task] | Taken:
     """The tasks, or why there are none."""
     upload, rule, model = wanted.upload, wanted.rule, wanted.upload.model
     try:
-        request = build_request(rule, upload.bucket, upload.key, wishes_of(upload), wanted.key)
+        wishes = wishes_of(upload)
+        request = build_request(rule, upload.bucket, upload.key, wishes, wanted.key)
         source = Source(bucket=upload.bucket, key=upload.key, etag=model.etag, version=model.version, rule=rule.name,
                         sidecar=upload.sidecar.path if upload.sidecar else None, request_key=wanted.key)
-        return [task.model_copy(update={"source": source}) for task in build_tasks(request, get_settings())]
+        tasks = build_for_tenant(rule, model.path, wishes, request)
+        return [task.model_copy(update={"source": source}) for task in tasks]
     except NotUsable as error:
         return ignored(wanted.object, error.text)
     except StorageRefused as error:
         return refused(wanted.object, error)
     except (InvalidRequest, NotFound) as error:
         return ignored(wanted.object, reasons.WRONG_REQUEST(rule=rule.name, why=text_of(error)))
+
+
+def build_for_tenant(rule: Rule, path: str, wishes: Wishes, request: CreateTask) -> list[Task]:
+    """The tasks of the tenant to which this object's belong.
+
+    Raises:
+        InvalidRequest: something names what the tenant may not name.
+        Unavailable: the store does not answer.
+    """
+    settings = get_settings()
+    callers = callers_of(rule, path, settings)
+    if callers is None:
+        return build_tasks(request, settings)
+    of_rule, of_object = callers
+    with acting_for(of_rule):
+        tasks = build_tasks(request, settings)
+    with acting_for(of_object):
+        for task in tasks:
+            for name in object_parameters(get_platforms()[task.platform]):
+                if isinstance(value := get_parameter(wishes.parameters, name), str):
+                    check_path(value.removesuffix("/"), f"parameters.{name}", settings)
+    return tasks
 
 
 def _busy_outputs(requests: Mapping[str, list[Task]]) -> dict[str, Bilingual]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 
+from shared.access.places import split_tenant
 from shared.deps import get_files, get_queue, get_store, process_wide
 from shared.documents import TASK_ID
 from shared.doorbells import ring_all
@@ -114,7 +115,8 @@ def _look_by_rules(found: StoredObject) -> list[Taken | Wanted]:
 
 def _is_in_a_tasks_folder(found: StoredObject) -> bool:
     """Whether it lies where results go whose tasks name no output. Results elsewhere carry a mark."""
-    return found.bucket == get_settings().results_bucket and bool(TASK_ID.fullmatch(found.key.partition("/")[0]))
+    return found.bucket == get_settings().results_bucket and bool(
+        TASK_ID.fullmatch(split_tenant(found.key)[1].partition("/")[0]))
 
 
 def _look_as_data(found: StoredObject, rules: tuple[Rule, ...]) -> list[Taken | Wanted]:

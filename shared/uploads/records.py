@@ -11,7 +11,8 @@ from pathlib import Path
 
 from pydantic import Field
 
-from shared.documents import Document, Seconds
+from shared.access.places import folder_of_tenant, split_tenant
+from shared.documents import DEFAULT_TENANT, Document, Seconds
 from shared.errors import NotFound
 from shared.files import Condition, FileInfo, Files, IfAbsent, IfMatch
 from shared.files.grants import MAX_PARTS, Part
@@ -41,11 +42,12 @@ class UploadedFile(Document):
 
 class UploadRecord(Document):
     id: str
+    tenant: str = Field(DEFAULT_TENANT, exclude_if=lambda value: value == DEFAULT_TENANT)
     created_at: Seconds
     files: list[UploadedFile]
 
     def path(self, bucket: str, file: UploadedFile) -> str:
-        return f"{folder_of(bucket, self.id)}/{file.name}"
+        return f"{folder_of(bucket, self.id, self.tenant)}/{file.name}"
 
 
 def new_upload_id(now: float) -> str:
@@ -53,8 +55,15 @@ def new_upload_id(now: float) -> str:
     return f"upload_{int(now):010}_{secrets.token_hex(16)}"
 
 
-def folder_of(bucket: str, upload_id: str) -> str:
-    return f"{bucket}/{upload_id}"
+def folder_of(bucket: str, upload_id: str, tenant: str) -> str:
+    return f"{bucket}/{folder_of_tenant(tenant)}{upload_id}"
+
+
+def upload_of(path: str) -> tuple[str, str] | None:
+    """The tenant and the id of the upload whose folder a path of the uploads' bucket lies in."""
+    tenant, rest = split_tenant(path.partition("/")[2])
+    upload_id, slash, _ = rest.partition("/")
+    return (tenant, upload_id) if slash and UPLOAD_ID.fullmatch(upload_id) else None
 
 
 def part_size(total_bytes: int, least_bytes: int) -> int:
@@ -73,19 +82,19 @@ def write_record(files: Files, bucket: str, record: UploadRecord, seen: FileInfo
     with tempfile.TemporaryDirectory(prefix="upload-record-") as folder:
         source = Path(folder) / RECORD
         source.write_text(record.model_dump_json())
-        return files.upload(source, f"{folder_of(bucket, record.id)}/{RECORD}", condition=condition)
+        return files.upload(source, f"{folder_of(bucket, record.id, record.tenant)}/{RECORD}", condition=condition)
 
 
-def read_record(files: Files, bucket: str, upload_id: str) -> tuple[UploadRecord, FileInfo]:
+def read_record(files: Files, bucket: str, upload_id: str, tenant: str) -> tuple[UploadRecord, FileInfo]:
     """Raises:
-        NotFound: there is no such upload.
+        NotFound: the tenant has no such upload.
         pydantic.ValidationError: somebody has spoiled the record.
         Unavailable.
     """
     if not UPLOAD_ID.fullmatch(upload_id):
         raise no_upload()
     try:
-        info, content = files.read_range(f"{folder_of(bucket, upload_id)}/{RECORD}", 0, MAX_RECORD_BYTES)
+        info, content = files.read_range(f"{folder_of(bucket, upload_id, tenant)}/{RECORD}", 0, MAX_RECORD_BYTES)
     except NotFound as error:
         raise no_upload() from error
     return UploadRecord.model_validate_json(content), info
@@ -104,12 +113,12 @@ def given_digests(files: Files, path: str) -> dict[str, str]:
         pydantic.ValidationError: somebody has spoiled the record.
         Unavailable.
     """
-    bucket, _, rest = path.partition("/")
-    upload_id = rest.partition("/")[0]
-    if path.startswith("/") or not UPLOAD_ID.fullmatch(upload_id):
+    bucket, found = path.partition("/")[0], upload_of(path)
+    if path.startswith("/") or found is None:
         return {}
+    tenant, upload_id = found
     try:
-        record, _ = read_record(files, bucket, upload_id)
+        record, _ = read_record(files, bucket, upload_id, tenant)
     except NotFound:
         return {}
     return {record.path(bucket, file): file.sha256 for file in record.files if file.sha256}

@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 
 from pydantic import ValidationError
 
+from shared.access import own_tenant
 from shared.deadlines import check_time
 from shared.deps import get_files, get_grants
 from shared.errors import Conflict, InvalidRequest, NotFound, PreconditionFailed
@@ -66,9 +67,9 @@ def begin_upload(wanted: list[FileToUpload], settings: Settings) -> Upload:
     """
     now = time.time()
     upload_id = new_upload_id(now)
-    _check_files(wanted, folder_of(settings.uploads_bucket, upload_id), settings)
+    _check_files(wanted, folder_of(settings.uploads_bucket, upload_id, own_tenant()), settings)
     part_bytes = part_size(sum(file.size_bytes for file in wanted), settings.upload_part_bytes)
-    record = UploadRecord(id=upload_id, created_at=now, files=[
+    record = UploadRecord(id=upload_id, tenant=own_tenant(), created_at=now, files=[
         UploadedFile(name=file.file_name, size_bytes=file.size_bytes, sha256=file.sha256,
                      part_bytes=part_bytes if file.size_bytes > part_bytes else None) for file in wanted])
     bucket = settings.uploads_bucket
@@ -137,7 +138,7 @@ def _say(missing: list[FileState], parts: str) -> str:
 
 def _read(upload_id: str, settings: Settings) -> tuple[UploadRecord, FileInfo]:
     try:
-        return read_record(get_files(), settings.uploads_bucket, upload_id)
+        return read_record(get_files(), settings.uploads_bucket, upload_id, own_tenant())
     except ValidationError as error:
         logger.warning("the record of %s cannot be read: %s", upload_id, error)
         raise no_upload() from error
@@ -145,7 +146,7 @@ def _read(upload_id: str, settings: Settings) -> tuple[UploadRecord, FileInfo]:
 
 def _look(record: UploadRecord, bucket: str) -> tuple[list[FileState], set[str]]:
     """The files' states, and the names of those whose parts are forgotten."""
-    there = {info.path: info.size_bytes for info in get_files().find(folder_of(bucket, record.id) + "/")}
+    there = {info.path: info.size_bytes for info in get_files().find(folder_of(bucket, record.id, record.tenant) + "/")}
     states, forgotten = [], set()
     for file in record.files:
         path = record.path(bucket, file)

@@ -15,7 +15,7 @@ import pytest
 from infra.client import Client
 from infra.servers.base import free_port
 from shared.store import open_store
-from tests.fixtures.services import Service, known_workers, processes_that_mention
+from tests.fixtures.services import INTEL_ALONE, Service, known_workers, processes_that_mention
 
 Served = tuple[subprocess.Popen[bytes], Client, Path]
 
@@ -43,7 +43,7 @@ def test_the_demo_converts_a_real_model_and_leaves_no_process(tmp_path: Path, en
 def served(tmp_path: Path, environment: dict[str, str]) -> Iterator[Served]:
     port, data_dir = free_port(), tmp_path / "data"
     process = subprocess.Popen([sys.executable, "-m", "infra.serve", "--port", str(port), "--data", data_dir,
-                                "--workers", "2"], env=environment, stdout=subprocess.DEVNULL,
+                                "--workers", "2"], env=environment | INTEL_ALONE, stdout=subprocess.DEVNULL,
                                stderr=subprocess.DEVNULL)
     client = Client(f"http://127.0.0.1:{port}", timeout_s=60.0)
     client.wait_until_healthy(120)
@@ -97,7 +97,7 @@ def test_up_takes_the_servers_that_the_environment_names_and_down_leaves_them_al
         tmp_path: Path, environment: dict[str, str], mongo_url: str, amqp_url: str, minio_url: str) -> None:
     port, data_dir = free_port(), tmp_path / "service"
     named = {"STORE": mongo_url, "QUEUE": amqp_url, "FILES": minio_url}
-    environment |= {f"MODEL_CONVERT_{name}_URL": url for name, url in named.items()}
+    environment |= INTEL_ALONE | {f"MODEL_CONVERT_{name}_URL": url for name, url in named.items()}
 
     def run(action: str) -> None:
         subprocess.run([sys.executable, "-m", "infra.up", action, "--data", data_dir, "--port", str(port)],

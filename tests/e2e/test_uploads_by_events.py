@@ -29,7 +29,7 @@ from shared.triggers.rules import BUILT_IN, built_in
 from tests.e2e.test_service import CLASSIFIER
 from tests.fixtures.common import missing
 from tests.fixtures.rabbitmq import PrivateBroker
-from tests.fixtures.services import FINAL, Service, processes_that_mention
+from tests.fixtures.services import FINAL, INTEL_ALONE, Service, processes_that_mention
 from tests.fixtures.storage_events import AWKWARD_KEYS
 from tests.models import convolution
 
@@ -62,7 +62,7 @@ def test_make_up_converts_what_is_uploaded_and_tells_where_the_result_is(
         way: str, tmp_path: Path, mongo_url: str, amqp_url: str, models: dict[str, Path]) -> None:
     port, data_dir = free_port(), tmp_path / "service"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MODEL_CONVERT_")}
-    environment |= NO_SWEEP | {"MODEL_CONVERT_STORE_URL": mongo_url, "MODEL_CONVERT_QUEUE_URL": amqp_url}
+    environment |= NO_SWEEP | INTEL_ALONE | {"MODEL_CONVERT_STORE_URL": mongo_url, "MODEL_CONVERT_QUEUE_URL": amqp_url}
 
     def run(action: str) -> None:
         subprocess.run([sys.executable, "-m", "infra.up", action, "--data", data_dir, "--port", str(port),

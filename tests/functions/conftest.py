@@ -13,6 +13,7 @@ from infra.servers.base import Server
 from shared.deps import close_all, get_files, get_store
 from shared.documents import Task, new_task_id
 from shared.files import Files
+from shared.settings import get_settings
 from shared.store import Store, TaskFilter
 from tests.functions.service import Caller, call_alone, call_over_http, serve_gateway
 from tests.functions.validating import Put
@@ -95,6 +96,30 @@ def add(store: Store) -> Callable[..., Task]:
         return task
 
     return add
+
+
+@pytest.fixture(scope="package")
+def closed_gateway(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    env = dict(os.environ) | {"MODEL_CONVERT_AUTH": "keys"}
+    server = serve_gateway(tmp_path_factory.mktemp("closed"), env, "--processes", "1")
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def closed(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("MODEL_CONVERT_AUTH", "keys")
+    monkeypatch.setenv("MODEL_CONVERT_PUBLIC_URL", "http://127.0.0.1:1")  # a function alone gives URLs of uploads too
+    get_settings.cache_clear()
+    yield
+    monkeypatch.undo()
+    get_settings.cache_clear()
+
+
+@pytest.fixture(params=["alone", "gateway"])
+def guarded(request: pytest.FixtureRequest, alone: Caller, closed: None) -> Caller:
+    """The functions where keys are needed."""
+    return alone if request.param == "alone" else call_over_http(request.getfixturevalue("closed_gateway").url)
 
 
 _number = count()

@@ -54,7 +54,10 @@ Caller = Callable[..., Answer]
 
 
 def function_client(name: str) -> flask.testing.FlaskClient:
-    return functions_framework.create_app(name, str(FUNCTIONS_DIR / name / "main.py")).test_client()
+    """As if functions-framework served it on loopback."""
+    client = functions_framework.create_app(name, str(FUNCTIONS_DIR / name / "main.py")).test_client()
+    client.environ_base["SERVER_SOFTWARE"] = "Werkzeug/test"
+    return client
 
 
 def call_alone(clients: dict[str, flask.testing.FlaskClient]) -> Caller:

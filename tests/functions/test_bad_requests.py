@@ -113,7 +113,7 @@ def test_a_function_alone_may_be_mounted_below_a_prefix_or_called_at_its_root(
 def test_an_error_of_our_own_is_logged_and_told_without_detail(
         alone: Caller, store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
         error: Exception) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise error
 
     caplog.set_level("INFO")

@@ -143,7 +143,7 @@ def test_what_a_task_recorded_while_it_was_deleted_is_purged_too(
     paths = share(files, tmp_path, "late")
     task = add(status="running", epoch=1, owner="w1")
     delete_one = type(store).delete
-    monkeypatch.setattr(type(store), "delete", lambda self, task_id: delete_one(self, task_id).model_copy(
+    monkeypatch.setattr(type(store), "delete", lambda self, task_id, **_: delete_one(self, task_id).model_copy(
         update={"stages": recorded("late")}))
     assert delete_tasks([task.id], purge=True) == {task.id: True}
     Collector(files, store, get_settings()).run()

@@ -55,7 +55,7 @@ def ended(add: Callable[..., Task], publish: Callable[[Task], None]) -> Task:
     return task
 
 
-def fail(*arguments: object) -> None:
+def fail(*arguments: object, **named: object) -> None:
     raise Unavailable("store")
 
 
@@ -100,7 +100,7 @@ def test_what_a_worker_publishes_for_a_deleted_task_before_it_is_killed_is_remov
     task = add(id=task_id, output_path=f"results/{task_id}/a.xml", **(running if claimed == "before" else {}))
     owned = task.model_copy(update=running)
     delete_one = type(store).delete
-    monkeypatch.setattr(type(store), "delete", lambda self, task_id: delete_one(self, task_id) and owned)
+    monkeypatch.setattr(type(store), "delete", lambda self, task_id, **_: delete_one(self, task_id) and owned)
     assert delete_tasks([task_id]) == {task_id: True}
     publish(owned)
     housekeeping.look(0.0)

@@ -286,13 +286,13 @@ def test_a_stream_outlasts_the_stores_absence(alone: Caller, store: Store, add: 
                                               monkeypatch: pytest.MonkeyPatch) -> None:
     task, get, calls = add(status="running"), type(store).get, iter(range(100))
 
-    def get_with_an_outage(self: Store, task_id: str) -> Task | None:
+    def get_with_an_outage(self: Store, task_id: str, **of: Any) -> Task | None:
         number = next(calls)
         if number in (2, 3):
             raise Unavailable("store", "gone")
         if number == 4:
             store.update(task_id, transitions.cancel())
-        return get(self, task_id)
+        return get(self, task_id, **of)
 
     monkeypatch.setattr(event_stream, "POLL_S", 0.01)
     monkeypatch.setattr(type(store), "get", get_with_an_outage)

@@ -23,7 +23,7 @@ from shared.api.tasks import TaskState
 from shared.api.http import endpoint
 from shared.texts import Text
 
-@endpoint("GET", "/slow", title=Text("慢", "slow"), message=Text("完成", "done"))
+@endpoint("GET", "/slow", scope="read", title=Text("慢", "slow"), message=Text("完成", "done"))
 def slow_one() -> TaskState:
     time.sleep({seconds})
     return TaskState(task_id="t", status="running")
@@ -44,6 +44,7 @@ def test_a_new_endpoint_is_one_new_folder(tmp_path: Path) -> None:
     (tmp_path / "slow_one").mkdir()
     (tmp_path / "slow_one" / "main.py").write_text(SLOW.format(seconds=0))
     client = create_app(load_functions(tmp_path)).test_client()
+    client.environ_base["model_convert.is_local"] = True
     assert client.get("/slow").get_json()["message"] == "完成"
     assert "/slow" in client.get("/openapi.json").get_json()["paths"]
 

@@ -8,23 +8,34 @@ from pathlib import Path
 import pytest
 
 from shared.deps import close_all
-from shared.limits.callers import caller_name
+from shared.store import Store
+from tests.functions.access import make_key
 from tests.functions.service import Answer, Caller, call_alone
 
 LIMIT = 1000
 
 
 @pytest.fixture
-def limited(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Caller]:
-    """The function alone; a caller of its own for each test, since the store keeps what was spent."""
+def closed(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Caller]:
+    """The function alone, which asks for keys."""
     monkeypatch.setenv("MODEL_CONVERT_LIMIT_UPLOAD_BYTES_PER_DAY", str(LIMIT))
     monkeypatch.setenv("MODEL_CONVERT_PUBLIC_URL", "http://127.0.0.1:8000")
+    monkeypatch.setenv("MODEL_CONVERT_AUTH", "keys")
     close_all()
-    token = caller_name.set(uuid.uuid4().hex)
     yield call_alone({})
-    caller_name.reset(token)
     monkeypatch.undo()
     close_all()
+
+
+def new_tenant(call: Caller, store: Store) -> Caller:
+    """Of each test, since the store keeps what was spent."""
+    headers = make_key(store, uuid.uuid4().hex[:12]).headers
+    return lambda *request, **fields: call(*request, **fields, headers=headers)
+
+
+@pytest.fixture
+def limited(closed: Caller, store: Store) -> Caller:
+    return new_tenant(closed, store)
 
 
 def upload(call: Caller, size_bytes: int, **fields: object) -> Answer:
@@ -54,10 +65,6 @@ def test_a_refused_upload_does_not_count(limited: Caller) -> None:
     assert upload(limited, LIMIT).status == 200
 
 
-def test_another_caller_has_bytes_of_its_own(limited: Caller) -> None:
+def test_another_tenant_has_bytes_of_its_own(limited: Caller, closed: Caller, store: Store) -> None:
     assert upload(limited, LIMIT).status == 200 and upload(limited, 1).status == 429
-    token = caller_name.set(uuid.uuid4().hex)
-    try:
-        assert upload(limited, LIMIT).status == 200
-    finally:
-        caller_name.reset(token)
+    assert upload(new_tenant(closed, store), LIMIT).status == 200

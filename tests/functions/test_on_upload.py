@@ -206,6 +206,12 @@ def test_without_the_token_nothing_is_taken_and_with_it_all_is(alone: Caller, st
         assert query.data["existing"]
 
 
+@pytest.mark.parametrize(("language", "message"), [("zh", "可以接收通知"), ("en", "events are welcome")])
+def test_a_probe_is_answered_in_the_clients_language(call: Caller, language: str, message: str) -> None:
+    answer = call("on_upload", "GET", PATH, headers={"Accept-Language": language})
+    assert answer.json == {"success": True, "message": message, "data": None}
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
 def test_who_looks_before_sending_is_welcome(call: Caller, method: str) -> None:
     answer = call("on_upload", method, PATH)

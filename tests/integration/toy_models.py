@@ -10,11 +10,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 
 @lru_cache
-def small_model(value: float = 1.0) -> bytes:
+def small_model(value: float = 1.0, rows: int | str = 1) -> bytes:
     weight = numpy_helper.from_array(np.full((2, 2), value, np.float32), "w")
     graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "g",
-                              [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 2])],
-                              [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 2])], [weight])
+                              [helper.make_tensor_value_info("x", TensorProto.FLOAT, [rows, 2])],
+                              [helper.make_tensor_value_info("y", TensorProto.FLOAT, [rows, 2])], [weight])
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]).SerializeToString()
 
 

@@ -105,11 +105,11 @@ class LossyStore:
             raise Unavailable("store", "told to")
         return answer
 
-    def get(self, task_id: str) -> Task | None:
+    def get(self, task_id: str, *, tenant: str | None = None) -> Task | None:
         if self.reads:
             self.reads -= 1
             raise Unavailable("store", "told to")
-        return self._store.get(task_id)
+        return self._store.get(task_id, tenant=tenant)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)

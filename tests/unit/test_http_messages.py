@@ -106,6 +106,6 @@ def test_a_function_that_returns_a_model_without_a_message_is_refused_when_it_is
 
     choose.__annotations__["return"] = One | Two
     with pytest.raises(TypeError, match="choose: no message for Two"):
-        endpoint("POST", "/choose", title=Text("选", "choose"), message={One: Text("一", "one")})(choose)
+        endpoint("POST", "/choose", title=Text("选", "choose"), scope="read", message={One: Text("一", "one")})(choose)
     with pytest.raises(TypeError, match=r"choose: no message for (One|Two)"):
-        endpoint("POST", "/choose", title=Text("选", "choose"), message=Text("一", "one"))(choose)
+        endpoint("POST", "/choose", title=Text("选", "choose"), scope="read", message=Text("一", "one"))(choose)

@@ -28,9 +28,9 @@ class OutageStore(SqliteStore):
         self._answer()
         return super().waiting(platforms, limit=limit, unannounced=unannounced)
 
-    def get_many(self, task_ids: list[str]) -> dict[str, Task | UnreadableDocument]:
+    def get_many(self, task_ids: list[str], *, tenant: str | None = None) -> dict[str, Task | UnreadableDocument]:
         self._answer()
-        return super().get_many(task_ids)
+        return super().get_many(task_ids, tenant=tenant)
 
     def _answer(self) -> None:
         if self.away:

@@ -150,3 +150,13 @@ def test_threads_read_sources_at_once() -> None:
 
 def _let_others_run(*_: object) -> None:
     time.sleep(0)
+
+
+def test_a_tenants_result_has_a_key_of_its_own_and_without_tenants_keys_are_as_before() -> None:
+    def of(tenant: str | None) -> str:
+        return stage_key(STAGE, "t1", "lock", {"precision": "fp16"}, INPUTS, tenant)
+
+    assert len({of("acme"), of("other"), of(None)}) == 3
+    assert of(None) == key() == canonical_digest({
+        "stage": "compile", "target": "t1", "code": code_digest(STAGE.entry), "toolchain": "lock",
+        "parameters": {"precision": "fp16"}, "inputs": INPUTS})

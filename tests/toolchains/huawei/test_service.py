@@ -25,7 +25,7 @@ def toolkit(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def service(make_service: MakeService, toolkit: Path, models: dict[str, Path]) -> Service:
-    service = make_service(workers=0)
+    service = make_service(workers=0, platforms="huawei")
     service.files().upload(models["cls"], "models/classifier.onnx")
     start_worker(service, toolkit)
     return service
@@ -53,7 +53,7 @@ def target(service: Service) -> dict[str, Any]:
 
 def test_without_a_toolkit_the_target_says_so_and_its_tasks_wait_for_a_worker_that_has_one(
         make_service: MakeService, toolkit: Path, models: dict[str, Path]) -> None:
-    service = make_service(workers=1)
+    service = make_service(workers=1, platforms="huawei,intel")
     service.files().upload(models["cls"], "models/classifier.onnx")
     assert target(service)["workers"] == [] and target(service)["tools"] == {}
     task_id = create(service)

@@ -37,7 +37,7 @@ print([value.name, value.shape, session.run(None, {value.name: np.zeros(value.sh
 @pytest.fixture
 def service(make_service: MakeService) -> Service:
     installed("qualcomm")
-    return make_service()
+    return make_service(platforms="qualcomm")
 
 
 def convert(service: Service, model: Path | bytes, **fields: Any) -> dict[str, Any]:
