@@ -19,6 +19,6 @@ TOKEN_FORM = Bilingual("令牌格式错误", "this is neither a key nor a token"
 TOKEN_SIGNER = Bilingual("令牌不是由本服务所信任的身份提供方签发",
                          "the token is not signed by the identity provider, or not in a way that is taken here")
 TOKEN_OVER = Bilingual("令牌已过期", "the token's time is over")
-TOKEN_CLAIMS = Bilingual("令牌的 iss、aud、exp 或 nbf 不符",
+TOKEN_CLAIMS = Bilingual("令牌的 iss, aud, exp 或 nbf 不符",
                          "the token's issuer, audience or times are not those that are taken here")
 TOKEN_TENANT = Bilingual("令牌未指明有效的租户", "the token names no tenant")

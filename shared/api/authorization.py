@@ -76,9 +76,9 @@ def _identify(request: flask.Request) -> Caller:
     kind, _, text = request.headers.get("Authorization", "").partition(" ")
     text = text.strip()
     if kind.lower() != "bearer" or not text:
-        from shared.access.reasons import MISSING
+        from shared.access import reasons
 
-        raise Unauthorized(MISSING.zh, MISSING.en)
+        raise Unauthorized(reasons.MISSING.zh, reasons.MISSING.en)
     if get_settings().jwt_issuer and not text.startswith(KEY_PREFIX):
         from shared.access.tokens import admit_token  # few services have a provider
 
@@ -89,9 +89,9 @@ def _identify(request: flask.Request) -> Caller:
 
 
 def _lacks(scope: Scope) -> Forbidden:
-    from shared.access.reasons import NO_SCOPE
+    from shared.access import reasons
 
-    error = Forbidden(NO_SCOPE.zh.format(scope=scope), NO_SCOPE.en.format(scope=scope))
+    error = Forbidden(reasons.NO_SCOPE.zh.format(scope=scope), reasons.NO_SCOPE.en.format(scope=scope))
     error.headers["WWW-Authenticate"] = f'Bearer error="insufficient_scope", scope="{scope}"'
     return error
 

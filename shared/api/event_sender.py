@@ -20,9 +20,9 @@ def check_token(request: flask.Request) -> None:
     token = get_settings().events_token.get_secret_value()
     if not token:
         if needs_key(request):
-            from shared.access.reasons import EVENTS_TOKEN
+            from shared.access import reasons
 
-            raise Unauthorized(EVENTS_TOKEN.zh, EVENTS_TOKEN.en)
+            raise Unauthorized(reasons.EVENTS_TOKEN.zh, reasons.EVENTS_TOKEN.en)
         return
     shown = [request.args.get("access_token", "")]
     if given := request.authorization:

@@ -36,12 +36,12 @@ def check_path(text: str, field: str, settings: Settings) -> str:
 
 
 def _check_place(path: str, field: str, caller: Caller, settings: Settings) -> None:
+    from shared.access import reasons
     from shared.access.places import may_name  # without keys nobody needs them, and a function's cold start counts
-    from shared.access.reasons import NOT_YOURS
 
     if not may_name(caller, path, settings):
         places = ", ".join(caller.prefixes) or "-"
-        raise _invalid(field, NOT_YOURS.zh, NOT_YOURS.en, (
+        raise _invalid(field, reasons.NOT_YOURS.zh, reasons.NOT_YOURS.en, (
             f"允许使用本租户的上传与结果, 以及: {places}",
             f"it may name its tenant's uploads and results, and: {places}"))
 
