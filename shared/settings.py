@@ -193,6 +193,9 @@ class Settings(BaseModel):
     limit_all_requests_per_s: Limit = Field(None, description="the same of all callers together; off")
     limit_waiting_tasks: Limit = Field(None, description="tasks of a caller that no worker has begun; off")
     limit_all_waiting_tasks: Limit = Field(None, description="the same of all callers together; off")
+    limit_upload_bytes_per_day: Limit = Field(None, description="of the files that a caller makes room for by POST "
+                                                                "/uploads in a day, as many at once; off")
+    limit_all_upload_bytes_per_day: Limit = Field(None, description="the same of all callers together; off")
     limit_streams: Limit = Field(None, description="event streams that a caller has open at once; off")
 
     # Event streams. Each holds a thread of its process as long as it lasts, but for the gateway's.

@@ -6,6 +6,7 @@ import flask
 from shared.api.http import endpoint
 from shared.api.uploads import UploadView, require_way_in, view_upload
 from shared.errors import NotFound, NotOffered
+from shared.limits.uploads import upload_of
 from shared.settings import get_settings
 from shared.texts import Text
 from shared.uploads.requests import CreateUpload
@@ -20,5 +21,6 @@ def create_upload(request: CreateUpload, http: flask.Request) -> UploadView:
     settings = get_settings()
     require_way_in(settings, http)
     wanted = request.all_files()
-    upload = begin_upload(wanted, settings) if wanted else find_upload(request.upload_id or "", settings)
+    with upload_of(sum(file.size_bytes for file in wanted)):
+        upload = begin_upload(wanted, settings) if wanted else find_upload(request.upload_id or "", settings)
     return view_upload(upload, settings, http)

@@ -9,7 +9,7 @@ import time
 
 from shared.limits.table import Table, digest
 
-ROWS = 256
+ROWS, ROW = 512, 16
 
 
 class Rates:
@@ -17,7 +17,7 @@ class Rates:
     all processes that were forked after this was made."""
 
     def __init__(self) -> None:
-        self._table = Table("=Qd", ROWS)
+        self._table = Table("=Qd", ROWS, ROW)
 
     def take(self, name: str, per_s: int, now: float | None = None) -> float:
         """Count a request: 0, or the seconds after which there is room for it. Then it is not counted. `now`

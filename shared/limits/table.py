@@ -13,13 +13,12 @@ from functools import lru_cache
 
 
 class Table:
-    """Records of one form, all zero at first. Where one may stand follows from its name: in a row of `ROW` records."""
+    """Records of one form, all zero at first. Where one may stand follows from its name: in a row of `length` records.
+    Each look at a row reads all of it."""
 
-    ROW = 32
-
-    def __init__(self, form: str, rows: int) -> None:
-        self._form, self._rows = struct.Struct(form), rows
-        self._memory = mmap.mmap(-1, self._form.size * self.ROW * rows)
+    def __init__(self, form: str, rows: int, length: int) -> None:
+        self._form, self._rows, self._length = struct.Struct(form), rows, length
+        self._memory = mmap.mmap(-1, self._form.size * length * rows)
         self._threads = threading.Lock()
         self._file = os.memfd_create("limits", os.MFD_CLOEXEC)
 
@@ -28,11 +27,11 @@ class Table:
         """The records among which that of `name` is, each with its place. Inside, nobody else is there. The kernel
         takes the lock from a process that dies."""
         place = digest(name) % self._rows
-        start, size = place * self.ROW, self._form.size
+        start, size = place * self._length, self._form.size
         with self._threads:  # the kernel's lock is the process's: it keeps no threads apart
             fcntl.lockf(self._file, fcntl.LOCK_EX, 1, place)
             try:
-                records = self._form.iter_unpack(self._memory[start * size:(start + self.ROW) * size])
+                records = self._form.iter_unpack(self._memory[start * size:(start + self._length) * size])
                 yield list(enumerate(records, start))
             finally:
                 fcntl.lockf(self._file, fcntl.LOCK_UN, 1, place)

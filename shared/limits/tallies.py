@@ -5,14 +5,14 @@ import os
 
 from shared.limits.table import Table, digest
 
-ROWS = 256
+ROWS, ROW = 256, 32
 
 
 class Tallies:
     """Counts by caller. What a process has counted that has died counts no more. Exact as `Rates` is."""
 
     def __init__(self) -> None:
-        self._table = Table("=Qqq", ROWS)  # the caller, the process and its count
+        self._table = Table("=Qqq", ROWS, ROW)  # the caller, the process and its count
 
     def enter(self, name: str, most: int) -> bool:
         """Count one more, unless there are `most` already, or a row of the table is full."""

@@ -200,6 +200,15 @@ class Store(Protocol):
     def leave_places(self, count: str, task_ids: Sequence[str]) -> None:
         """They are stored, or will not be."""
 
+    def spend(self, account: str, share: float, life_s: float) -> float:
+        """Take a share of what the account holds, 1 when it is full: 0, or the seconds until there is so much; then
+        nothing is taken. It fills up in `life_s`, by the callers' clocks. A negative share gives back. Exact, however
+        many ask at once.
+
+        Raises:
+            OutOfTime.
+        """
+
     def save_worker(self, worker: WorkerInfo) -> None:
         """Insert or replace by id."""
 

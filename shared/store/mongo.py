@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from shared.documents import LONG_FIELDS, TERMINAL, Event, Status, StoredEvent, Task, WorkerInfo, stored_tenant
 from shared.errors import AppError, UnreadableDocument
 from shared.store import ASKED_NOT, Claim, DuplicateKey, Glance, TaskFilter, TurnTaken
+from shared.store.mongo_accounts import spend
 from shared.store.mongo_changes import (
     condition_of,
     filter_of,
@@ -272,6 +273,13 @@ class MongoStore(MongoKeys, MongoConnection):
         def attempt() -> bool | None:
             with self._database() as database:
                 return take_places(database, count, task_ids, most, _narrowing(narrow))
+
+        return until_known(attempt)
+
+    def spend(self, account: str, share: float, life_s: float) -> float:
+        def attempt() -> float | None:
+            with self._database() as database:
+                return spend(database, account, share, life_s)
 
         return until_known(attempt)
 

@@ -10,13 +10,15 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from shared.deadlines import check_time
 from shared.store import PLACE_S
 
 if TYPE_CHECKING:
     from pymongo.database import Database
+
+Known = TypeVar("Known")
 
 PAUSE_S = 0.02  # the longest before another attempt; who loses has met others
 
@@ -50,8 +52,10 @@ def leave_places(database: Database[dict[str, Any]], count: str, task_ids: Seque
     database.places.update_one({"_id": count}, {"$pull": {"places": {"id": {"$in": list(task_ids)}}}})
 
 
-def until_known(attempt: Callable[[], bool | None]) -> bool:
-    """Raises:
+def until_known(attempt: Callable[[], Known | None]) -> Known:
+    """What an attempt answers that nobody has disturbed.
+
+    Raises:
         OutOfTime: the request's time is over.
     """
     while (answer := attempt()) is None:

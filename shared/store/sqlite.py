@@ -29,7 +29,7 @@ from shared.store.reading import (
     require,
 )
 from shared.store.sqlite_keys import SqliteKeys
-from shared.store.sqlite_places import leave_places, take_places
+from shared.store.sqlite_limits import leave_places, spend, take_places
 from shared.store.sqlite_schema import CALL_AT, CALLBACK, GROUP, LIVE, OUTPUT, TENANT, TURN, UNTOLD, WAITING, connect
 from shared.store.sqlite_space import give_back
 from shared.tls import Tls
@@ -235,6 +235,9 @@ class SqliteStore(SqliteKeys):
 
     def leave_places(self, count: str, task_ids: Sequence[str]) -> None:
         self._run(lambda connection: leave_places(connection, count, task_ids), "IMMEDIATE")
+
+    def spend(self, account: str, share: float, life_s: float) -> float:
+        return self._run(lambda connection: spend(connection, account, share, life_s), "IMMEDIATE")
 
     def save_worker(self, worker: WorkerInfo) -> None:
         self._rows("INSERT INTO workers (id, doc) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET doc = excluded.doc",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-VERSION = 8
+VERSION = 9
 LOG_BYTES = 16 << 20  # to which the write-ahead log is cut back after it was written into the file
 
 # Also literally in the queries: SQLite uses a partial index only where the query repeats the index's condition.
@@ -74,6 +74,7 @@ CREATE TABLE IF NOT EXISTS places (
     at REAL NOT NULL,
     PRIMARY KEY (count, task_id)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS accounts (name TEXT PRIMARY KEY, until REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS workers (id TEXT PRIMARY KEY, doc TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS access_keys (
     id TEXT PRIMARY KEY,

@@ -1,4 +1,4 @@
-"""Places among the tasks that a limit counts: `mongo_places` without its races, for one writes at a time."""
+"""What limits need of SQLite: `mongo_places` and `mongo_accounts` without their races, for one writes at a time."""
 from __future__ import annotations
 
 import sqlite3
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from shared.store import PLACE_S
+from shared.store.allowance import used_until
 
 
 def take_places(connection: sqlite3.Connection, count: str, task_ids: Sequence[str], most: int, where: str,
@@ -30,3 +31,12 @@ def take_places(connection: sqlite3.Connection, count: str, task_ids: Sequence[s
 def leave_places(connection: sqlite3.Connection, count: str, task_ids: Sequence[str]) -> None:
     connection.executemany("DELETE FROM places WHERE count = ? AND task_id = ?",
                            [(count, task_id) for task_id in task_ids])
+
+
+def spend(connection: sqlite3.Connection, account: str, share: float, life_s: float) -> float:
+    found = connection.execute("SELECT until FROM accounts WHERE name = ?", [account]).fetchone()
+    until, wait_s = used_until(found[0] if found else 0.0, share, life_s, time.time())
+    if not wait_s:
+        connection.execute("INSERT INTO accounts (name, until) VALUES (?, ?) "
+                           "ON CONFLICT (name) DO UPDATE SET until = excluded.until", [account, until])
+    return wait_s
