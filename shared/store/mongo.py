@@ -180,6 +180,8 @@ class MongoStore(MongoKeys, MongoConnection):
             return None if deleted is None else _task(deleted)
 
     def list_page(self, narrow: TaskFilter, page: int, page_size: int) -> tuple[list[Task | UnreadableDocument], int]:
+        if narrow.tenant is not None:
+            self._make_key_indexes()
         query, skip = _narrowing(narrow), (page - 1) * page_size
         with self._database() as database:
             tasks = database.tasks

@@ -7,24 +7,42 @@ from typing import TYPE_CHECKING, Any, Protocol
 from shared.access.documents import Key
 from shared.errors import AppError
 from shared.store.mongo_documents import from_document, to_document
+from shared.store.mongo_indexes import make_key_indexes
 from shared.store.reading import read_key, read_keys
 
 if TYPE_CHECKING:
     from pymongo.database import Database
 
 
+INDEX_S = 60.0  # for the indexes of tasks that are there already
+
+
 class _Mongo(Protocol):
+    _has_key_indexes: bool
+
+    def _make_key_indexes(self) -> None: ...
+
     def _database(self, timeout_s: float | None = None) -> AbstractContextManager[Database[dict[str, Any]]]: ...
 
 
 class MongoKeys:
     """The part of `MongoStore` that knows keys."""
 
+    _has_key_indexes = False
+
+    def _make_key_indexes(self: _Mongo) -> None:
+        """Once in a process, before it first makes a key or asks for the tasks of a tenant. Tasks may be there already,
+        so that it may take longer the first time."""
+        if not self._has_key_indexes:
+            with self._database(INDEX_S) as database:
+                make_key_indexes(database)
+            self._has_key_indexes = True
+
     def add_key(self: _Mongo, key: Key) -> None:
         from pymongo.errors import DuplicateKeyError
 
+        self._make_key_indexes()
         with self._database() as database:
-            database.access_keys.create_index([("digest", 1)], unique=True)  # there are few, and they are made seldom
             try:
                 database.access_keys.insert_one(to_document(key))
             except DuplicateKeyError as error:

@@ -153,6 +153,8 @@ class SqliteStore(SqliteKeys):
         return _task(rows[0]) if rows else None
 
     def list_page(self, narrow: TaskFilter, page: int, page_size: int) -> tuple[list[Task | UnreadableDocument], int]:
+        if narrow.tenant is not None:
+            self._make_tenant_index()
         where, values = _join(_narrowing(narrow))
         count = f"SELECT count(*) FROM tasks{where}" if where else "SELECT value FROM totals WHERE name = 'tasks'"
         select = f"SELECT {ROW} FROM tasks{where} ORDER BY created_at DESC, id DESC LIMIT ? OFFSET ?"

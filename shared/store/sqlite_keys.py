@@ -7,18 +7,32 @@ from typing import Any, Protocol
 from shared.access.documents import Key
 from shared.errors import AppError
 from shared.store.reading import read_key, read_keys
+from shared.store.sqlite_schema import BY_TENANT
 
 _ROW = "id, CAST(doc AS BLOB)"
 
 
 class _Rows(Protocol):
+    _has_tenant_index: bool
+
     def _rows(self, statement: str, values: list[Any]) -> list[tuple[Any, ...]]: ...
+
+    def _make_tenant_index(self) -> None: ...
 
 
 class SqliteKeys:
     """The part of `SqliteStore` that knows keys."""
 
+    _has_tenant_index = False
+
+    def _make_tenant_index(self: _Rows) -> None:
+        """Once in a process, before it first asks for the tasks of a tenant."""
+        if not self._has_tenant_index:
+            self._rows(BY_TENANT, [])
+            self._has_tenant_index = True
+
     def add_key(self: _Rows, key: Key) -> None:
+        self._make_tenant_index()
         try:
             self._rows("INSERT INTO access_keys (id, doc) VALUES (?, ?)", [key.id, key.model_dump_json()])
         except sqlite3.IntegrityError as error:

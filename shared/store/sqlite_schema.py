@@ -46,7 +46,6 @@ CREATE INDEX IF NOT EXISTS by_status ON tasks (status, created_at, id);
 CREATE INDEX IF NOT EXISTS by_platform ON tasks (platform, created_at, id);
 CREATE INDEX IF NOT EXISTS by_type ON tasks (task_type, created_at, id);
 CREATE INDEX IF NOT EXISTS by_group ON tasks ({GROUP}, created_at, id) WHERE {GROUP} IS NOT NULL;
-CREATE INDEX IF NOT EXISTS by_tenant ON tasks ({TENANT}, created_at, id);
 CREATE INDEX IF NOT EXISTS by_output ON tasks ({OUTPUT}, created_at, id) WHERE {LIVE};
 CREATE UNIQUE INDEX IF NOT EXISTS by_turn ON tasks ({TURN}) WHERE {TURN} IS NOT NULL;
 CREATE INDEX IF NOT EXISTS by_call ON tasks ({CALL_AT}, status) WHERE {CALLBACK};
@@ -86,6 +85,9 @@ CREATE UNIQUE INDEX IF NOT EXISTS by_digest ON access_keys (digest);
 PRAGMA user_version = {VERSION};
 COMMIT;
 """
+
+# Made where tenants are first asked for: who has none writes none. All rows are in it: null is the default tenant.
+BY_TENANT = f"CREATE INDEX IF NOT EXISTS by_tenant ON tasks ({TENANT}, created_at, id)"
 
 
 def connect(path: Path) -> sqlite3.Connection:

@@ -41,11 +41,11 @@ def run(here: Bucket, *, dry_run: bool = False, **changes: Any) -> Removed:
     return Lifetimes(here.files, here.store, settings(here, **changes), dry_run=dry_run).run()
 
 
-def upload(here: Bucket, age_s: float = OLD_S) -> tuple[str, list[str]]:
-    """An upload of a model with data, and the paths of its objects."""
+def upload(here: Bucket, age_s: float = OLD_S, folder: str = "") -> tuple[str, list[str]]:
+    """An upload of a model with data, and the paths of its objects. `folder` is its tenant's."""
     upload_id = new_upload_id(time.time())
     names = ("m.onnx", "data/weights.bin", RECORD)
-    return upload_id, [here.put(f"{here.bucket}-up/{upload_id}/{name}", b"{}", age_s) for name in names]
+    return upload_id, [here.put(f"{here.bucket}-up/{folder}{upload_id}/{name}", b"{}", age_s) for name in names]
 
 
 def age_notes(here: Bucket) -> None:
@@ -76,6 +76,15 @@ def test_an_upload_that_no_task_names_goes_in_two_steps(here: Bucket) -> None:
     second = run(here)
     assert second.counts == {"unused uploads": 1} and upload_id in second.lines[0]
     assert not any(there(here, paths)) and here.paths("leaving/") == []
+
+
+def test_uploads_of_tenants_go_and_stay_as_others_do(here: Bucket) -> None:
+    _, unused = upload(here, folder="tenant-acme/")
+    _, named = upload(here, folder="tenant-acme/")
+    _, elsewhere = upload(here, folder="acme/")  # others may have put something into the bucket
+    here.store.insert(make_task(input_path=named[0], tenant="acme"))
+    assert run_twice(here).counts == {"unused uploads": 1}
+    assert not any(there(here, unused)) and all(there(here, named)) and all(there(here, elsewhere))
 
 
 def test_a_new_upload_stays(here: Bucket) -> None:

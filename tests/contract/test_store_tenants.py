@@ -1,13 +1,16 @@
 """What every store does with tenants: a document without one is the default tenant's."""
 from __future__ import annotations
 
+import sqlite3
+from pathlib import Path
+
 import pytest
 
 from shared import transitions
 from shared.documents import Event
-from shared.store import Store, TaskFilter
+from shared.store import Store, TaskFilter, open_store
 from shared.transitions import Change
-from tests.contract.store_model import make_task
+from tests.contract.store_model import TIMEOUT_S, make_task
 
 pytest_plugins = ["tests.contract.store_backends"]
 
@@ -65,3 +68,22 @@ def test_a_worker_leaves_the_tenant_as_it_is(store: Store, tasks) -> None:
     assert claimed is not None and claimed.tenant == "acme"
     (waiting,) = [one for one in store.waiting([task.platform], limit=100) if one.id == tasks["other"][0].id]
     assert waiting.tenant == "other"
+
+
+def test_a_list_of_a_tenant_reads_an_index_and_who_has_no_tenants_has_none(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:{tmp_path / 'tasks.db'}", TIMEOUT_S)
+    store.insert(make_task())
+    store.list_page(TaskFilter(), 1, 10)
+
+    def plan(condition: str) -> str:
+        with sqlite3.connect(tmp_path / "tasks.db") as connection:
+            rows = connection.execute("EXPLAIN QUERY PLAN SELECT id FROM tasks WHERE json_extract(doc, '$.tenant') "
+                                      f"{condition} ORDER BY created_at DESC, id DESC LIMIT 10").fetchall()
+        connection.close()
+        return " ".join(row[3] for row in rows)
+
+    assert "by_tenant" not in plan("= 'acme'")
+    store.list_page(TaskFilter(tenant="acme"), 1, 10)
+    for condition in ("= 'acme'", "IS NULL"):
+        assert "by_tenant" in plan(condition) and "TEMP B-TREE" not in plan(condition)
+    store.close()

@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 import requests
 
 from infra.gateway import load_functions
+from infra.keys import rotate_key
 from infra.servers.base import Server
 from shared.access.key_text import new_key_text
 from shared.documents import Task
@@ -120,6 +123,36 @@ def test_a_revoked_key_is_refused_within_seconds(guarded: Caller, store: Store) 
         assert time.monotonic() < deadline
         time.sleep(0.2)
     assert status == 401
+
+
+def test_a_rotated_key_is_followed_under_load_without_a_refused_request(closed_gateway: Server, closed: None,
+                                                                        store: Store) -> None:
+    shown = [make_key(store, scopes=("read",)).text]
+    key_id = store.all_keys()[-1].id
+    answers: list[int] = []
+    over = threading.Event()
+
+    def ask() -> None:
+        with requests.Session() as session:
+            while not over.is_set():
+                answers.append(session.post(f"{closed_gateway.url}/tasks/list", json={}, timeout=TIMEOUT_S, headers={
+                    "Authorization": f"Bearer {shown[0]}"}).status_code)
+
+    with ThreadPoolExecutor(8) as pool:
+        asking = [pool.submit(ask) for _ in range(8)]
+        try:
+            for _ in range(3):
+                time.sleep(0.3)
+                key, text = rotate_key(key_id, overlap_s=600.0)
+                old, shown[0], key_id = shown[0], text, key.id
+                time.sleep(0.3)
+                assert old != text
+        finally:
+            over.set()
+        for one in asking:
+            one.result()
+    assert len(answers) > 20 and set(answers) == {200}
+    assert sum(1 for key in store.all_keys() if key.name == "key of acme" and key.expires_at) >= 3
 
 
 def test_a_use_is_noted_once_in_a_while(guarded: Caller, store: Store) -> None:

@@ -8,20 +8,21 @@ import pytest
 
 from shared.documents import Task
 from shared.files import IfMatch
-from shared.uploads.records import RECORD, UploadedFile, UploadRecord, new_upload_id, write_record
+from shared.uploads.records import RECORD, UploadedFile, UploadRecord, folder_of, new_upload_id, write_record
 from tests.integration.toy_models import model_with_data_beside_it, small_model
 from tests.integration.worker_kit import TARGET, Bench
 
 
-def announce(bench: Bench, digests: dict[str, str], contents: dict[str, bytes], bucket: str = "uploads") -> str:
+def announce(bench: Bench, digests: dict[str, str], contents: dict[str, bytes], bucket: str = "uploads",
+             tenant: str = "default") -> str:
     """An upload of these files, as POST /uploads leaves it; its folder."""
-    record = UploadRecord(id=new_upload_id(time.time()), created_at=time.time(), files=[
+    record = UploadRecord(id=new_upload_id(time.time()), tenant=tenant, created_at=time.time(), files=[
         UploadedFile(name=name, size_bytes=len(content), sha256=digests.get(name))
         for name, content in contents.items()])
     write_record(bench.files, bucket, record)
     for name, content in contents.items():
-        bench.upload(f"{bucket}/{record.id}/{name}", content)
-    return f"{bucket}/{record.id}"
+        bench.upload(f"{folder_of(bucket, record.id, tenant)}/{name}", content)
+    return folder_of(bucket, record.id, tenant)
 
 
 def convert(bench: Bench, path: str) -> Task:
@@ -40,9 +41,10 @@ def test_a_model_with_the_announced_digest_is_converted(bench: Bench) -> None:
     assert convert(bench, f"{folder}/m.onnx").status == "completed"
 
 
-def test_another_model_fails_in_fetch_though_its_size_is_right(bench: Bench) -> None:
+@pytest.mark.parametrize("tenant", ["default", "acme"])
+def test_another_model_fails_in_fetch_though_its_size_is_right(bench: Bench, tenant: str) -> None:
     model = small_model()
-    folder = announce(bench, {"m.onnx": sha256(b"other")}, {"m.onnx": model})
+    folder = announce(bench, {"m.onnx": sha256(b"other")}, {"m.onnx": model}, tenant=tenant)
     failed = convert(bench, f"{folder}/m.onnx")
     assert failed.error is not None
     assert (failed.error.code, failed.error.stage) == ("input_digest_mismatch", "fetch")
