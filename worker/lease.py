@@ -149,6 +149,13 @@ class Lease:
             return True
         return other is not None and other.status not in TERMINAL
 
+    def may_tell_of(self, task_id: str) -> bool:
+        """Whether another task is of this one's tenant: to others it does not exist."""
+        try:
+            return self._patiently(lambda: self._store.get(task_id, tenant=self.task.tenant)) is not None
+        except UnreadableDocument:
+            return True  # only of this tenant's does a store say so
+
     def _end(self, change: Change, took_place: Callable[[Task], bool]) -> bool:
         """A write that gives the task up: its effect shows in a document without an owner, still of our epoch."""
         return self._write(change, lambda task: task.owner is None and task.epoch == self.epoch and took_place(task))

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from shared import reasons as common
-from shared.documents import DEFAULT_TENANT, Task
+from shared.documents import Task
 from shared.errors import ConversionFailed, PreconditionFailed
 from shared.files import Condition, FileInfo, Files, IfAbsent, IfMatch, Watch
 from shared.marks import (
@@ -33,10 +33,12 @@ from worker.stages.common import PUBLISH
 
 class Publication:
     """Of one claim. `is_ours` asks the store whether the claim still holds, `is_live` whether another task has not
-    ended."""
+    ended. `may_tell_of`: whether the client may hear of another task."""
 
-    def __init__(self, files: Files, task: Task, is_ours: Callable[[], bool], is_live: Callable[[str], bool]) -> None:
+    def __init__(self, files: Files, task: Task, is_ours: Callable[[], bool], is_live: Callable[[str], bool],
+                 may_tell_of: Callable[[str], bool] = lambda task_id: True) -> None:
         self._files, self._task, self._is_ours, self._is_live = files, task, is_ours, is_live
+        self._may_tell_of = may_tell_of
         self._mark = mark_of(task)
         self._seen: dict[str, FileInfo | None] | None = None  # the output's objects, as this claim found them
         self._published: dict[str, FileInfo] = {}  # what this claim wrote
@@ -119,7 +121,7 @@ class Publication:
             raise _conflict(common.OUTPUT_TAKEN(path=path))
         if mark is not None and is_unsettled(mark, self._task, self._is_live(mark.task_id)):
             raise _conflict(common.OUTPUT_UNSETTLED(path=path, task_id=mark.task_id)
-                            if self._task.tenant == DEFAULT_TENANT else common.OUTPUT_NOT_FREE(path=path))
+                            if self._may_tell_of(mark.task_id) else common.OUTPUT_NOT_FREE(path=path))
         return info
 
     def _put(self, source: Path, path: str, sha256: str, watch: Watch) -> None:

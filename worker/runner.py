@@ -61,7 +61,8 @@ class TaskRunner:
         self._results: dict[str, StageResult] = {}  # by step
         self._holds = ExitStack()  # on the cache's entries of these results
         self._recorder = Recorder(tools.cache, lease)
-        self._publication = Publication(tools.files, self._task, lease.confirm, lease.is_live)
+        self._publication = Publication(tools.files, self._task, lease.confirm, lease.is_live,
+                                        lease.may_tell_of)
         self._ending = Ending(tools.settings, lease, self._recorder, self._publication, self._results)
         self._times_again = 0
         self._stage: str | None = None

@@ -3,7 +3,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.integration.worker_kit import ONCE, TARGET, Bench
+from shared.marks import mark_of, write_mark
+from tests.integration.worker_kit import ONCE, TARGET, Bench, claim
 from worker.process import ToolHost
 
 FROM_THE_CACHE = [True] * 4 + [False]
@@ -31,3 +32,16 @@ def test_tenants_share_results_where_the_setting_says_so(bench: Bench, hosts: di
     assert cached(shared, first, 0) == [False] * 5
     assert cached(shared, second, 1) == FROM_THE_CACHE
     assert shared.runs() == ONCE
+
+
+@pytest.mark.parametrize(("other", "told"), [("acme", True), ("other", False), ("default", False)])
+def test_a_conflict_at_publishing_names_a_task_of_its_own_tenant_only(bench: Bench, other: str, told: bool) -> None:
+    """Both tenants have a key for this place."""
+    foreign = bench.submit(tenant=other)
+    claimed = claim(bench.store, foreign, "w2").task
+    path = foreign.output_path
+    bench.upload(path, b"half of it", mark=write_mark(mark_of(claimed), path))
+    failed = bench.run(bench.submit(tenant="acme"))
+    assert failed.error is not None and failed.error.code == "output_conflict"
+    text = failed.error.model_dump_json()
+    assert path in text and (foreign.id in text) is told
