@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from shared.documents import LONG_FIELDS, TERMINAL, Event, Status, StoredEvent, Task, WorkerInfo, stored_tenant
+from shared.documents import TERMINAL, Event, Status, StoredEvent, Task, WorkerInfo, stored_tenant
 from shared.errors import AppError, UnreadableDocument
 from shared.store import ASKED_NOT, Claim, DuplicateKey, Glance, TaskFilter, TurnTaken
 from shared.store.mongo_accounts import spend
@@ -24,6 +24,7 @@ from shared.store.mongo_changes import (
 )
 from shared.store.mongo_connection import MongoConnection
 from shared.store.mongo_documents import decode, encode, from_document, stage_keys_of, to_document
+from shared.store.mongo_glance import find_glance
 from shared.store.mongo_indexes import NEWEST_FIRST, QUEUE_ORDER, make_indexes, make_outbox_indexes
 from shared.store.mongo_keys import MongoKeys
 from shared.store.mongo_places import leave_places, take_places, until_known
@@ -33,7 +34,6 @@ from shared.store.reading import (
     only_readable,
     read_claims,
     read_events,
-    read_glance,
     read_task,
     read_workers,
     require,
@@ -126,9 +126,7 @@ class MongoStore(MongoKeys, MongoConnection):
 
     def glance(self, task_id: str, *, tenant: str | None = None) -> Glance | None:
         with self._database() as database:
-            found = database.tasks.find_one({"_id": task_id} | _of_tenant(tenant), _fields(*LONG_FIELDS))
-        # What keys its values have is of no account, so that nothing is decoded.
-        return None if found is None else read_glance(task_id, {"id": found.pop("_id"), **found})
+            return find_glance(database.tasks, {"_id": task_id} | _of_tenant(tenant))
 
     def get_many(self, task_ids: list[str], *, tenant: str | None = None) -> dict[str, Task | UnreadableDocument]:
         query = {"_id": {"$in": task_ids}} | _of_tenant(tenant)
@@ -340,9 +338,9 @@ def _task(document: dict[str, Any]) -> Task | UnreadableDocument:
     return read_task(document["_id"], from_document(document))
 
 
-def _fields(*without: str) -> dict[str, int]:
+def _fields() -> dict[str, int]:
     """What a `Task` holds of a document, as a projection. A new one each time: a driver may write into it."""
-    return dict.fromkeys(("events", *without), 0)
+    return {"events": 0}
 
 
 def _task_or_none(document: dict[str, Any] | None) -> Task | None:

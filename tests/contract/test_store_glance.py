@@ -4,20 +4,25 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pymongo import MongoClient
+from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
 from shared import transitions
-from shared.documents import FORM, LONG_FIELDS, Announcement, Status, StoredFailure, Task
+from shared.documents import FORM, LONG_FIELDS, Announcement, Source, Status, StoredFailure, Task
 from shared.errors import UnreadableDocument
 from shared.store import Glance, Store
+from shared.store.mongo import MongoStore
 from shared.store.sqlite import SqliteStore
-from tests.contract.store_changes import FETCH, PUBLISH, RESULT
-from tests.contract.store_model import make_task
+from tests.contract.store_changes import EPOCH, FETCH, OWNER, PUBLISH, RESULT
+from tests.contract.store_model import TIMEOUT_S, make_task
 from tests.contract.store_raw import edit_raw, get_raw, put_text
 from tests.contract.test_store import ODD_PARAMETERS, ODD_TEXT
 from tests.contract.test_store_unreadable import DAMAGES, GONE, damage
+from tests.fixtures.mongo import fresh_database
 
 pytest_plugins = ["tests.contract.store_backends"]
 
+SOURCE = Source(bucket="models", key="a.onnx", etag="e", rule="r", request_key="k")
 LONG: dict[str, Any] = {
     "log_lines": ["载入"], "stages": [FETCH, PUBLISH], "result": RESULT,
     "error": StoredFailure(code="cancelled", message="m"),
@@ -30,6 +35,30 @@ def test_a_glance_tells_the_status_of_a_long_document(store: Store, status: Stat
     store.insert(task, [transitions.created(task)])
     assert store.glance(task.id) == Glance(task.id, status)
     assert store.get(task.id).stages == LONG["stages"]  # and leaves it as it is
+
+
+def test_a_glance_at_a_sound_document_is_one_small_read(mongo_java_server_url: str):
+    """Of MongoDB: the server looks at the document's form."""
+    answers: list[dict[str, Any]] = []
+
+    class Listener(CommandListener):
+        def started(self, event: CommandStartedEvent) -> None: ...
+
+        def succeeded(self, event: CommandSucceededEvent) -> None:
+            if event.command_name == "find":
+                answers.extend(event.reply["cursor"]["firstBatch"])
+
+        def failed(self, event: CommandFailedEvent) -> None: ...
+
+    with fresh_database(mongo_java_server_url) as url, MongoClient(url, event_listeners=[Listener()]) as client:
+        store = MongoStore(url, TIMEOUT_S, client=client)
+        for status in Status:
+            task = make_task(status=status, parameters=ODD_PARAMETERS, labels={"a": ODD_TEXT}, idempotency_key="k"
+                             + status, group_id="g", owner=OWNER, epoch=EPOCH, source=SOURCE, **LONG)
+            store.insert(task, [transitions.created(task)])
+            assert store.glance(task.id) == Glance(task.id, status)
+            assert answers == [{"_id": task.id, "status": status.value}]
+            answers.clear()
 
 
 def test_there_is_no_glance_at_what_is_not_there(store: Store):
