@@ -118,8 +118,8 @@ class Store(Protocol):
         """
 
     def glance(self, task_id: str, *, tenant: str | None = None) -> Glance | None:
-        """How the task stands. A document that is damaged in a field that may be long alone is read all the same. So may
-        be one that is damaged in a field that not every task has.
+        """How the task stands. A document that is damaged in a field that may be long alone is read all the same. So
+        may be one that is damaged in a field that not every task has.
 
         Raises:
             UnreadableDocument: the rest of it cannot be read.
