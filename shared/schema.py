@@ -1,8 +1,8 @@
 """What documents, requests and declarations are made of: the base models and the kinds of text a client may send."""
 from __future__ import annotations
 
-import math
 import re
+import sys
 from itertools import islice
 from typing import Annotated, Any
 
@@ -47,7 +47,16 @@ def _storable(value: str) -> str:
 
 def _storable_json(value: Any) -> Any:
     _check_json(value, MAX_JSON_BYTES, 0)
-    return value
+    return _within_64_bits(value)
+
+
+def _within_64_bits(value: Any) -> Any:
+    """Larger integers as floats: JSON has one kind of number, and programs write 1e20 in digits."""
+    if isinstance(value, dict):
+        return {name: _within_64_bits(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_within_64_bits(item) for item in value]
+    return float(value) if isinstance(value, int) and not -(2**63) <= value < 2**63 else value
 
 
 def _check_json(value: Any, left: int, depth: int) -> int:
@@ -62,10 +71,8 @@ def _check_json(value: Any, left: int, depth: int) -> int:
     elif isinstance(value, list):
         for item in value:
             left = _check_json(item, left, depth + 1)
-    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise wrong("整数应在 64 位以内", "integers should fit in 64 bits")
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise wrong("数字应为有限值", "numbers should be finite")
+    elif isinstance(value, (int, float)) and not abs(value) <= sys.float_info.max:
+        raise wrong("数字应在双精度浮点数的范围之内", "numbers should be within the range of double precision")
     left -= _SCALAR_BYTES
     if left < 0:
         raise wrong(f"不得超过 {MAX_JSON_BYTES >> 10} KiB", f"should be at most {MAX_JSON_BYTES >> 10} KiB")
@@ -118,30 +125,39 @@ def exactly_one(**kinds: str) -> dict[str, Any]:
 
 
 _STORABLE = AfterValidator(_storable)
-_NO_NUL = {"pattern": r"^[^\x00]*$"}
+NO_NUL = {"pattern": r"^[^\x00]*$"}
 
 TaskIdText = Annotated[str, Field(min_length=1, max_length=128, examples=["task_1234567890_1234"],
-                                   json_schema_extra=_NO_NUL), _STORABLE]
+                                   json_schema_extra=NO_NUL), _STORABLE]
 # Without look-ahead: programs that make texts after a pattern, as tests of an API do, know none. The messages tell what
-# these patterns leave out of the rules of `shared.files.paths`: lengths in bytes, and a few reserved names.
+# these patterns leave out of the rules of `shared.files.paths`: lengths in bytes.
 _NOT_IN_PART = r"/\\\x00-\x1f\x7f-\x9f\u2028\u2029"
 _CHAR, _NO_DOT = rf"[^{_NOT_IN_PART}]", rf"[^.{_NOT_IN_PART}]"
 _PART = rf"({_NO_DOT}{_CHAR}{{0,254}}|[.]{_NO_DOT}{_CHAR}{{0,253}}|[.][.]{_CHAR}{{1,253}})"  # neither "." nor ".."
 _LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _BUCKET = rf"([a-z0-9][a-z0-9-]{{1,61}}[a-z0-9]|[a-z0-9]{{1,2}}[.]{_LABEL})([.]{_LABEL})*"
+# Percent-encoded separators, control characters, and bytes above 0x7f, which may be no UTF-8; parts that are encoded
+# dots.
+_ENCODED = "%(25)*([0189a-fA-F][0-9a-fA-F]|2[fF]|5[cC]|7[fF])|(^|/)([.]|%(25)*2[eE]){1,2}(/|$)"
+_RESERVED = ("^([^/]{64,}/|minio/|xn--|sthree-|amzn-s3-demo-|[0-9]+([.][0-9]+){3}/"
+             "|[^/]*(-s3alias|--ol-s3|[.]mrap|--x-s3|--table-s3)/)")
+_PATH = {"not": {"pattern": f"{_RESERVED}|{_ENCODED}"}}
 PathText = Annotated[str, Field(min_length=1, max_length=1024, json_schema_extra={
-    "pattern": rf"^(/|{_BUCKET}/){_PART}(/{_PART})*$"}), _STORABLE]
-Name = Annotated[str, Field(min_length=1, max_length=64, json_schema_extra=_NO_NUL), _STORABLE]
+    "pattern": rf"^(/|{_BUCKET}/){_PART}(/{_PART})*$"} | _PATH), _STORABLE]
+# Of an object or of a prefix, which may end in a slash.
+PLACE, ABSOLUTE_PLACE = (rf"^{start}{_PART}(/{_PART})*/?$" for start in (f"{_BUCKET}/", f"(/|{_BUCKET}/)"))
+PlaceText = Annotated[str, Field(min_length=1, max_length=1024, json_schema_extra={"pattern": ABSOLUTE_PLACE} | _PATH)]
+Name = Annotated[str, Field(min_length=1, max_length=64, json_schema_extra=NO_NUL), _STORABLE]
 UploadName = Annotated[str, Field(min_length=1, max_length=1024, json_schema_extra={
-    "pattern": rf"^{_PART}(/{_PART})*$"}), _STORABLE]
-UploadIdText = Annotated[str, Field(min_length=1, max_length=128, json_schema_extra=_NO_NUL,
+    "pattern": rf"^{_PART}(/{_PART})*$", "not": {"pattern": _ENCODED}}), _STORABLE]
+UploadIdText = Annotated[str, Field(min_length=1, max_length=128, json_schema_extra=NO_NUL,
                                     examples=["upload_1234567890_0123456789abcdef0123456789abcdef"]), _STORABLE]
-FileName = Annotated[str, Field(min_length=1, max_length=255, json_schema_extra=_NO_NUL), _STORABLE]
-KeyText = Annotated[str, Field(min_length=1, max_length=128, json_schema_extra=_NO_NUL), _STORABLE]
+FileName = Annotated[str, Field(min_length=1, max_length=255, json_schema_extra=NO_NUL), _STORABLE]
+KeyText = Annotated[str, Field(min_length=1, max_length=128, json_schema_extra=NO_NUL), _STORABLE]
 # What else it has to be `shared.announcements.urls` says, with the settings.
 CallbackText = Annotated[str, Field(min_length=1, max_length=2048, json_schema_extra={"format": "uri"}), _STORABLE]
 LabelKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
-LabelValue = Annotated[str, Field(max_length=256, json_schema_extra=_NO_NUL), _STORABLE]
+LabelValue = Annotated[str, Field(max_length=256, json_schema_extra=NO_NUL), _STORABLE]
 Labels = Annotated[dict[LabelKey, LabelValue], Field(max_length=16, json_schema_extra={"additionalProperties": False})]
 JsonObject = Annotated[dict[str, Any], AfterValidator(_storable_json)]
 TimeText = Annotated[str, Field(max_length=40, json_schema_extra={"pattern": TIME}),
@@ -149,6 +165,6 @@ TimeText = Annotated[str, Field(max_length=40, json_schema_extra={"pattern": TIM
 QueryNumber = Annotated[int, BeforeValidator(_digits)]
 
 GroupIdText = Annotated[str, Field(min_length=1, max_length=128, examples=["group_1234567890_1234567890"],
-                                    json_schema_extra=_NO_NUL), _STORABLE]
+                                    json_schema_extra=NO_NUL), _STORABLE]
 TaskIds = Annotated[list[TaskIdText], Field(min_length=1, max_length=1000,
                                              examples=[["task_1234567890_1234", "task_1234567890_5678"]])]

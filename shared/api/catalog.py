@@ -7,11 +7,13 @@ from typing import Any
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, SerializationInfo
 from pydantic_core import CoreSchema, core_schema
 
+from shared.api.openapi_targets import tell_places
 from shared.api.tasks import live_workers
 from shared.documents import WorkerInfo
 from shared.platforms import get_platforms
 from shared.platforms.base import Platform
 from shared.schema import Model
+from shared.settings import get_settings
 from shared.texts import Language
 from shared.times import format_time
 
@@ -35,6 +37,7 @@ class ParametersSchema:
 
 def _write_schema(schema: ParametersSchema, info: SerializationInfo) -> dict[str, Any]:
     english = schema.platform.parameters.model_json_schema()
+    tell_places(english, get_settings())
     chosen: dict[str, Language] = info.context or {}
     return english if chosen.get("language", "zh") == "en" else _translate(english, schema.platform.descriptions_zh)
 

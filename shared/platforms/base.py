@@ -8,12 +8,13 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from shared.platforms.candidates import AUTO, AUTO_TIME_S, Candidate, choose, explain_none
+from shared.platforms.conditions import LIST, NULL, TEXT, Schema, having, none_of, one_of, tell_conditions, when
 from shared.platforms.fixed import FixedInputs
-from shared.platforms.shapes import parse_input_shape
-from shared.schema import StrictModel, wrong
+from shared.platforms.shapes import InputShape
+from shared.schema import NO_NUL, PlaceText, StrictModel, wrong
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ class NamesObject:
     """Marks a parameter that is the path of an object or a prefix; it is checked like `input_path`."""
 
 
-ObjectPath = Annotated[str, Field(min_length=1, max_length=1024), NamesObject()]
+ObjectPath = Annotated[PlaceText, NamesObject()]
 
 
 class Verify(StrictModel):
@@ -125,23 +126,14 @@ class Limits(StrictModel):
     stage_memory_bytes: int = Field(8 << 30, ge=256 << 20, le=1 << 40, description="of all the stage's processes")
 
 
-def _shape(value: Any) -> Any:
-    parse_input_shape(value)
-    return value
-
-
-InputShape = Annotated[
-    str | list[int] | dict[str, list[int]], AfterValidator(_shape),
-    Field(description='"1,3,640,640", "images:1,3,640,640" (several separated by ;) or a list',
-          examples=["1,3,640,640", "images:1,3,640,640", [1, 3, 640, 640]])]
-
-
-TensorName = Annotated[str, Field(min_length=1, max_length=512)]
-Names = Annotated[list[TensorName], Field(min_length=1, max_length=64)]
+TensorName = Annotated[str, Field(min_length=1, max_length=512, json_schema_extra=NO_NUL)]
+Names = Annotated[list[TensorName], Field(min_length=1, max_length=64, json_schema_extra={"uniqueItems": True})]
 
 
 class CommonParameters(StrictModel):
     """Parameters that have the same name and spelling for every target that has them."""
+
+    model_config = ConfigDict(json_schema_extra=tell_conditions)
 
     precision: Literal["auto", "fp32", "fp16", "int8", "int16"] | None = "fp16"  # each target narrows it
     input_shape: InputShape | None = None
@@ -161,6 +153,10 @@ class CommonParameters(StrictModel):
     accept_accuracy: bool = Field(False, description="complete although the accuracy gate failed; recorded")
     limits: Limits = Limits()
 
+    @classmethod
+    def conditions(cls) -> Iterator[Schema]:
+        yield when(cls, {"inputs": LIST}, {"fixed_inputs": NULL})  # no schema says that both name nothing twice
+
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
         for name in ("inputs", "outputs"):
@@ -170,6 +166,7 @@ class CommonParameters(StrictModel):
         if both := sorted({*(self.inputs or ())} & {*(self.fixed_inputs or ())}):
             raise wrong(f"inputs 与 fixed_inputs 都指明了 {both[0]}", f"inputs and fixed_inputs both name {both[0]}")
         return self
+
 
 class Automatic(CommonParameters):
     """For targets with a `precision: "auto"`.
@@ -186,6 +183,11 @@ class Automatic(CommonParameters):
         None, gt=0, le=86400, exclude_if=lambda value: value is None,
         description=f"precision auto: for how many seconds of running stages conversions are tried, {AUTO_TIME_S:g} "
                     "where left out; then the most exact one is made")
+
+    @classmethod
+    def conditions(cls) -> Iterator[Schema]:
+        yield when(cls, {"precision": one_of(AUTO)}, {"verify": having(Verify, {"enabled": one_of(True)})})
+        yield when(cls, {"precision": none_of(AUTO)}, {"auto_time_s": NULL})
 
     @model_validator(mode="before")
     @classmethod
@@ -213,16 +215,26 @@ class Automatic(CommonParameters):
 
 _FLOAT32_MIN, _FLOAT32_MAX = 2.0**-126, 2.0**128 - 2.0**104  # what the artefact computes with
 Numbers = Annotated[list[Annotated[float, Field(ge=-_FLOAT32_MAX, le=_FLOAT32_MAX)]], Field(min_length=1, max_length=4)]
+POSITIVE: Schema = {"minimum": _FLOAT32_MIN}
+Divisors = Annotated[Numbers, Field(json_schema_extra={"items": {
+    "type": "number", "minimum": -_FLOAT32_MAX, "maximum": _FLOAT32_MAX,
+    "anyOf": [{"maximum": -_FLOAT32_MIN}, POSITIVE]}})]
+InputName = Annotated[str, Field(json_schema_extra=NO_NUL)]
+_BY_INPUT = Field(json_schema_extra={"additionalProperties": False})  # the names have a pattern
 
 
 class Preprocessing(StrictModel):
     """Baked into the artefact: it takes raw values `x`, the model gets `(x - mean) / std`."""
 
-    mean: Numbers | dict[str, Numbers] | None = Field(
+    mean: Numbers | Annotated[dict[InputName, Numbers], _BY_INPUT] | None = Field(
         None, description="a number for each channel, or {input: numbers}", examples=[[123.675, 116.28, 103.53]])
-    std: Numbers | dict[str, Numbers] | None = Field(
+    std: Divisors | Annotated[dict[InputName, Divisors], _BY_INPUT] | None = Field(
         None, description="a number for each channel, or {input: numbers}; not 0", examples=[[58.395, 57.12, 57.375]])
     channel_order: Literal["rgb", "bgr"] = Field("rgb", description="of the images in the calibration set")
+
+    @classmethod
+    def conditions(cls) -> Iterator[Schema]:
+        yield when(cls, {"inputs": LIST}, {"mean": NULL, "std": NULL})
 
     @model_validator(mode="after")
     def _not_inside(self) -> Self:
@@ -239,26 +251,19 @@ class Preprocessing(StrictModel):
         return self
 
 
-def _tell_calibration(schema: dict[str, Any], model: type[BaseModel]) -> None:
-    """What `_calibration_where_it_is_needed` checks, in the model's schema."""
-    quantized = {"enum": [*getattr(model, "quantized_precisions", ())]}
-    schema["anyOf"] = [
-        {"required": ["precision", "calibration"],
-         "properties": {"precision": quantized, "calibration": {"type": "string"}}},
-        {"properties": {"precision": {"not": {"enum": [*quantized["enum"], AUTO]}}, "calibration": {"type": "null"}}},
-        {"required": ["precision"], "properties": {"precision": {"const": AUTO}}}]
-
-
 class Quantized(StrictModel):
     """For targets with integer precisions, which need a calibration set."""
 
     quantized_precisions: ClassVar[tuple[str, ...]] = ("int8", "int16")
 
-    model_config = ConfigDict(json_schema_extra=_tell_calibration)
-
     calibration: ObjectPath | None = Field(
         None, description="a prefix or a .zip in a bucket, with .npy arrays or images of raw values",
         examples=["models/calibration/", "models/calibration.zip"])
+
+    @classmethod
+    def conditions(cls) -> Iterator[Schema]:
+        yield when(cls, {"precision": one_of(*cls.quantized_precisions)}, {"calibration": TEXT})
+        yield when(cls, {"precision": none_of(*cls.quantized_precisions, AUTO)}, {"calibration": NULL})
 
     @model_validator(mode="after")
     def _calibration_where_it_is_needed(self) -> Self:

@@ -6,17 +6,20 @@ the edge chips' names.
 """
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from shared.platforms.base import Automatic, Platform, Preprocessing, Quantized, wrong
+from shared.platforms.base import POSITIVE, Automatic, Platform, Preprocessing, Quantized
 from shared.platforms.candidates import AUTO, Candidate
-from shared.schema import StrictModel
+from shared.platforms.conditions import Schema, none_of, one_of, when
+from shared.platforms.shapes import MAX_DIMENSIONS
+from shared.schema import NO_NUL, StrictModel, wrong
 
 MAX_CLUSTERS = 64
 
-Dimensions = Annotated[list[Annotated[int, Field(ge=1, lt=2**31)]], Field(min_length=1, max_length=16)]
+Dimensions = Annotated[list[Annotated[int, Field(ge=1, lt=2**31)]], Field(min_length=1, max_length=MAX_DIMENSIONS)]
 Chip = Literal["mtp_372", "mtp_592", "tp_322", "mtp_322"]
 
 
@@ -26,13 +29,22 @@ class DimRange(StrictModel):
     min: Dimensions = Field(description="the least size of each dimension", examples=[[1, 3, 224, 224]])
     max: Dimensions = Field(description="the greatest size of each dimension", examples=[[8, 3, 224, 224]])
 
+    model_config = ConfigDict(json_schema_extra={"anyOf": [
+        {"properties": {name: {"minItems": rank, "maxItems": rank} for name in ("min", "max")}}
+        for rank in range(1, MAX_DIMENSIONS + 1)]})
+
     @model_validator(mode="after")
     def _min_below_max(self) -> Self:
+        """The two shapes are corners of one range, whichever way round a dimension's ends were written."""
         if len(self.min) != len(self.max):
             raise wrong("min 与 max 的维数不同", "min and max have different numbers of dimensions")
-        if any(least > most for least, most in zip(self.min, self.max, strict=True)):
-            raise wrong("min 大于 max", "min is greater than max")
-        return self
+        ends = [sorted(pair) for pair in zip(self.min, self.max, strict=True)]
+        return self.model_copy(update={"min": [least for least, _ in ends], "max": [most for _, most in ends]})
+
+
+Ranges = Annotated[
+    dict[Annotated[str, Field(max_length=512, json_schema_extra=NO_NUL)], DimRange],
+    Field(min_length=1, max_length=64, json_schema_extra={"additionalProperties": False})]
 
 
 class PrintIr(StrictModel):
@@ -84,8 +96,8 @@ class CambriconParameters(Preprocessing, Quantized, Automatic):
         "symmetric", description="of the activations; eqnm is symmetric only")
     weight_quant_granularity: Literal["per_tensor", "per_axis"] = Field(
         "per_tensor", description="one scale for a weight, or one for each of its output channels")
-    dim_range: dict[Annotated[str, Field(max_length=512)], DimRange] | None = Field(
-        None, min_length=1, max_length=64, examples=[{"images": {"min": [1, 3, 640, 640], "max": [8, 3, 640, 640]}}],
+    dim_range: Ranges | None = Field(
+        None, examples=[{"images": {"min": [1, 3, 640, 640], "max": [8, 3, 640, 640]}}],
         description="makes a dynamic artefact: {input: {min, max}}, inputs that are left out stay fixed; an empty name "
                     "is the only input. input_shape lies between and is what calibration and verification use")
     layout: Literal["nchw", "nhwc"] = Field("nchw", description="of the artefact's image inputs")
@@ -98,6 +110,14 @@ class CambriconParameters(Preprocessing, Quantized, Automatic):
         False, description="fold multiplications and additions after a convolution into it; may cost a quantized model "
                            "accuracy")
     builder_config: BuilderConfig | None = Field(None, description="further entries of MagicMind's BuilderConfig")
+
+    @classmethod
+    def conditions(cls) -> Iterator[Schema]:
+        yield when(cls, {"quantization_algorithm": one_of("eqnm"), "precision": none_of(AUTO)},
+                   {"activation_quant_algo": one_of("symmetric")})
+        yield when(cls, {"precision": none_of(*cls.quantized_precisions, AUTO)}, {
+            name: one_of(cls.model_fields[name].default) for name in cls.only_quantized})
+        yield {"properties": {"std": {"items": POSITIVE, "patternProperties": {"": {"items": POSITIVE}}}}}
 
     @model_validator(mode="after")
     def _what_excludes_what(self) -> Self:

@@ -3,10 +3,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from shared.rules.fixed import dimensions_of
-from shared.schema import wrong
+from shared.schema import NO_NUL, wrong
 
 
 def _check(value: Any) -> Any:
@@ -16,6 +16,20 @@ def _check(value: Any) -> Any:
     return value
 
 
+_ONE = {"type": ["boolean", "number"]}
+
+
+def _lists(depth: int) -> dict[str, Any]:
+    """Of lists in lists a schema cannot say that they are of equal lengths; it tells those in a list of one."""
+    flat = {"type": "array", "minItems": 1, "items": _ONE}
+    if depth == 1:
+        return flat
+    return {"anyOf": [flat, {"type": "array", "minItems": 1, "maxItems": 1, "items": _lists(depth - 1)}]}
+
+
 FixedInputs = Annotated[
     dict[Annotated[str, Field(min_length=1, max_length=512)],
-         Annotated[bool | int | float | list[Any], AfterValidator(_check)]], Field(min_length=1, max_length=64)]
+         Annotated[bool | int | float | list[Any], AfterValidator(_check)]], Field(min_length=1, max_length=64),
+    WithJsonSchema({"type": "object", "minProperties": 1, "maxProperties": 64,
+                    "propertyNames": {"minLength": 1, "maxLength": 512} | NO_NUL,
+                    "additionalProperties": {"anyOf": [_ONE, _lists(4)]}})]

@@ -1,12 +1,21 @@
 """Huawei Ascend NPUs through CANN's ATC: one `.om`."""
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from shared.platforms.base import CommonParameters, ObjectPath, Platform
-from shared.platforms.huawei_chips import SocVersion, has_bfloat16, has_hifloat8, max_gears, takes_shape_ranges
+from shared.platforms.base import CommonParameters, ObjectPath, Platform, Verify
+from shared.platforms.conditions import NULL, Schema, having
+from shared.platforms.huawei_chips import (
+    FORM,
+    SocVersion,
+    has_bfloat16,
+    has_hifloat8,
+    max_gears,
+    takes_shape_ranges,
+)
 from shared.platforms.huawei_options import ExtraParams, describe_unknown, excluded
 from shared.schema import wrong
 
@@ -23,6 +32,8 @@ _FP32_MODES = ("force_fp32", "cube_fp16in_fp32out", "must_keep_origin_dtype", "o
 _MIXED_MODES = ("allow_mix_precision", "allow_mix_precision_fp16", "allow_mix_precision_bf16", "mixed_float16",
                 "mixed_bfloat16", "mixed_hif8")
 _ORIGINAL_MODES = ("must_keep_origin_dtype", "origin")
+_EXCLUDED = (("op_precision_mode", "op_select_implmode"), ("insert_op_conf", "dynamic_dims"),
+             ("compress_weight_conf", "enable_compress_weight"))  # files, and the options that cannot be beside them
 
 
 class HuaweiParameters(CommonParameters):
@@ -36,7 +47,8 @@ class HuaweiParameters(CommonParameters):
     """
 
     precision: Literal["fp32", "fp16"] | None = Field(None, description="chooses precision_mode where none is sent")
-    chip: str | None = Field(None, max_length=40, description="another name of soc_version")
+    chip: Annotated[str, Field(max_length=40, json_schema_extra={"pattern": FORM})] | None = Field(
+        None, description="another name of soc_version")
     soc_version: SocVersion = Field(
         "Ascend910B", description="the chip that will run the artefact: Ascend and the name that npu-smi info shows")
     precision_mode: PrecisionMode | None = Field(
@@ -54,6 +66,11 @@ class HuaweiParameters(CommonParameters):
     compress_weight_conf: ObjectPath | None = Field(None, description="nodes whose weights are compressed")
     customize_dtypes: ObjectPath | None = Field(None, description="data types for single operators")
     extra_params: ExtraParams = Field(ExtraParams(), description="further options of ATC")
+
+    @classmethod
+    def conditions(cls) -> Iterator[Schema]:
+        # What depends on a chip, or on options in `extra_params`, is not told.
+        yield {"properties": {"verify": having(Verify, {"min_cosine": NULL})}}
 
     @model_validator(mode="before")
     @classmethod
@@ -107,8 +124,7 @@ class HuaweiParameters(CommonParameters):
     @model_validator(mode="after")
     def _files_and_options_agree(self) -> Self:
         extra = self.extra_params
-        for name, other in (("op_precision_mode", "op_select_implmode"), ("insert_op_conf", "dynamic_dims"),
-                            ("compress_weight_conf", "enable_compress_weight")):
+        for name, other in _EXCLUDED:
             if getattr(self, name) is not None and getattr(extra, other) not in (None, "false"):
                 raise excluded(name, other)
         if len(extra.gears()) > max_gears(self.soc_version):

@@ -21,16 +21,16 @@ KNOWN = (
     "Ascend910B4", "Ascend910B4-1", "Ascend910_9362", "Ascend910_9372", "Ascend910_9381", "Ascend910_9382",
     "Ascend910_9391", "Ascend910_9392",
 )
-_FORM = re.compile(r"Ascend(310(B\d|P\d)?|610|910(A|B|ProA|ProB|PremiumA|B\d(C|-\d)?)?|910_\d{4}"
-                   r"|950(PR|DT)_[0-9A-Z]{4})", re.ASCII)
+FORM = (r"^Ascend(310([BP][0-9])?|610|910(A|B|ProA|ProB|PremiumA|B[0-9](C|-[0-9])?)?|910_[0-9]{4}"
+        r"|950(PR|DT)_[0-9A-Z]{4})$")
 # Atlas A2, Atlas A3, Atlas 200I/500 A2, Ascend 950. `Ascend910B` without a digit is the Atlas training series.
-_BFLOAT16 = re.compile(r"Ascend(910B\d|910_|310B|950)")
-_HIFLOAT8 = re.compile(r"Ascend950")
-_SHAPE_RANGES_REFUSED = re.compile(r"Ascend310B")
+_BFLOAT16 = "^Ascend(910B[0-9]|910_|310B|950)"
+_HIFLOAT8 = "^Ascend950"
+_SHAPE_RANGES = "^Ascend(310P?[0-9]*|[69].*)$"
 
 
 def _check(name: str) -> str:
-    if _FORM.fullmatch(name):
+    if re.fullmatch(FORM, name):
         return name
     near = difflib.get_close_matches(f"Ascend{name.strip().lower().removeprefix('ascend').upper()}", KNOWN, 1, 0.7)
     zh, en = (f", 是否为 {near[0]}", f"; did you mean {near[0]}") if near else ("", "")
@@ -39,22 +39,23 @@ def _check(name: str) -> str:
                 "Ascend910B3")
 
 
-SocVersion = Annotated[str, Field(max_length=40, examples=["Ascend310P3", "Ascend910B3"]), AfterValidator(_check)]
+SocVersion = Annotated[str, Field(max_length=40, examples=["Ascend310P3", "Ascend910B3"],
+                                  json_schema_extra={"pattern": FORM}), AfterValidator(_check)]
 
 
 def has_bfloat16(soc_version: str) -> bool:
     """Source: ATC user guide, "--precision_mode_v2", constraints on values."""
-    return bool(_BFLOAT16.match(soc_version))
+    return bool(re.match(_BFLOAT16, soc_version))
 
 
 def has_hifloat8(soc_version: str) -> bool:
     """Source: as `has_bfloat16`."""
-    return bool(_HIFLOAT8.match(soc_version))
+    return bool(re.match(_HIFLOAT8, soc_version))
 
 
 def takes_shape_ranges(soc_version: str) -> bool:
     """Source: ATC user guide, "--input_shape": Atlas 200I/500 A2 takes no ranges."""
-    return not _SHAPE_RANGES_REFUSED.match(soc_version)
+    return bool(re.match(_SHAPE_RANGES, soc_version))
 
 
 def max_gears(soc_version: str) -> int:

@@ -8,10 +8,13 @@ files or folders of the worker (`debug_dir`, `op_bank_path`, caches), what leave
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from itertools import combinations
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BeforeValidator,
+    ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
     WithJsonSchema,
@@ -19,13 +22,17 @@ from pydantic import (
     model_validator,
 )
 
+from shared.platforms.conditions import NULL, TEXT, Schema, one_of, tell_conditions, when
 from shared.schema import StrictModel, wrong
 
-MIN_GEARS = 2
+MIN_GEARS, MAX_TOLD_GEARS = 2, 100
+MAX_OPEN = 8  # dimensions of a model that the schema of `dynamic_dims` tells
+_NEEDED = (("is_input_adjust_hw_layout", "input_fp16_nodes"), ("is_output_adjust_hw_layout", "out_nodes"))
 GEARS = ("dynamic_batch_size", "dynamic_image_size", "dynamic_dims")
 _TYPES = "FP32|FP16|UINT8|INT8|UINT16|INT16|UINT32|INT32|UINT64|INT64|DOUBLE|HIF8|FP8E5M2|FP8E4M3FN"
 _DIM = r"(?:-1|[0-9]+(?:~-?[0-9]+)?)"
-_SHAPE = rf"[^;\[\]\s]+:\[?{_DIM}(?:,{_DIM})*\]?"
+_ITEM = r"[^;\s\x00]+"
+_SHAPE = rf"[^;\[\]\s\x00]+:\[?{_DIM}(?:,{_DIM})*\]?"
 
 
 def _as_text(value: Any) -> Any:
@@ -54,13 +61,25 @@ def _matches(pattern: str, example: str) -> Any:
     return Field(max_length=4096, pattern=rf"^(?:{pattern})$", examples=[example])
 
 
-Names = Annotated[str, _matches(r"[^;\s]+(?:;[^;\s]+)*", "input1;input2")]
+_SIZE = "[1-9][0-9]{0,8}"
+_NUMBERS = "[0-9]+(?:,[0-9]+)*"
+
+
+def _matches_gears(pattern: str, example: str, kinds: list[str], between: str = ";") -> Any:
+    """A field's metadata: its text matches the pattern. The schema tells what `_check_gears` takes: several gears of
+    one of these kinds, of which none is there twice. Of sizes it takes none with a zero before it."""
+    several = "|".join(f"{kind}(?:{between}{kind}){{{MIN_GEARS - 1},{MAX_TOLD_GEARS - 1}}}" for kind in kinds)
+    inside = "[0-9,]+" if between == ";" else "[0-9]+"
+    twice = f"(?:^|{between})({inside}){between}(?:.*{between})?\\1(?:{between}|$)"
+    return Field(max_length=4096, pattern=rf"^(?:{pattern})$", examples=[example], json_schema_extra={
+        "pattern": f"^(?:{several})$", "not": {"pattern": twice}})
+
+
+Names = Annotated[str, _matches(rf"{_ITEM}(?:;{_ITEM})*", "input1;input2")]
 Truths = Annotated[str, _matches(r"(?:true|false)(?:,(?:true|false))*", "true,false")]
 OutputTypes = Annotated[str, _matches(
-    rf"(?:{_TYPES})|[^;\s]+:[0-9]+:(?:{_TYPES})(?:;[^;\s]+:[0-9]+:(?:{_TYPES}))*", "FP16")]
+    rf"(?:{_TYPES})|{_ITEM}:[0-9]+:(?:{_TYPES})(?:;{_ITEM}:[0-9]+:(?:{_TYPES}))*", "FP16")]
 _NAME = "[A-Za-z0-9_]+"
-_NUMBERS = "[0-9]+(?:,[0-9]+)*"
-Gears = Annotated[str, _matches(f"{_NUMBERS}(?:;{_NUMBERS})*", "416,416;832,832")]
 
 PrecisionModeV2 = Literal["fp16", "origin", "cube_fp16in_fp32out", "mixed_float16", "mixed_bfloat16", "mixed_hif8",
                           "cube_hif8"]
@@ -68,6 +87,8 @@ PrecisionModeV2 = Literal["fp16", "origin", "cube_fp16in_fp32out", "mixed_float1
 
 class ExtraParams(StrictModel):
     """ATC's options under ATC's names; each goes to the command line as `--name=value`."""
+
+    model_config = ConfigDict(json_schema_extra=tell_conditions)
 
     input_format: Literal["NCHW", "ND", "NCDHW"] | None = Field(None, description="of the model's inputs")
     out_nodes: Names | None = Field(None, description="node:index, or a tensor's name, separated by ;")
@@ -78,11 +99,14 @@ class ExtraParams(StrictModel):
         None, description="for each of input_fp16_nodes whether it takes NC1HWC0")
     is_output_adjust_hw_layout: Truths | None = Field(
         None, description="for each of out_nodes whether it gives NC1HWC0")
-    dynamic_batch_size: Annotated[str, _matches(_NUMBERS, "1,2,4,8")] | None = Field(
+    dynamic_batch_size: Annotated[str, _matches_gears(_NUMBERS, "1,2,4,8", [_SIZE], ",")] | None = Field(
         None, description="input_shape then says what the other dimensions are")
-    dynamic_image_size: Annotated[str, _matches("[0-9]+,[0-9]+(?:;[0-9]+,[0-9]+)*", "416,416;832,832")] | None = Field(
+    dynamic_image_size: Annotated[str, _matches_gears(
+        "[0-9]+,[0-9]+(?:;[0-9]+,[0-9]+)*", "416,416;832,832", [f"{_SIZE},{_SIZE}"])] | None = Field(
         None, description="height,width of each gear")
-    dynamic_dims: Gears | None = Field(None, description="for each gear a value for every open dimension of the model")
+    dynamic_dims: Annotated[str, _matches_gears(f"{_NUMBERS}(?:;{_NUMBERS})*", "416,416;832,832", [
+        ",".join([_SIZE] * count) for count in range(1, MAX_OPEN + 1)])] | None = Field(
+        None, description="for each gear a value for every open dimension of the model")
     input_shape_range: Annotated[str, _matches(rf"{_SHAPE}(?:;{_SHAPE})*", "images:1~8,3,640,640")] | None = Field(
         None, description="ranges (1~8) or -1 for any; goes to --input_shape, which atc has put in its place")
     precision_mode_v2: PrecisionModeV2 | None = Field(None, description="in the place of precision_mode")
@@ -127,6 +151,18 @@ class ExtraParams(StrictModel):
     def _only_what_was_sent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return {name: value for name, value in handler(self).items() if value is not None}
 
+    @classmethod
+    def conditions(cls) -> Iterator[Schema]:
+        for name, other in combinations((*GEARS, "input_shape_range"), 2):
+            yield when(cls, {name: TEXT}, {other: NULL})
+        yield when(cls, {"dynamic_image_size": TEXT}, {"input_format": one_of(None, "NCHW")})
+        yield when(cls, {"dynamic_dims": TEXT}, {"input_format": one_of(None, "ND")})
+        yield when(cls, {"optypelist_for_implmode": TEXT},
+                   {"op_select_implmode": one_of("high_precision", "high_performance")})
+        for name, other in _NEEDED:
+            yield when(cls, {name: TEXT}, {other: TEXT})
+        yield when(cls, {"output_type": {"type": "string", "pattern": ":"}}, {"out_nodes": TEXT})
+
     @model_validator(mode="after")
     def _exclusions(self) -> Self:
         dynamic = [name for name in (*GEARS, "input_shape_range") if getattr(self, name) is not None]
@@ -141,8 +177,7 @@ class ExtraParams(StrictModel):
                 "high_precision", "high_performance"):
             raise wrong("optypelist_for_implmode 要求 op_select_implmode 为 high_precision 或 high_performance",
                         "optypelist_for_implmode needs op_select_implmode high_precision or high_performance")
-        for name, other in (("is_input_adjust_hw_layout", "input_fp16_nodes"),
-                            ("is_output_adjust_hw_layout", "out_nodes")):
+        for name, other in _NEEDED:
             if getattr(self, name) is not None and getattr(self, other) is None:
                 raise needs(name, other)
         if self.output_type is not None and ":" in self.output_type and self.out_nodes is None:

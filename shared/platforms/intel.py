@@ -6,24 +6,46 @@ Sources: NNCF 3.4's own docstrings (`nncf.quantize`, `nncf.quantize_with_accurac
 """
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from shared.patterns import find_wrong
-from shared.platforms.base import Automatic, Platform, Preprocessing, Quantized
+from shared.platforms.base import Automatic, Platform, Preprocessing, Quantized, TensorName, Verify
 from shared.platforms.candidates import AUTO, Candidate
-from shared.schema import StrictModel, wrong
+from shared.platforms.conditions import (
+    LIST,
+    NULL,
+    Schema,
+    defaults_of,
+    having,
+    none_of,
+    one_of,
+    tell_conditions,
+    when,
+)
+from shared.schema import NO_NUL, StrictModel, wrong
 
-Texts = Annotated[list[Annotated[str, Field(min_length=1, max_length=512)]], Field(min_length=1, max_length=256)]
+Texts = Annotated[list[TensorName], Field(min_length=1, max_length=256)]
+
+
+Patterns = Annotated[Texts, Field(json_schema_extra={"items": {
+    "type": "string", "format": "regex", "minLength": 1, "maxLength": 512} | NO_NUL})]
 
 
 class IgnoredScope(StrictModel):
     """Operators that stay in floating point, each by any of its marks, all as OpenVINO names them."""
 
+    model_config = ConfigDict(json_schema_extra=tell_conditions)
+
     names: Texts | None = Field(None, description="operators' names in the IR: mostly those of the ONNX nodes")
-    patterns: Texts | None = Field(None, description="regular expressions of names", examples=[["/head/.*"]])
+    patterns: Patterns | None = Field(None, description="regular expressions of names", examples=[["/head/.*"]])
     types: Texts | None = Field(None, description="OpenVINO's operator types", examples=[["Multiply", "MatMul"]])
+
+    @classmethod
+    def conditions(cls) -> Iterator[Schema]:
+        yield {"anyOf": [having(cls, {name: LIST}) for name in cls.model_fields]}
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
@@ -48,6 +70,8 @@ class Quantization(StrictModel):
     """What an expert tells `nncf.quantize`. Preset and range estimator are not NNCF's defaults but the pair that came
     closest to the models on all three PP-OCR networks: cosine 0.978 to 0.989 against 0.959 to 0.970."""
 
+    model_config = ConfigDict(json_schema_extra=tell_conditions)
+
     preset: Literal["performance", "mixed"] = Field(
         "mixed", description="mixed: asymmetric activations where they pay; performance: symmetric ones, faster")
     subset_size: int = Field(300, ge=1, le=10_000, description="calibration samples to use at most")
@@ -63,6 +87,10 @@ class Quantization(StrictModel):
         "histogram", description="how the range of activations is found; histogram: of the least error")
     ignored_scope: IgnoredScope | None = None
     accuracy_control: AccuracyControl | None = None
+
+    @classmethod
+    def conditions(cls) -> Iterator[Schema]:
+        yield when(cls, {"model_type": NULL}, {"smooth_quant_alpha": NULL})
 
     @model_validator(mode="after")
     def _smooths_transformers(self) -> Self:
@@ -100,6 +128,14 @@ class IntelParameters(Preprocessing, Quantized, Automatic):
                            "wants RGB")
     input_type: Literal["u8"] | None = Field(
         None, description="u8: the artefact's image inputs are bytes, 0 to 255; the model's type where left out")
+
+    @classmethod
+    def conditions(cls) -> Iterator[Schema]:
+        yield when(cls, {"precision": one_of("fp16")}, {"compress_to_fp16": none_of(False)})
+        yield when(cls, {"precision": one_of("fp32")}, {"compress_to_fp16": none_of(True)})
+        yield when(cls, {"precision": none_of("int8", AUTO)}, {"quantization": defaults_of(Quantization)})
+        yield when(cls, {"verify": having(Verify, {"enabled": one_of(False)})},
+                   {"quantization": having(Quantization, {"accuracy_control": NULL})})
 
     @model_validator(mode="after")
     def _weights_fit_the_precision(self) -> Self:

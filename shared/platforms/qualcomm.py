@@ -5,12 +5,14 @@ Options and their values are those of the QNN execution provider (its documentat
 """
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from shared.platforms.base import Automatic, Platform, Preprocessing, Quantized
 from shared.platforms.candidates import AUTO, Candidate
+from shared.platforms.conditions import TEXT, Schema, none_of, one_of, when
 from shared.platforms.qualcomm_chips import CHIPS, PART_NUMBERS
 from shared.schema import wrong
 
@@ -58,6 +60,20 @@ class QualcommParameters(Preprocessing, Quantized, Automatic):
         None, ge=1, le=64, description="how many samples of each kind, seeded and of the calibration set, the "
         "simulator runs, where verify has as many; a run may take many seconds. Left out: 1; 3 for a quantized model")
 
+    @classmethod
+    def conditions(cls) -> Iterator[Schema]:
+        only_quantized = one_of(*(name for name, part in PART_NUMBERS.items() if not CHIPS[part].fp16))
+        yield when(cls, {"chip": only_quantized}, {"precision": none_of("fp16"), "calibration": TEXT})
+        for size in sorted({chip.vtcm_mb for chip in CHIPS.values()}):
+            names = (name for name, part in PART_NUMBERS.items() if CHIPS[part].vtcm_mb == size)
+            yield when(cls, {"chip": one_of(*names)}, {"vtcm_mb": {"maximum": size}})
+        yield when(cls, {"precision": one_of("fp16")}, {
+            name: one_of(cls.model_fields[name].default) for name in cls.only_quantized})
+        yield when(cls, {"precision": one_of("int8")}, {"weight_type": none_of("QInt16")})
+        # With the others fp16 is left to auto, which offloads nothing.
+        for condition in ({"precision": one_of("int8", "int16")}, {"precision": one_of(AUTO), "chip": only_quantized}):
+            yield when(cls, condition | {"offload_graph_io_quantization": one_of(True)}, {"allow_cpu": one_of(True)})
+
     @model_validator(mode="after")
     def _chip_takes_it(self) -> Self:
         chip = CHIPS[self.chip]
@@ -74,9 +90,8 @@ class QualcommParameters(Preprocessing, Quantized, Automatic):
         if self.precision == AUTO:  # each candidate is held to it
             return self
         if self.precision == "fp16":
-            for name, default in (("calibrate_method", "MinMax"), ("per_channel", True), ("weight_type", "QInt8"),
-                                  ("mixed_precision", True), ("offload_graph_io_quantization", False)):
-                if getattr(self, name) != default:
+            for name in self.only_quantized:
+                if getattr(self, name) != type(self).model_fields[name].default:
                     raise wrong(f"{name} 需要 precision int8 或 int16", f"{name} needs precision int8 or int16")
         if self.weight_type == "QInt16" and self.precision != "int16":
             raise wrong("weight_type QInt16 需要 precision int16", "weight_type QInt16 needs precision int16")

@@ -5,14 +5,16 @@ for every one of them: its documents promise more.
 """
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from shared.platforms.base import Automatic, Platform, Preprocessing, Quantized, TensorName
+from shared.platforms.base import Automatic, Platform, Preprocessing, Quantized, TensorName, Verify
 from shared.platforms.candidates import AUTO, Candidate
-from shared.schema import wrong
+from shared.platforms.conditions import LIST, NULL, TEXT, Schema, having, none_of, one_of, when
+from shared.schema import NO_NUL, wrong
 
 # The quantized types of each precision (weights and activations), the tool's default first.
 QUANTIZED_DTYPES = {"int8": ("w8a8", "w8a16", "w4a16"), "int16": ("w16a16i_dfp",)}
@@ -43,6 +45,7 @@ CHIPS = {
     "rk2118": Chip((), ("float16",), sparse_infer=True, mini_rknn=True),  # it aborts on quantized layers
 }
 
+FLAGS = ("sparse_infer", "single_core_mode", "mini_rknn")  # which not every chip has
 Rule = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{1,128}$")]
 Cut = Annotated[list[TensorName], Field(min_length=2, max_length=2)]
 
@@ -96,13 +99,35 @@ class RockchipParameters(Preprocessing, Quantized, Automatic):
         "BestFit", description="how the tool plans the memory of tensors inside")
     compute_order: Literal["WidthFirst", "DepthFirst"] = Field(
         "WidthFirst", description="how operators are ordered")
-    op_target: Annotated[dict[TensorName, Literal["cpu", "npu", "gpu"]], Field(max_length=256)] | None = Field(
+    op_target: Annotated[dict[TensorName, Literal["cpu", "npu", "gpu"]], Field(
+        max_length=256, json_schema_extra={"additionalProperties": False})] | None = Field(
         None, description="{tensor that an operator writes: where it runs}")
     disable_rules: Annotated[list[Rule], Field(min_length=1, max_length=64)] | None = Field(
         None, description="rules of the tool's graph optimiser to leave out, by the names in its log; where it fails "
         "in one and names this remedy, it is tried without being asked for", examples=[["convert_layernorm_to_exnorm"]])
-    custom_string: str | None = Field(None, min_length=1, max_length=1024, description="to be read at runtime")
+    custom_string: Annotated[str, Field(min_length=1, max_length=1024, json_schema_extra=NO_NUL)] | None = Field(
+        None, description="to be read at runtime")
     error_analysis: bool = Field(False, description="each layer's error on the simulator, for one sample")
+
+    @classmethod
+    def conditions(cls) -> Iterator[Schema]:
+        yield when(cls, {"precision": one_of("fp16")}, {
+            "quantized_dtype": NULL, "auto_hybrid": one_of(False), "custom_hybrid": NULL})
+        for precision, dtypes in QUANTIZED_DTYPES.items():
+            yield when(cls, {"precision": one_of(precision)}, {"quantized_dtype": one_of(None, *dtypes)})
+            yield when(cls, {"precision": one_of(precision), "quantized_dtype": NULL},
+                       {"chip": one_of(*_chips_that_take(dtypes[0]))})
+        only_quantized = one_of(*_chips_without("float_dtypes"))
+        yield when(cls, {"chip": only_quantized}, {"precision": none_of("fp16"), "calibration": TEXT})
+        # With the others fp16 is left to auto, which uses none of these.
+        for condition in ({"precision": one_of(*QUANTIZED_DTYPES)},
+                          {"precision": one_of(AUTO), "chip": only_quantized}):
+            yield from _quantization(cls, condition)
+        unable = [name for name, chip in CHIPS.items() if "bfloat16" not in chip.float_dtypes]
+        yield when(cls, {"float_dtype": one_of("bfloat16")}, {"chip": none_of(*unable)})
+        for name in FLAGS:
+            yield when(cls, {name: one_of(True)}, {"chip": none_of(*_chips_without(name))})
+        yield when(cls, {"error_analysis": one_of(True)}, {"verify": having(Verify, {"enabled": one_of(True)})})
 
     @model_validator(mode="after")
     def _quantization_fits(self) -> Self:
@@ -145,7 +170,7 @@ class RockchipParameters(Preprocessing, Quantized, Automatic):
         if self.float_dtype != "float16" and self.float_dtype not in chip.float_dtypes:
             raise wrong(f"{self.chip} 不支持 float_dtype {self.float_dtype}",
                         f"{self.chip} does not take float_dtype {self.float_dtype}")
-        for name in ("sparse_infer", "single_core_mode", "mini_rknn"):
+        for name in FLAGS:
             if getattr(self, name) and not getattr(chip, name):
                 able = ", ".join(other for other, facts in CHIPS.items() if getattr(facts, name))
                 raise wrong(f"{self.chip} 不支持 {name}, 支持的芯片: {able}", f"{self.chip} has no {name}; these have: "
@@ -163,6 +188,26 @@ class RockchipParameters(Preprocessing, Quantized, Automatic):
         if self.precision == "fp16":
             return None
         return self.quantized_dtype or QUANTIZED_DTYPES[self.precision][0]
+
+
+def _chips_without(fact: str) -> list[str]:
+    return [name for name, chip in CHIPS.items() if not getattr(chip, fact)]
+
+
+def _chips_that_take(quantized_dtype: str) -> list[str]:
+    return [name for name, chip in CHIPS.items() if quantized_dtype in chip.quantized_dtypes]
+
+
+def _quantization(model: type[RockchipParameters], condition: dict[str, Schema]) -> Iterator[Schema]:
+    """How a model is quantized where it surely is, under this condition."""
+    def where(**more: Schema) -> dict[str, Schema]:
+        return condition | more
+
+    for dtype in (name for names in QUANTIZED_DTYPES.values() for name in names):
+        yield when(model, where(quantized_dtype=one_of(dtype)), {"chip": one_of(*_chips_that_take(dtype))})
+    yield when(model, where(quantized_algorithm=one_of("gdq")), {"quantized_dtype": one_of("w4a16", "w8a16")})
+    yield when(model, where(quantized_method=none_of("channel", "layer")), {"quantized_dtype": one_of("w4a16")})
+    yield when(model, where(custom_hybrid=LIST), {"auto_hybrid": one_of(False)})
 
 
 PLATFORM = Platform(

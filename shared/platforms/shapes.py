@@ -1,9 +1,12 @@
 """The spellings of `input_shape`, as one normal form."""
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, WithJsonSchema
 
 from shared.rules.shapes import ANY_INPUT
+from shared.schema import NO_NUL
 
 MAX_DIMENSIONS = 16
 
@@ -53,3 +56,26 @@ def parse_input_shape(value: str | list[int] | dict[str, list[int]] | None) -> d
     if len(shapes) > 1 and ANY_INPUT in shapes:
         raise ValueError("with several inputs each needs its name")
     return shapes
+
+
+def _check(value: Any) -> Any:
+    parse_input_shape(value)
+    return value
+
+
+_CHAR = r"[^;\x00]"
+_DIMENSION = r" *0{0,8}([1-9][0-9]{0,8}|1[0-9]{9}) *"  # up to 1,999,999,999
+_DIMENSIONS = rf"{_DIMENSION}(,{_DIMENSION}){{0,{MAX_DIMENSIONS - 1}}}"
+_NAMED = rf"[^;\s\x00-\x1f]+:{_DIMENSIONS}"
+_LIST = {"type": "array", "minItems": 1, "maxItems": MAX_DIMENSIONS,
+         "items": {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}}
+_TEXTS = {
+    "type": "string", "pattern": rf"^(({_CHAR}*:)?{_DIMENSIONS}|{_NAMED}(;{_NAMED})+)$",
+    "not": {"pattern": r"(^|;)([^;]*):[^:;]*;([^;]*;)*\2:[^:;]*(;|$)"}}  # names an input twice
+InputShape = Annotated[
+    str | list[int] | dict[str, list[int]], AfterValidator(_check),
+    WithJsonSchema({
+        "anyOf": [_TEXTS, _LIST, {
+            "type": "object", "minProperties": 1, "propertyNames": NO_NUL, "additionalProperties": _LIST}],
+        "description": '"1,3,640,640", "images:1,3,640,640" (several separated by ;), a list or {input: list}',
+        "examples": ["1,3,640,640", "images:1,3,640,640", [1, 3, 640, 640]]})]
