@@ -94,6 +94,8 @@ def build_document(endpoints: Iterable[Endpoint], *, with_keys: bool = False) ->
     settings = get_settings()
     tell_targets(components, settings)
     _tell_sizes(components, settings)
+    if "CreateTask" in components and not settings.callback_secret.get_secret_value():
+        components["CreateTask"]["properties"]["callback_url"] |= {"anyOf": [{"type": "null"}]}  # nothing is announced
     examples = _examples()
     paths: dict[str, dict[str, Any]] = {}
     for about in ordered:
