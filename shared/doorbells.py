@@ -17,7 +17,7 @@ from shared.transitions import mark_announced
 
 logger = logging.getLogger(__name__)
 
-GATHER_S = 0.5  # one write for many marks; less than half of a sweep
+GATHER_S = 0.5  # one write for many marks; a sweep looks twice before it rings again
 
 
 def ring(task: Task, store: Store, queue: Queue) -> bool:
