@@ -1,8 +1,8 @@
 """What documents, requests and declarations are made of: the base models and the kinds of text a client may send."""
 from __future__ import annotations
 
+import math
 import re
-import sys
 from itertools import islice
 from typing import Annotated, Any
 
@@ -47,16 +47,7 @@ def _storable(value: str) -> str:
 
 def _storable_json(value: Any) -> Any:
     _check_json(value, MAX_JSON_BYTES, 0)
-    return _within_64_bits(value)
-
-
-def _within_64_bits(value: Any) -> Any:
-    """Larger integers as floats: JSON has one kind of number, and programs write 1e20 in digits."""
-    if isinstance(value, dict):
-        return {name: _within_64_bits(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_within_64_bits(item) for item in value]
-    return float(value) if isinstance(value, int) and not -(2**63) <= value < 2**63 else value
+    return value
 
 
 def _check_json(value: Any, left: int, depth: int) -> int:
@@ -71,8 +62,10 @@ def _check_json(value: Any, left: int, depth: int) -> int:
     elif isinstance(value, list):
         for item in value:
             left = _check_json(item, left, depth + 1)
-    elif isinstance(value, (int, float)) and not abs(value) <= sys.float_info.max:
-        raise wrong("数字应在双精度浮点数的范围之内", "numbers should be within the range of double precision")
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise wrong("整数应在 64 位以内", "integers should fit in 64 bits")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise wrong("数字应为有限值", "numbers should be finite")
     left -= _SCALAR_BYTES
     if left < 0:
         raise wrong(f"不得超过 {MAX_JSON_BYTES >> 10} KiB", f"should be at most {MAX_JSON_BYTES >> 10} KiB")

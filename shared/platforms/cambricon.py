@@ -35,11 +35,11 @@ class DimRange(StrictModel):
 
     @model_validator(mode="after")
     def _min_below_max(self) -> Self:
-        """The two shapes are corners of one range, whichever way round a dimension's ends were written."""
         if len(self.min) != len(self.max):
             raise wrong("min 与 max 的维数不同", "min and max have different numbers of dimensions")
-        ends = [sorted(pair) for pair in zip(self.min, self.max, strict=True)]
-        return self.model_copy(update={"min": [least for least, _ in ends], "max": [most for _, most in ends]})
+        if any(least > most for least, most in zip(self.min, self.max, strict=True)):
+            raise wrong("min 大于 max", "min is greater than max")
+        return self
 
 
 Ranges = Annotated[

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from pydantic_core import to_json
 
-from shared.documents import LONG_FIELDS, TERMINAL, Event, Status, StoredEvent, Task, WorkerInfo, stored_tenant
+from shared.documents import TERMINAL, Event, Status, StoredEvent, Task, WorkerInfo, stored_tenant
 from shared.errors import AppError, Unavailable, UnreadableDocument
 from shared.store import ASKED_NOT, KEPT_EVENTS, Claim, DuplicateKey, Glance, TaskFilter, TurnTaken
 from shared.store.reading import (
@@ -30,6 +30,7 @@ from shared.store.reading import (
 )
 from shared.store.sqlite_keys import SqliteKeys
 from shared.store.sqlite_limits import leave_places, spend, take_places
+from shared.store.sqlite_rows import ROW, SHORT_ROW
 from shared.store.sqlite_schema import CALL_AT, CALLBACK, GROUP, LIVE, OUTPUT, TENANT, TURN, UNTOLD, WAITING, connect
 from shared.store.sqlite_space import give_back
 from shared.tls import Tls
@@ -37,11 +38,6 @@ from shared.transitions import AtMost, Change, OneOf
 
 Result = TypeVar("Result")
 Condition = tuple[str, list[Any]]  # SQL, and what its question marks stand for
-
-# A row of a document. It comes as bytes, since text that is no UTF-8 would fail the whole statement.
-ROW = "id, CAST(doc AS BLOB)"
-SHORT_ROW = "id, CAST(CASE json_type(CASE WHEN json_valid(doc) THEN doc END) WHEN 'object' THEN json_remove(doc, " \
-            + ", ".join(f"'$.{name}'" for name in LONG_FIELDS) + ") ELSE doc END AS BLOB)"
 
 
 class SqliteStore(SqliteKeys):

@@ -42,6 +42,7 @@ def test_the_stored_parameters_are_valid_again() -> None:
     ({"cluster_num": [0]}, "parameters.cluster_num[0]", "at least 1"),
     ({"dim_range": {}}, "parameters.dim_range", "at least"),
     ({"dim_range": {"x": {"min": [1, 3], "max": [1, 3, 4]}}}, "parameters.dim_range.x", "numbers of dimensions"),
+    ({"dim_range": {"x": {"min": [2, 3], "max": [1, 3]}}}, "parameters.dim_range.x", "greater than max"),
     ({"dim_range": {"x": {"min": [0], "max": [1]}}}, "parameters.dim_range.x.min[0]", "at least 1"),
     ({"std": [1.0, -1.0, 1.0]}, "parameters", "negative"),
     ({"std": {"x": [0.0]}}, "parameters", "must not be 0"),

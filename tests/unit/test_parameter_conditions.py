@@ -53,7 +53,6 @@ def told(target: str, parameters: dict[str, Any]) -> bool:
     ("qualcomm", {"chip": "SM8650", "vtcm_mb": 9}, False), ("qualcomm", {"chip": "SM8650", "vtcm_mb": 8}, True),
     ("qualcomm", {"chip": "SM8650", "weight_type": "QInt16"} | INT8, False),
     ("cambricon", {"std": [-1.0]}, False), ("cambricon", {"mixed_float": "float32"}, False),
-    ("cambricon", {"dim_range": {"a": {"min": [8], "max": [1]}}}, True),
     ("cambricon", {"dim_range": {"a": {"min": [8], "max": [1, 2]}}}, False),
     ("huawei", {"verify": {"min_cosine": 0.9}}, False), ("huawei", {"soc_version": "Ascend999"}, False),
     ("huawei", {"extra_params": {"dynamic_batch_size": "1,2,4"}}, True),
