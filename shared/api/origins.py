@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from ipaddress import IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 import flask
 
+from shared.access.loopback import is_loopback
 from shared.errors import Forbidden
 from shared.settings import PREFIX, Settings, get_settings
 from shared.validation_messages import printable
@@ -81,19 +81,6 @@ def _is_ours(host: str, local_address: str, hosts: tuple[str, ...], public_url: 
     name = found[1].lower().rstrip(".") if found else ""
     known = {known.lower() for known in hosts} | {_netloc_name(public_url)}
     return bool(name) and (name in known or (on_loopback and is_loopback(name)))
-
-
-def is_loopback(name: str) -> bool:
-    """Whether a name or an address is this machine's own, whatever a name server says (RFC 6761)."""
-    plain = name.lower().strip("[]")
-    if plain == "localhost" or plain.endswith(".localhost"):
-        return True
-    try:
-        address = ip_address(plain)
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return (mapped or address).is_loopback
 
 
 def _is_allowed(origin: str, settings: Settings) -> bool:

@@ -2,7 +2,7 @@
 
 A model has these conditions as its class method `conditions`. All that hold for it and its bases are its `allOf`. A
 parameter that is left out counts as its default. Where a schema cannot say a rule, the condition is stricter than the
-validator. So what the schema lets through is always taken.
+validator, or there is none and the validator's message tells the rule.
 """
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
@@ -74,8 +74,8 @@ class JournaledStore:
 
         self._write("insert", {"task": task.id, "events": [event.type for event in events]}, insert)
 
-    def delete(self, task_id: str) -> Task | UnreadableDocument | None:
-        return self._write("delete", {"task": task_id, "events": []}, lambda: self._store.delete(task_id))
+    def delete(self, task_id: str, *, where: Mapping[str, Any] | None = None) -> Task | UnreadableDocument | None:
+        return self._write("delete", {"task": task_id, "events": []}, lambda: self._store.delete(task_id, where=where))
 
     @staticmethod
     def _write(what: str, told: dict[str, Any], write: Callable[[], Written]) -> Written:
