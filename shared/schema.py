@@ -141,7 +141,8 @@ PathText = Annotated[str, Field(min_length=1, max_length=1024, json_schema_extra
 PLACE, ABSOLUTE_PLACE = (rf"^{start}{_PART}(/{_PART})*/?$" for start in (f"{_BUCKET}/", f"(/|{_BUCKET}/)"))
 PlaceText = Annotated[str, Field(min_length=1, max_length=1024, json_schema_extra={"pattern": ABSOLUTE_PLACE} | _PATH)]
 Name = Annotated[str, Field(min_length=1, max_length=64, json_schema_extra=NO_NUL), _STORABLE]
-UploadName = Annotated[str, Field(min_length=1, max_length=1024, json_schema_extra={
+# The upload's own folder, and its tenant's, stand before it in a key of 1024 bytes.
+UploadName = Annotated[str, Field(min_length=1, max_length=900, json_schema_extra={
     "pattern": rf"^{_PART}(/{_PART})*$", "not": {"pattern": _ENCODED}}), _STORABLE]
 UploadIdText = Annotated[str, Field(min_length=1, max_length=128, json_schema_extra=NO_NUL,
                                     examples=["upload_1234567890_0123456789abcdef0123456789abcdef"]), _STORABLE]

@@ -199,7 +199,9 @@ def test_of_the_ids_there_is_exactly_one(allows: Callable[[str, object], bool], 
     ({"upload_id": "upload_1", "size_bytes": 1}, False), ({"upload_id": "upload_1", "sha256": "a" * 64}, False),
     ({"file_name": "a.onnx", "size_bytes": 1, "upload_id": "upload_1"}, False),
     ({"file_name": "a.onnx", "size_bytes": 0}, False), ({"file_name": "a.onnx", "size_bytes": 1, "sha256": "a"}, False),
-    ({"files": [{"file_name": "a"}]}, False)])
+    ({"files": [{"file_name": "a"}]}, False),
+    ({"file_name": "ab/" * 299 + "abc", "size_bytes": 1}, True),
+    ({"file_name": "ab/" * 299 + "abcd", "size_bytes": 1}, False)])
 def test_an_upload_is_one_file_or_several_or_one_that_was_made_before(
         allows: Callable[[str, object], bool], body: dict[str, Any], good: bool) -> None:
     assert allows("CreateUpload", body) == takes(CreateUpload, body) == good
