@@ -21,7 +21,6 @@ from shared.errors import AppError, Forbidden, Unauthorized
 from shared.settings import get_settings
 from shared.validation_messages import printable
 
-KEY_PREFIX = "mc_"  # tokens of a provider have another
 IS_LOCAL = "model_convert.is_local"
 _NAME_THEIR_LISTENER = ("gunicorn/", "Werkzeug/")
 _PASSED_ON = ("HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP", "HTTP_VIA")
@@ -79,12 +78,13 @@ def _identify(request: flask.Request) -> Caller:
         from shared.access import reasons
 
         raise Unauthorized(reasons.MISSING.zh, reasons.MISSING.en)
-    if get_settings().jwt_issuer and not text.startswith(KEY_PREFIX):
+    from shared.access.key_text import PREFIX  # open services need none of it
+    from shared.access.keyring import get_keyring
+
+    if get_settings().jwt_issuer and not text.startswith(PREFIX):
         from shared.access.tokens import admit_token  # few services have a provider
 
         return admit_token(text)
-    from shared.access.keyring import get_keyring  # open services need none of it
-
     return get_keyring().admit(text)
 
 

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import flask
@@ -54,9 +54,12 @@ REQUESTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(autouse=True)
-def open_to_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def open_to_all(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Else who asks without a server is asked for a key."""
     monkeypatch.setenv("MODEL_CONVERT_AUTH", "open")
+    get_settings.cache_clear()
+    yield
+    monkeypatch.undo()
     get_settings.cache_clear()
 
 
