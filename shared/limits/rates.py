@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 
 from shared.limits.table import Table, digest
+from shared.store.allowance import used_until
 
 ROWS, ROW = 512, 16
 
@@ -28,11 +29,10 @@ class Rates:
             mine = next(((place, until) for place, (owner, until) in records if owner == wanted), None)
             # Among more callers at once than a row holds, the one goes whose share is the least used.
             place, until = mine or (min(records, key=lambda record: record[1][1])[0], 0.0)
-            used_until = max(until, now) + 1 / per_s
-            if used_until > now + 1 + 1e-9:
-                return used_until - now - 1
-            self._table.write(place, wanted, used_until)
-            return 0.0
+            until, wait_s = used_until(until, 1 / per_s, 1.0, now)
+            if not wait_s:
+                self._table.write(place, wanted, until)
+            return wait_s
 
     def close(self) -> None:
         self._table.close()
